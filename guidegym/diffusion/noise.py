@@ -1,0 +1,76 @@
+"""Per-trajectory noise: every number is a function of (seed, step) alone, so a row never feels its neighbours.
+
+The generator is counter-based (Philox): it has no state to share, to order or to save. All rows are drawn at once.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+MASK = 0xFFFFFFFF
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
+INITIAL = 0
+"""Stream of the starting noise."""
+REVERSE = 1
+"""Stream of the noise that a stochastic sampler adds at each step."""
+
+
+def philox(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return Philox4x32-10 of 32-bit words held in int64 tensors, which broadcast against each other.
+
+    Source:
+        Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        # Products of two 32-bit words wrap around in int64, but keep all 64 bits; the mask undoes the sign extension.
+        product0 = c0 * MULTIPLIERS[0]
+        product1 = c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((product1 >> 32) & MASK) ^ c1 ^ k0,
+            product1 & MASK,
+            ((product0 >> 32) & MASK) ^ c3 ^ k1,
+            product0 & MASK,
+        )
+        k0 = (k0 + WEYL[0]) & MASK
+        k1 = (k1 + WEYL[1]) & MASK
+    return c0, c1, c2, c3
+
+
+def trajectory_noise(
+    seeds: Int[Tensor, " batch"],
+    steps: Int[Tensor, " batch"],
+    event_shape: Sequence[int],
+    *,
+    stream: int,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, " batch *event"]:
+    """Return standard normal noise, one row a trajectory, on the device of ``seeds``.
+
+    Args:
+        seeds: Seed of each trajectory, in 0 .. 2**63 - 1.
+        steps: Step of each trajectory, >= 0; rows may stand at different steps.
+        event_shape: Shape of one trajectory's sample.
+        stream: ``INITIAL`` or ``REVERSE``; streams are independent.
+        dtype: Floating type of the result; the numbers are made in float64 and rounded once.
+    """
+    size = math.prod(event_shape)
+    blocks = torch.arange((size + 3) // 4, device=seeds.device)[None, :]
+    zero = torch.zeros_like(blocks)
+    key = ((seeds & MASK)[:, None], ((seeds >> 32) & MASK)[:, None])
+    words = philox((blocks, steps[:, None], zero + stream, zero), key)
+    # Half a unit keeps the uniforms away from 0 and 1, so the logarithm is finite.
+    u0, u1, u2, u3 = ((word.double() + 0.5) / 2**32 for word in words)
+    radii = torch.cat([u0, u2], dim=1).log_().mul_(-2).sqrt_()
+    angles = torch.cat([u1, u3], dim=1).mul_(2 * math.pi)
+    normals = torch.cat([radii * angles.cos(), radii * angles.sin()], dim=1)
+    return normals[:, :size].reshape(len(seeds), *event_shape).to(dtype)

@@ -1,0 +1,120 @@
+"""Noise processes: how much signal and how much noise is left at each training timestep."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+
+
+class Process(Protocol):
+    r"""A Gaussian noise process :math:`x_t = a_t x_0 + \sigma_t \epsilon` over timesteps ``0 .. num_timesteps - 1``."""
+
+    @property
+    def num_timesteps(self) -> int:
+        """Number ``T`` of training timesteps."""
+        ...
+
+    def alpha_bar(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+        """Return the share of signal variance left at ``t``; 1 at ``t = -1``, the clean image."""
+        ...
+
+    def sigma(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+        """Return the standard deviation of the noise at ``t``; 0 at ``t = -1``."""
+        ...
+
+
+def rows_like(values: Float[Tensor, " batch"], x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *ones"]:
+    """Reshape one value a row so that it broadcasts over the event dimensions of ``x``."""
+    return values.reshape(-1, *([1] * (x.ndim - 1)))
+
+
+@functools.lru_cache(maxsize=32)
+def _alpha_bar_table(schedule: str, num_timesteps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return alpha_bar at -1, 0, ..., T - 1: computed in float64, cast once."""
+    steps = torch.arange(num_timesteps, dtype=torch.float64)
+    if schedule == "linear":
+        # The end points are set for T = 1000; other lengths keep the same total noise.
+        scale = 1000 / num_timesteps
+        fraction = steps / max(num_timesteps - 1, 1)
+        betas = scale * (1e-4 + (0.02 - 1e-4) * fraction)
+    else:
+        edges = torch.arange(num_timesteps + 1, dtype=torch.float64) / num_timesteps
+        curve = torch.cos((edges + 0.008) / 1.008 * math.pi / 2) ** 2
+        betas = 1 - curve[1:] / curve[:-1]
+    alpha_bar = torch.cumprod(1 - betas.clamp(max=0.999), dim=0)
+    return torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar]).to(device=device, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class VPProcess:
+    r"""The discrete variance-preserving process of DDPM.
+
+    .. math:: q(x_t | x_0) = N(\sqrt{\bar\alpha_t}\, x_0,\; (1 - \bar\alpha_t) I)
+
+    Args:
+        schedule: ``linear`` betas from 1e-4 to 0.02, or the ``cosine`` curve of alpha_bar with betas of at most 0.999.
+        num_timesteps: Number ``T`` of training timesteps, >= 1.
+
+    Raises:
+        GuideGymError: If an argument is out of range.
+
+    Source:
+        robust_ebm_thesis.txt, eq. 2.9-2.15; Ho et al. 2020; Nichol and Dhariwal 2021 for the cosine curve.
+    """
+
+    schedule: Literal["linear", "cosine"] = "linear"
+    num_timesteps: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.schedule not in ("linear", "cosine"):
+            raise GuideGymError(f"`schedule` must be 'linear' or 'cosine', got {self.schedule!r}")
+        if self.num_timesteps < 1 or (self.schedule == "linear" and self.num_timesteps < 21):
+            raise GuideGymError(
+                f"`num_timesteps` must be >= 1 (>= 21 for the linear schedule), got {self.num_timesteps}"
+            )
+
+    def alpha_bar(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+        r"""Return :math:`\bar\alpha_t`, the share of signal variance left, in (0, 1]; 1 at ``t = -1``.
+
+        Args:
+            t: Integer timesteps in ``-1 .. num_timesteps - 1``.
+            dtype: Floating type of the result.
+        """
+        return _alpha_bar_table(self.schedule, self.num_timesteps, dtype, t.device)[t + 1]
+
+    def sigma(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+        r"""Return :math:`\sigma_t = \sqrt{1 - \bar\alpha_t}`, the noise's standard deviation, in [0, 1)."""
+        return (1 - self.alpha_bar(t, torch.float64)).sqrt().to(dtype)
+
+    def q_sample(
+        self,
+        x_0: Float[Tensor, " batch *event"],
+        t: Int[Tensor, " batch"],
+        *,
+        noise: Float[Tensor, " batch *event"],
+    ) -> Float[Tensor, " batch *event"]:
+        r"""Noise clean rows: :math:`x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon`."""
+        alpha_bar_t = rows_like(self.alpha_bar(t, x_0.dtype), x_0)
+        return alpha_bar_t.sqrt() * x_0 + rows_like(self.sigma(t, x_0.dtype), x_0) * noise
+
+    def kernel_score(
+        self,
+        x_t: Float[Tensor, " batch *event"],
+        x_0: Float[Tensor, " batch *event"],
+        t: Int[Tensor, " batch"],
+    ) -> Float[Tensor, " batch *event"]:
+        r"""Return :math:`\nabla_{x_t} \log q(x_t | x_0) = -(x_t - \sqrt{\bar\alpha_t}\, x_0) / (1 - \bar\alpha_t)`.
+
+        Args:
+            x_t: Noisy rows.
+            x_0: The clean rows they came from.
+            t: Timesteps in ``0 .. num_timesteps - 1``; at ``-1`` there is no density.
+        """
+        alpha_bar_t = rows_like(self.alpha_bar(t, x_0.dtype), x_0)
+        return -(x_t - alpha_bar_t.sqrt() * x_0) / rows_like(self.sigma(t, x_0.dtype), x_0).square()

@@ -1,0 +1,78 @@
+"""The noise-predicting U-Net of the image testbeds."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from guidegym.networks.blocks import ResidualBlock, SelfAttention, TimestepEmbedding
+
+
+class UNet(nn.Module):
+    r"""Predict the noise :math:`\epsilon_\theta(x_t, t)` of small images.
+
+    The image is unshuffled by 2 first (four times the channels at half the size): most of the arithmetic then runs at a
+    quarter of the pixels, which is what makes it affordable on a CPU. Two resolutions follow, with self-attention at the
+    lower one.
+
+    Args:
+        image_channels: Channels of the image.
+        channels: Channels of the higher and of the lower resolution.
+        blocks: Residual blocks at each resolution on the way down; the way up has as many.
+        embedding_dim: Length of the time embedding.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_channels: int = 1,
+        channels: tuple[int, int] = (64, 128),
+        blocks: int = 2,
+        embedding_dim: int = 128,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "image_channels": image_channels,
+            "channels": list(channels),
+            "blocks": blocks,
+            "embedding_dim": embedding_dim,
+        }
+        high, low = channels
+        dim = embedding_dim
+        self.embed = TimestepEmbedding(high // 2, dim)
+        self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
+        self.down_high = nn.ModuleList(ResidualBlock(high, high, embedding_dim=dim) for _ in range(blocks))
+        self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
+        self.down_low = nn.ModuleList(ResidualBlock(low, low, embedding_dim=dim) for _ in range(blocks))
+        self.attention = SelfAttention(low)
+        self.middle = ResidualBlock(low, low, embedding_dim=dim)
+        self.up_low = nn.ModuleList(ResidualBlock(2 * low, low, embedding_dim=dim) for _ in range(blocks))
+        self.expand = nn.Conv2d(low, 4 * high, 1)
+        self.up_high = nn.ModuleList(ResidualBlock(2 * high, high, embedding_dim=dim) for _ in range(blocks))
+        self.norm = nn.GroupNorm(8, high)
+        self.head = nn.Conv2d(high, 4 * image_channels, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(
+        self,
+        x_t: Float[Tensor, " batch channels height width"],
+        t: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch channels height width"]:
+        """Predict the noise in ``x_t`` at training timesteps ``t`` (0..999); height and width are multiples of 4."""
+        embedding = self.embed(t)
+        hidden = self.stem(functional.pixel_unshuffle(x_t, 2))
+        skips: list[Tensor] = []
+        for block in self.down_high:
+            hidden = block(hidden, embedding)
+            skips.append(hidden)
+        hidden = self.reduce(hidden)
+        for block in self.down_low:
+            hidden = block(hidden, embedding)
+            skips.append(hidden)
+        hidden = self.middle(self.attention(hidden), embedding)
+        for block in self.up_low:
+            hidden = block(torch.cat([hidden, skips.pop()], dim=1), embedding)
+        hidden = functional.pixel_shuffle(self.expand(hidden), 2)
+        for block in self.up_high:
+            hidden = block(torch.cat([hidden, skips.pop()], dim=1), embedding)
+        return functional.pixel_shuffle(self.head(functional.silu(self.norm(hidden))), 2)

@@ -1,0 +1,86 @@
+"""Weight files: safetensors with the architecture and the story of the training in their metadata. Nothing is unpickled."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from guidegym.errors import DataNotFoundError, FileFormatError
+from guidegym.files import write_atomically
+from guidegym.networks.classifiers import Judge, RobustClassifier, TimeDependentClassifier
+from guidegym.networks.unet import UNet
+
+FORMAT = "guidegym-weights/1"
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "UNet": UNet,
+    "TimeDependentClassifier": TimeDependentClassifier,
+    "RobustClassifier": RobustClassifier,
+    "Judge": Judge,
+}
+
+
+def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any], dtype: torch.dtype) -> None:
+    """Write a network's weights, its architecture and its metadata to one safetensors file, atomically.
+
+    Args:
+        network: One of the shipped architectures, which carries its settings as ``config``.
+        path: The file.
+        metadata: JSON-able facts about the training.
+        dtype: Floating type on disk; half precision halves the file.
+    """
+    tensors = {
+        name: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "architecture": json.dumps({"name": type(network).__name__, "config": network.config}),
+        "training": json.dumps(dict(metadata)),
+    }
+    write_atomically(path, save(tensors, metadata=header))
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return what a weight file says of its architecture and training, without reading the weights.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        FileFormatError: If it is not a weight file of this format.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"no weight file {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    if header.get("format") != FORMAT:
+        raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
+    return {"architecture": json.loads(header["architecture"]), "training": json.loads(header["training"])}
+
+
+def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module:
+    """Build the network that a weight file describes and load its weights: float32, evaluation mode, frozen.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        FileFormatError: If it is not a weight file, names an unknown architecture, or its tensors do not fit it.
+    """
+    architecture = read_metadata(path)["architecture"]
+    name = architecture.get("name")
+    if name not in ARCHITECTURES:
+        raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
+    network = ARCHITECTURES[name](**architecture["config"])
+    with safe_open(str(path), framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise FileFormatError(f"{path} does not fit {name}: {str(error).splitlines()[0]}") from error
+    # Channels-last is the faster layout for convolutions on CPU and on GPU tensor cores alike.
+    return network.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)

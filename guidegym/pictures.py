@@ -1,0 +1,111 @@
+"""Pictures: a grid of samples with class names, points in the plane, and schedule curves. All PNG, made off screen."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import Process
+from guidegym.guidance import Guidance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCALE = 2
+"""Screen pixels a pixel of a sample."""
+GAP = 2
+LABEL_WIDTH = 92
+
+
+def sample_picture(
+    x: Float[Tensor, " batch *event"],
+    labels: Int[Tensor, " batch"],
+    class_names: Sequence[str],
+    *,
+    columns: int = 8,
+    title: str = "",
+) -> bytes:
+    """Draw samples as a PNG: images in one labelled row a class, points of the plane as a scatter plot.
+
+    Args:
+        x: Samples: images ``(B, C, H, W)`` in [-1, 1] with one or three channels, or vectors ``(B, D)``, whose first
+            two numbers are drawn.
+        labels: Wanted class of each.
+        class_names: One name a class.
+        columns: At most so many samples of each class.
+        title: A line above them.
+    """
+    if x.ndim == 4:
+        return _image_grid(x.detach().float().cpu(), labels.cpu(), class_names, columns=columns, title=title)
+    return _scatter(x.detach().float().cpu(), labels.cpu(), class_names, title=title)
+
+
+def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, columns: int, title: str) -> bytes:
+    from PIL import Image, ImageDraw, ImageFont
+
+    present = [label for label in range(len(class_names)) if bool((labels == label).any())]
+    columns = min(columns, max(int((labels == label).sum()) for label in present))
+    height, width = x.shape[2] * SCALE, x.shape[3] * SCALE
+    top = 22 if title else GAP
+    size = (LABEL_WIDTH + columns * (width + GAP), top + len(present) * (height + GAP))
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=13)
+    draw.text((GAP, 3), title, fill="black", font=font)
+    grey = ((x.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    for row, label in enumerate(present):
+        y = top + row * (height + GAP)
+        draw.text((GAP, y + height // 2 - 8), class_names[label], fill="black", font=font)
+        for column, sample in enumerate(grey[labels == label][:columns]):
+            pixels = np.ascontiguousarray(sample.expand(3, -1, -1).permute(1, 2, 0).numpy())
+            picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
+            canvas.paste(picture, (LABEL_WIDTH + column * (width + GAP), y))
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _figure(width: float, height: float) -> "Figure":
+    # A Figure without pyplot: no global state, no screen, safe in threads.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _png(figure: "Figure") -> bytes:
+    buffer = io.BytesIO()
+    # No software name or date inside: the same picture is the same file.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: str) -> bytes:
+    figure = _figure(4.5, 4.5)
+    axes = figure.add_subplot()
+    for label, name in enumerate(class_names):
+        points = x[labels == label]
+        if len(points):
+            axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=8, alpha=0.6, label=name)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_title(title)
+    axes.legend(loc="upper right")
+    return _png(figure)
+
+
+def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> bytes:
+    """Draw the weight curves of guidances over the chain, noisy end on the left, as a PNG."""
+    figure = _figure(5, 3)
+    axes = figure.add_subplot()
+    t = torch.arange(process.num_timesteps - 1, -1, -1)
+    for name, guidance in guidances.items():
+        axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=name)
+    axes.invert_xaxis()
+    axes.set_xlabel("training timestep (noise to the left)")
+    axes.set_ylabel("guidance weight")
+    axes.legend(loc="best")
+    axes.grid(alpha=0.3)
+    return _png(figure)

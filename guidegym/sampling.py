@@ -1,0 +1,138 @@
+"""Plain sampling: many rows, one guidance or one weight curve a row, from noise to samples."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import DDIM, Sampler
+from guidegym.engine import Cost, Engine
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Guidance
+from guidegym.testbeds import Testbed
+
+SEEDS_PER_RUN = 2**32
+MAX_SEED = 2**31 - 1
+BATCH_SIZE = 256
+"""Rows that advance together by default: large enough to fill two cores or one GPU, small enough for a laptop."""
+
+OnRows = Callable[[int], None]
+"""Called after each step with the number of rows that took it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Finished samples and how they were made.
+
+    Args:
+        x: The samples, in the testbed's data range.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row: sampling a row's seed and label again gives the same sample.
+        failed: Rows that became non-finite.
+        cost: Network evaluations of all rows.
+    """
+
+    x: Float[Tensor, " batch *event"]
+    labels: Int[Tensor, " batch"]
+    seeds: Int[Tensor, " batch"]
+    failed: Bool[Tensor, " batch"]
+    cost: Cost
+
+
+def row_seeds(seed: int, num: int) -> Int[Tensor, " num"]:
+    r"""Return ``num`` trajectory seeds, :math:`2^{32} \text{seed} + i`: two runs of different seeds share no row.
+
+    Raises:
+        GuideGymError: If an argument is out of range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise GuideGymError(f"`seed` must be in 0..{MAX_SEED}, got {seed}")
+    if not 1 <= num <= SEEDS_PER_RUN:
+        raise GuideGymError(f"`num` must be in 1..{SEEDS_PER_RUN}, got {num}")
+    return seed * SEEDS_PER_RUN + torch.arange(num)
+
+
+def rollout(
+    engine: Engine,
+    labels: Int[Tensor, " batch"],
+    seeds: Int[Tensor, " batch"],
+    weights: Float[Tensor, " batch steps"],
+    *,
+    batch_size: int = BATCH_SIZE,
+    on_rows: OnRows | None = None,
+) -> Samples:
+    """Sample rows that each follow their own weight curve.
+
+    Steps at which no row is guided ask no guide.
+
+    Args:
+        engine: Testbed, sampler and guide.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row.
+        weights: Weight of each row at each step, on the CPU; all zero for an engine without a guide.
+        batch_size: Rows that advance together, >= 1; it does not change the samples beyond rounding.
+        on_rows: Told after each step how many rows took it.
+
+    Raises:
+        GuideGymError: If the arguments do not fit each other or the engine.
+    """
+    if batch_size < 1:
+        raise GuideGymError(f"`batch_size` must be >= 1, got {batch_size}")
+    if weights.shape != (len(labels), engine.sampler.num_steps):
+        wanted = (len(labels), engine.sampler.num_steps)
+        raise GuideGymError(f"`weights` must have shape {wanted}, got {tuple(weights.shape)}")
+    finished = []
+    for rows in torch.arange(len(labels)).split(batch_size):
+        state = engine.start(labels[rows], seeds[rows])
+        curves = weights[rows]
+        guided = (curves != 0).any(dim=0).tolist()
+        columns = curves.to(device=engine.testbed.device, dtype=engine.testbed.dtype).unbind(dim=1)
+        for column, is_guided in zip(columns, guided, strict=True):
+            state = engine.step(state, column if is_guided else None)
+            if on_rows is not None:
+                on_rows(len(rows))
+        finished.append(state)
+    return Samples(
+        x=torch.cat([state.x for state in finished]),
+        labels=torch.cat([state.label for state in finished]),
+        seeds=torch.cat([state.seed for state in finished]),
+        failed=torch.cat([state.failed for state in finished]),
+        cost=sum((state.cost for state in finished), Cost()),
+    )
+
+
+def sample(
+    testbed: Testbed,
+    guidance: Guidance | None = None,
+    *,
+    labels: Sequence[int] | Int[Tensor, " batch"],
+    seed: int = 0,
+    seeds: Sequence[int] | Int[Tensor, " batch"] | None = None,
+    sampler: Sampler | None = None,
+    batch_size: int = BATCH_SIZE,
+    on_rows: OnRows | None = None,
+) -> Samples:
+    """Sample one row a label under one guidance.
+
+    Args:
+        testbed: What is guided.
+        guidance: The guidance; None samples without.
+        labels: Wanted class of each row.
+        seed: Seed of the run, in 0 .. 2**31 - 1; row ``i`` has seed ``row_seeds(seed, n)[i]``.
+        seeds: Seeds of the rows themselves, in place of ``seed``.
+        sampler: The diffusion sampler; ``DDIM(50)`` by default.
+        batch_size: Rows that advance together.
+        on_rows: Told after each step how many rows took it.
+
+    Raises:
+        GuideGymError: If an argument is out of range, or the guidance needs a classifier that the testbed lacks.
+    """
+    guidance = guidance if guidance is not None else Guidance()
+    sampler = sampler if sampler is not None else DDIM(50)
+    row_labels = torch.as_tensor(labels, dtype=torch.long)
+    rows = row_seeds(seed, len(row_labels)) if seeds is None else torch.as_tensor(seeds, dtype=torch.long)
+    engine = Engine(testbed, sampler, guidance.guide)
+    weights = guidance.weights(sampler, testbed.process).expand(len(row_labels), -1)
+    return rollout(engine, row_labels, rows, weights, batch_size=batch_size, on_rows=on_rows)

@@ -1,0 +1,9 @@
+"""Searching guidance: the Study record, the batched ask-and-tell loop, confirmation, and the report.
+
+The record and the scoring need no Optuna; what runs a search is imported from ``guidegym.search.run``.
+"""
+
+from guidegym.search.scoring import Candidate, Measured, Scorer
+from guidegym.search.study import OBJECTIVES, Baseline, Study
+
+__all__ = ["OBJECTIVES", "Baseline", "Candidate", "Measured", "Scorer", "Study"]

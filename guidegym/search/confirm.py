@@ -1,0 +1,121 @@
+"""Confirmation: the best candidates and all baselines on fresh seeds, with bootstrap intervals."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.metrics import frechet_distance, moments
+from guidegym.search.scoring import Measured, Scorer
+from guidegym.testbeds import References
+
+RESAMPLES = 1000
+FRECHET_RESAMPLES = 100
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, scale: float = 1.0, digits: int = 3) -> str:
+        """Write it as ``value [low, high]``."""
+        parts = [f"{part * scale:.{digits}f}" for part in (self.value, self.low, self.high)]
+        return f"{parts[0]} [{parts[1]}, {parts[2]}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """One method on the fresh seeds.
+
+    Args:
+        measured: Its samples.
+        kid: Class-wise kernel distance.
+        frechet: Frechet distance to all real data at this number of samples.
+        accuracy: Share that the judge takes for the class asked for.
+        excess: Kernel distance less that of the best method, on the same resamples.
+    """
+
+    measured: Measured
+    kid: Estimate
+    frechet: Estimate
+    accuracy: Estimate
+    excess: Estimate
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return self.measured.candidate.name
+
+
+def resampling_weights(
+    num_classes: int, samples_per_class: int, *, resamples: int, seed: int
+) -> Float[Tensor, " resamples classes n"]:
+    """Return how often each sample is drawn in each bootstrap resample, drawn within classes."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (resamples, num_classes, samples_per_class)
+    drawn = torch.randint(samples_per_class, shape, generator=generator)
+    return torch.zeros(shape, dtype=torch.float64).scatter_add_(2, drawn, torch.ones(shape, dtype=torch.float64))
+
+
+def _percentiles(value: float, resampled: Tensor) -> Estimate:
+    tail = (1 - LEVEL) / 2
+    low, high = torch.quantile(resampled.double(), torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return Estimate(value, low, high)
+
+
+def frechet_estimate(
+    features: Float[Tensor, " classes n dim"],
+    references: References,
+    weights: Float[Tensor, " resamples classes n"],
+) -> Estimate:
+    """Return the Frechet distance of all classes together, with a bootstrap interval.
+
+    A resample repeats samples, which biases the distance further upwards; the interval is the resamples' spread around
+    their own mean, moved to the estimate.
+    """
+    rows = features.transpose(0, 1).flatten(0, 1)
+    mean, covariance = references.pooled
+    value = frechet_distance(*moments(rows), mean, covariance)
+    counts = weights.transpose(1, 2).flatten(1)
+    resampled = torch.tensor(
+        [frechet_distance(*moments(rows, row.to(rows.device)), mean, covariance) for row in counts]
+    ).double()
+    return _percentiles(value, resampled - resampled.mean() + value)
+
+
+def confirm(scorer: Scorer, measured: list[Measured], *, seed: int) -> list[Confirmed]:
+    """Put intervals on methods that were measured on the same fresh rows, best kernel distance first.
+
+    All methods are resampled together, row by row: they share their seeds, and so the difference between two is known
+    far better than either.
+
+    Args:
+        scorer: The scorer of the fresh seeds.
+        measured: The methods.
+        seed: Seed of the resampling.
+    """
+    references = scorer.testbed.references
+    weights = resampling_weights(
+        scorer.testbed.num_classes, scorer.samples_per_class, resamples=RESAMPLES, seed=seed
+    )
+    resampled = [one.kernels.distance(weights.to(one.kernels.across.device)).cpu() for one in measured]
+    best = min(range(len(measured)), key=lambda i: measured[i].kid)
+    confirmed = []
+    for one, own in zip(measured, resampled, strict=True):
+        hits = (weights * one.hits.cpu()).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
+        confirmed.append(
+            Confirmed(
+                measured=one,
+                kid=_percentiles(one.kid, own.clamp(max=one.floor) if not one.num_failed else own * 0 + one.floor),
+                frechet=frechet_estimate(one.features, references, weights[:FRECHET_RESAMPLES]),
+                accuracy=_percentiles(one.accuracy, hits),
+                excess=_percentiles(one.kid - measured[best].kid, own - resampled[best]),
+            )
+        )
+    return sorted(confirmed, key=lambda one: one.kid.value)

@@ -1,0 +1,140 @@
+"""The report of a study: one self-contained HTML page."""
+
+import base64
+import html
+
+import optuna
+import plotly.graph_objects as go
+import torch
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from plotly.offline import get_plotlyjs
+
+from guidegym.pictures import sample_picture
+from guidegym.search.confirm import Confirmed
+from guidegym.search.loop import trial_name
+from guidegym.search.scoring import Candidate
+from guidegym.search.storage import BASELINE, complete
+from guidegym.search.study import Study
+from guidegym.search.table import HEADINGS, table_rows
+from guidegym.testbeds import Testbed
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; width: 100%; } th, td { padding: .35em .7em; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } thead { border-bottom: 2px solid #444; }
+tbody tr:nth-child(odd) { background: #f4f6f8; } tbody tr:first-child { font-weight: 600; }
+.grids { display: flex; flex-wrap: wrap; gap: 16px; } .grids img { max-width: 100%; border: 1px solid #ddd; }
+pre { background: #f4f6f8; padding: 1em; overflow-x: auto; } .note { color: #555; }
+"""
+
+
+def build_report(
+    study: Study, testbed: Testbed, opened: optuna.Study, confirmed: list[Confirmed], best: Candidate
+) -> str:
+    """Return the page: the verdict, the table, schedule curves, history, importances, and sample grids side by side."""
+    title = html.escape(f"{study.name} on {testbed.name}")
+    parts = [
+        f"<h1>{title}</h1><p>{html.escape(study.description)}. Sampler <code>{html.escape(repr(study.sampler))}</code>, "
+        f"{len(complete(opened))} trials of {study.samples_per_class} samples a class.</p>",
+        f"<h2>Best: {html.escape(best.name)}</h2><pre>{html.escape(best.guidance.to_json())}</pre>",
+        _table(study, testbed, confirmed),
+        "<h2>Schedules</h2>" + _figure(_curves(testbed, confirmed, best)),
+        "<h2>Search</h2>" + _figure(_history(study, opened)) + _importances(study, opened),
+        _grids(testbed, confirmed),
+    ]
+    body = "\n".join(part for part in parts if part)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f"<script>{get_plotlyjs()}</script></head><body>{body}</body></html>\n"
+    )
+
+
+def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
+    if not confirmed:
+        return '<p class="note">Interrupted before the confirmation on fresh seeds: run the same command again.</p>'
+    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in HEADINGS)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table_rows(confirmed)
+    )
+    note = (
+        f"Measured on {study.confirm_per_class} fresh samples a class, the same seeds for every method; 95 % bootstrap "
+        "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
+        "evaluations a sample. " + testbed.judge_note
+    )
+    return (
+        f"<h2>Confirmed on fresh seeds</h2><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<p class="note">{html.escape(note)}</p>'
+    )
+
+
+def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Candidate) -> go.Figure:
+    figure = go.Figure()
+    t = torch.arange(testbed.process.num_timesteps - 1, -1, -1)
+    for candidate in [one.measured.candidate for one in confirmed] or [best]:
+        weights = candidate.guidance.weight(t, testbed.process)
+        width = 4 if candidate.name == best.name else 1.5
+        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=candidate.name, line={"width": width})
+    figure.update_xaxes(title="training timestep (noise to the left)", autorange="reversed")
+    figure.update_yaxes(title="guidance weight")
+    return figure
+
+
+def _history(study: Study, opened: optuna.Study) -> go.Figure:
+    objective = study.objectives[0]
+    minimise = opened.directions[0] == optuna.study.StudyDirection.MINIMIZE
+    trials = complete(opened)
+    values = [trial.values[0] for trial in trials]
+    best = [(min if minimise else max)(values[: i + 1]) for i in range(len(values))]
+    figure = go.Figure()
+    for name, wanted in (("searched", False), ("baseline", True)):
+        chosen = [trial for trial in trials if (BASELINE in trial.user_attrs) == wanted]
+        figure.add_scatter(
+            x=[trial.number for trial in chosen],
+            y=[trial.values[0] for trial in chosen],
+            text=[f"{trial_name(trial)}<br>{trial.params}" for trial in chosen],
+            mode="markers",
+            name=name,
+        )
+    figure.add_scatter(x=[trial.number for trial in trials], y=best, name="best so far", line={"shape": "hv"})
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title=f"{objective} on the search seeds", type="log" if min(values, default=0) > 0 else "linear")
+    return figure
+
+
+def _importances(study: Study, opened: optuna.Study) -> str:
+    if len(complete(opened)) < 4:
+        return ""
+    try:
+        importances = get_param_importances(
+            opened,
+            evaluator=PedAnovaImportanceEvaluator(),
+            target=(lambda trial: trial.values[0]) if len(study.objectives) > 1 else None,
+        )
+    except (RuntimeError, ValueError) as error:
+        return f'<p class="note">No parameter importances: {html.escape(str(error).splitlines()[0])}</p>'
+    figure = go.Figure(go.Bar(x=list(importances.values()), y=list(importances), orientation="h"))
+    figure.update_xaxes(title=f"importance for {study.objectives[0]} (PED-ANOVA)")
+    figure.update_yaxes(autorange="reversed")
+    return "<h2>Parameter importances</h2>" + _figure(figure, height=260)
+
+
+def _figure(figure: go.Figure, *, height: int = 420) -> str:
+    figure.update_layout(template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 20, "b": 60})
+    text: str = figure.to_html(full_html=False, include_plotlyjs=False)
+    return text
+
+
+def _grids(testbed: Testbed, confirmed: list[Confirmed]) -> str:
+    if not confirmed:
+        return ""
+    pictures = []
+    for one in confirmed:
+        samples = one.measured.samples
+        picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
+        source = base64.b64encode(picture).decode()
+        pictures.append(f'<img alt="{html.escape(one.name)}" src="data:image/png;base64,{source}">')
+    return (
+        '<h2>Samples</h2><p class="note">The same seeds in every grid.</p><div class="grids">'
+        + "".join(pictures)
+        + "</div>"
+    )

@@ -1,0 +1,164 @@
+"""Scoring candidates: many schedules and many seeds advance together in one batch, with common random numbers."""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from guidegym.diffusion import Sampler
+from guidegym.engine import Cost, Engine
+from guidegym.guidance import Guidance
+from guidegym.metrics import ClassKernels, class_kernels
+from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds
+from guidegym.testbeds import Testbed
+
+FLOOR_FACTOR = 10.0
+"""The worst kernel distance a candidate can have, in units of that of blank samples (zeros)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A guidance with the diffusion sampler it is used with."""
+
+    name: str
+    guidance: Guidance
+    sampler: Sampler
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One candidate's samples, measured.
+
+    Args:
+        candidate: What was measured.
+        samples: The samples, class by class in turn (0, 1, ..., K - 1, 0, 1, ...).
+        features: Judge features by class.
+        kernels: What the kernel distance is made of.
+        hits: Samples that the judge takes for the class asked for; failed ones are none.
+        floor: The worst kernel distance there is, which a candidate with a failed row gets.
+    """
+
+    candidate: Candidate
+    samples: Samples
+    features: Float[Tensor, " classes n dim"]
+    kernels: ClassKernels
+    hits: Bool[Tensor, " classes n"]
+    floor: float
+
+    @property
+    def num_failed(self) -> int:
+        """Samples that became non-finite."""
+        return int(self.samples.failed.sum())
+
+    @property
+    def kid(self) -> float:
+        """Class-wise kernel distance, capped at the floor; the floor itself where a sample failed."""
+        value = float(self.kernels.distance()[0])
+        return self.floor if self.num_failed or not value <= self.floor else value
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples that the judge takes for the class asked for."""
+        return float(self.hits.double().mean())
+
+    @property
+    def cost_per_sample(self) -> float:
+        """Network evaluations a sample, forward and backward alike."""
+        return self.samples.cost.total / len(self.samples.x)
+
+    def score(self, objective: str) -> float:
+        """Return one of ``OBJECTIVES`` by name."""
+        return self.kid if objective == "kid" else self.accuracy
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Measures candidates on the same seeds.
+
+    Args:
+        testbed: What is guided, and what measures.
+        seed: Seed of the rows; every candidate gets the same rows.
+        samples_per_class: Samples of each class.
+        batch_size: Rows that advance together.
+    """
+
+    testbed: Testbed
+    seed: int
+    samples_per_class: int
+    batch_size: int = BATCH_SIZE
+
+    @functools.cached_property
+    def floor(self) -> float:
+        """The worst kernel distance a candidate can have, from blank samples."""
+        blank = torch.zeros(2 * self.testbed.num_classes, *self.testbed.event_shape, dtype=self.testbed.dtype)
+        features = self._features(blank.to(self.testbed.device))
+        references = self.testbed.references
+        kernels = class_kernels(self._by_class(features), references.features, references.self_term)
+        return FLOOR_FACTOR * abs(float(kernels.distance()[0]))
+
+    def rows_of(self, num_candidates: int) -> int:
+        """Return the number of samples that so many candidates take."""
+        return num_candidates * self.samples_per_class * self.testbed.num_classes
+
+    def measure(self, candidates: list[Candidate], *, on_rows: OnRows | None = None) -> list[Measured]:
+        """Sample and measure candidates, in their order; those with the same guide and sampler share their batches."""
+        measured: dict[int, Measured] = {}
+        numbered = sorted(enumerate(candidates), key=lambda item: repr((item[1].guidance.guide, item[1].sampler)))
+        for _, members in itertools.groupby(numbered, key=lambda item: (item[1].guidance.guide, item[1].sampler)):
+            group = list(members)
+            samples = self._sample([candidate for _, candidate in group], on_rows)
+            for (number, candidate), own in zip(group, samples, strict=True):
+                measured[number] = self._measure(candidate, own)
+        return [measured[number] for number in range(len(candidates))]
+
+    def _sample(self, group: list[Candidate], on_rows: OnRows | None) -> list[Samples]:
+        """Sample all candidates of a group in one go and hand each its own rows."""
+        testbed, first = self.testbed, group[0]
+        num = self.rows_of(1)
+        labels = torch.arange(num) % testbed.num_classes
+        seeds = row_seeds(self.seed, num)
+        curves = torch.stack([candidate.guidance.weights(first.sampler, testbed.process) for candidate in group])
+        together = rollout(
+            Engine(testbed, first.sampler, first.guidance.guide),
+            labels.repeat(len(group)),
+            seeds.repeat(len(group)),
+            curves.repeat_interleave(num, dim=0),
+            batch_size=self.batch_size,
+            on_rows=on_rows,
+        )
+        share = Cost(*(part // len(group) for part in _parts(together.cost)))
+        return [
+            Samples(x, labels.to(x.device), seeds.to(x.device), failed, share)
+            for x, failed in zip(together.x.split(num), together.failed.split(num), strict=True)
+        ]
+
+    def _measure(self, candidate: Candidate, samples: Samples) -> Measured:
+        references = self.testbed.references
+        features = self._features(samples.x)
+        with torch.no_grad():
+            predicted = self.testbed.judge.classify(features).argmax(dim=1)
+        hits = (predicted == samples.labels) & ~samples.failed
+        by_class = self._by_class(features)
+        return Measured(
+            candidate=candidate,
+            samples=samples,
+            features=by_class,
+            kernels=class_kernels(by_class, references.features, references.self_term),
+            hits=self._by_class(hits),
+            floor=self.floor,
+        )
+
+    def _features(self, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
+        with torch.no_grad():
+            return torch.cat([self.testbed.judge.features(rows) for rows in x.split(self.batch_size)])
+
+    def _by_class(self, rows: Tensor) -> Tensor:
+        """Reshape rows whose classes come in turn to one block a class."""
+        return rows.reshape(-1, self.testbed.num_classes, *rows.shape[1:]).transpose(0, 1)
+
+
+def _parts(cost: Cost) -> tuple[int, int, int]:
+    return cost.denoiser, cost.guide_forward, cost.guide_backward

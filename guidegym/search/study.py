@@ -1,0 +1,89 @@
+"""The Study record: a search space, its baselines, an objective, a testbed and a sampler."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from guidegym.diffusion import DDIM, DDPM
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Guidance
+
+if TYPE_CHECKING:
+    import optuna
+
+OBJECTIVES: Mapping[str, str] = {"kid": "minimize", "accuracy": "maximize"}
+"""Every objective and its direction: class-wise kernel distance, and accuracy under the judge."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A guidance that the search must beat.
+
+    Args:
+        name: What the table calls it.
+        guidance: The guidance.
+        sampler: Its own diffusion sampler; None for the study's.
+        params: Its place in the search space, where it has one: then it is among the study's first trials and the
+            search learns from it.
+    """
+
+    name: str
+    guidance: Guidance
+    sampler: DDIM | DDPM | None = None
+    params: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is searched, on what, against what, and how carefully.
+
+    Args:
+        name: Its name.
+        description: One line for lists and the study's note.
+        testbed: Name of the testbed it was made for.
+        sampler: The diffusion sampler of every trial.
+        space: Asks a trial for parameters and returns the guidance they describe.
+        baselines: What is measured beside the search, first.
+        objectives: Names in ``OBJECTIVES``; more than one makes a Pareto search.
+        num_trials: Trials of a default run, baselines with a place in the space counted in.
+        samples_per_class: Samples of each class that a trial is scored on, >= 2.
+        confirm_per_class: Fresh samples of each class that the best and the baselines are measured on, >= 2.
+
+    Raises:
+        GuideGymError: If a number is out of range, an objective is unknown, or two baselines share a name.
+    """
+
+    name: str
+    description: str
+    testbed: str
+    sampler: DDIM | DDPM
+    space: "Callable[[optuna.Trial], Guidance]"
+    baselines: tuple[Baseline, ...]
+    objectives: tuple[str, ...] = ("kid",)
+    num_trials: int = 32
+    samples_per_class: int = 8
+    confirm_per_class: int = 20
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
+            if getattr(self, name) < least:
+                raise GuideGymError(f"`{name}` must be >= {least}, got {getattr(self, name)}")
+        unknown = [name for name in self.objectives if name not in OBJECTIVES]
+        if unknown or not self.objectives or len(set(self.objectives)) != len(self.objectives):
+            raise GuideGymError(
+                f"`objectives` must be different names of {', '.join(OBJECTIVES)}, got {', '.join(self.objectives)!r}"
+            )
+        names = [baseline.name for baseline in self.baselines]
+        if len(set(names)) != len(names):
+            raise GuideGymError(f"`baselines` must have different names, got {names}")
+
+    def with_steps(self, num_steps: int) -> "Study":
+        """Return the study with another chain length, its baselines' own samplers included."""
+        return replace(
+            self,
+            sampler=replace(self.sampler, num_steps=num_steps),
+            baselines=tuple(
+                replace(b, sampler=None if b.sampler is None else replace(b.sampler, num_steps=num_steps))
+                for b in self.baselines
+            ),
+        )

@@ -1,0 +1,53 @@
+"""The table at the end of a search: as text for the terminal, as rows for JSON and for the report."""
+
+from typing import Any
+
+from guidegym.search.confirm import Confirmed, Estimate
+
+HEADINGS = ("method", "KID x1000", "Frechet distance", "accuracy", "cost")
+
+
+def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
+    """Return one row of texts a method; cost is in network evaluations a sample, forward and backward."""
+    return [
+        (
+            one.name,
+            one.kid.text(1000, 1),
+            one.frechet.text(1, 2),
+            one.accuracy.text(100, 1) + " %",
+            f"{one.measured.cost_per_sample:.0f}",
+        )
+        for one in confirmed
+    ]
+
+
+def format_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Align columns with spaces: texts to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    lines = []
+    for row in [headings, *rows]:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(len(line) for line in lines))
+    return "\n".join(lines)
+
+
+def table_json(confirmed: list[Confirmed]) -> list[dict[str, Any]]:
+    """Return one JSON-able object a method."""
+
+    def estimate(one: Estimate) -> dict[str, float]:
+        return {"value": one.value, "low": one.low, "high": one.high}
+
+    return [
+        {
+            "method": one.name,
+            "sampler": repr(one.measured.candidate.sampler),
+            "kid": estimate(one.kid),
+            "kid_above_best": estimate(one.excess),
+            "frechet_distance": estimate(one.frechet),
+            "accuracy": estimate(one.accuracy),
+            "network_evaluations_per_sample": one.measured.cost_per_sample,
+            "failed_samples": one.measured.num_failed,
+        }
+        for one in confirmed
+    ]

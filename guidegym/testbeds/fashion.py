@@ -1,0 +1,89 @@
+"""The ``fashion`` testbed: Fashion-MNIST with networks trained by this package's own recipes."""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from guidegym.diffusion import VPProcess
+from guidegym.networks import load_network
+from guidegym.testbeds.fashion_data import ImageData, to_unit_range
+from guidegym.testbeds.references import (
+    file_digest,
+    load_references,
+    references_from_features,
+    save_references,
+)
+from guidegym.testbeds.testbed import JudgeNetwork, Testbed
+
+SHIPPED = Path(__file__).parent / "weights" / "fashion"
+PROCESS = VPProcess("cosine")
+"""The process that the networks are trained on."""
+CLASS_NAMES = (
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+KEPT_REFERENCES = 1000
+CHUNK = 500
+
+
+def judge_features(judge: nn.Module, images: torch.Tensor, *, device: torch.device) -> torch.Tensor:
+    """Return the judge's features of grey-level images, in chunks."""
+    network = cast(JudgeNetwork, judge)
+    with torch.inference_mode():
+        return torch.cat([network.features(to_unit_range(chunk).to(device)) for chunk in images.split(CHUNK)])
+
+
+def build_references(folder: Path, data: ImageData, *, device: torch.device) -> Path:
+    """Measure the training images with the judge of ``folder`` and write ``references.safetensors`` beside it."""
+    judge_path = folder / "judge.safetensors"
+    features = judge_features(load_network(judge_path, device=device), data.train_images, device=device)
+    references = references_from_features(
+        features.cpu(),
+        data.train_labels,
+        num_classes=len(CLASS_NAMES),
+        kept=KEPT_REFERENCES,
+        extractor=file_digest(judge_path),
+    )
+    save_references(references, folder / "references.safetensors")
+    return folder / "references.safetensors"
+
+
+def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbed:
+    """Load the testbed from the shipped weights or from a folder that ``guidegym.train_models`` filled.
+
+    Its classifiers are ``time_dependent`` (cross-entropy on noisy images) and ``robust`` (adversarially trained on
+    clean images, no time input).
+
+    Raises:
+        DataNotFoundError: If a weight file is missing.
+        FileFormatError: If one is damaged or they do not belong together.
+    """
+    folder = weights if weights is not None else SHIPPED
+    networks = {
+        name: load_network(folder / f"{name}.safetensors", device=device)
+        for name in ("denoiser", "time_dependent", "robust", "judge")
+    }
+    return Testbed(
+        name="fashion",
+        process=PROCESS,
+        denoiser=networks["denoiser"],
+        classifiers={name: networks[name] for name in ("robust", "time_dependent")},
+        judge=cast(JudgeNetwork, networks["judge"]),
+        references=load_references(
+            folder / "references.safetensors", extractor=file_digest(folder / "judge.safetensors"), device=device
+        ),
+        class_names=CLASS_NAMES,
+        event_shape=(1, 28, 28),
+        clip=1.0,
+        device=device,
+    )

@@ -1,0 +1,143 @@
+"""Fashion-MNIST as tensors, from a folder, from Debian's package, or by torchvision's download.
+
+Only training needs the data set; sampling and tuning run on what the package ships.
+"""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from guidegym.errors import DataNotFoundError, FileFormatError
+
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A labelled image data set.
+
+    Args:
+        train_images: Training images, grey levels 0..255.
+        train_labels: Their classes.
+        test_images: Test images.
+        test_labels: Their classes.
+        digest: SHA-256 over the four arrays, which weight files quote.
+    """
+
+    train_images: UInt8[Tensor, " train 1 height width"]
+    train_labels: Int[Tensor, " train"]
+    test_images: UInt8[Tensor, " test 1 height width"]
+    test_labels: Int[Tensor, " test"]
+    digest: str
+
+
+def to_unit_range(images: UInt8[Tensor, " batch *event"]) -> Tensor:
+    """Map grey levels 0..255 to [-1, 1]."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Read one idx file of unsigned bytes, gzipped or not.
+
+    Raises:
+        FileFormatError: If it is not an idx file of unsigned bytes or is truncated.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, OSError) as error:
+        raise FileFormatError(f"{path} cannot be read: {error}") from error
+    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+        raise FileFormatError(f"{path} is not an idx file of unsigned bytes")
+    num_dims = raw[3]
+    shape = tuple(int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(num_dims))
+    body = np.frombuffer(raw, dtype=np.uint8, offset=min(4 + 4 * num_dims, len(raw)))
+    if body.size != int(np.prod(shape)):
+        raise FileFormatError(f"{path} is truncated: {body.size} bytes of data where its header says {shape}")
+    return body.reshape(shape)
+
+
+def _find(folder: Path) -> dict[str, Path] | None:
+    """Return the four files of ``folder`` by role, or None if one is missing."""
+    found: dict[str, Path] = {}
+    for role, name in FILES.items():
+        matches = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
+        if not matches:
+            return None
+        found[role] = matches[0]
+    return found
+
+
+def _locate(folder: Path | None) -> dict[str, Path]:
+    """Return the four files, from ``folder`` if given, else Debian's, else torchvision's download."""
+    if folder is not None:
+        found = _find(folder)
+        if found is None:
+            wanted = ", ".join(FILES.values())
+            raise DataNotFoundError(f"{folder} must hold the four files {wanted} (each plain or .gz)")
+        return found
+    found = _find(DEBIAN_FOLDER)
+    if found is not None:
+        return found
+    cache = Path.home() / ".cache" / "guidegym"
+    raw = cache / "FashionMNIST" / "raw"
+    found = _find(raw)
+    if found is not None:
+        return found
+    try:
+        # Imported here: torchvision takes a second to import and only this line needs it.
+        from torchvision.datasets import FashionMNIST
+
+        FashionMNIST(str(cache), download=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataNotFoundError(
+            "Fashion-MNIST was found in none of three places: a folder given by --data, the Debian package "
+            f"dataset-fashion-mnist ({DEBIAN_FOLDER}), torchvision's download ({reason})"
+        ) from error
+    found = _find(raw)
+    if found is None:
+        raise DataNotFoundError(f"torchvision's download left no idx files in {raw}")
+    return found
+
+
+def load_fashion_mnist(folder: Path | None = None) -> ImageData:
+    """Load Fashion-MNIST: 60 000 training and 10 000 test images of 28x28 in ten classes.
+
+    Args:
+        folder: Folder with the four idx files (plain or gzipped). Without it, Debian's ``dataset-fashion-mnist`` is
+            used where it is installed, else torchvision downloads the files to ``~/.cache/guidegym``.
+
+    Raises:
+        DataNotFoundError: If the data is in none of these places.
+        FileFormatError: If a file is damaged or the four do not belong together.
+    """
+    arrays = {role: read_idx(path) for role, path in _locate(folder).items()}
+    digest = hashlib.sha256()
+    for role in FILES:
+        digest.update(arrays[role].tobytes())
+    for split in ("train", "test"):
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
+            raise FileFormatError(
+                f"the {split} files do not belong together: images {images.shape}, labels {labels.shape}"
+            )
+    tensors = {role: torch.from_numpy(array.copy()) for role, array in arrays.items()}
+    return ImageData(
+        train_images=tensors["train_images"][:, None],
+        train_labels=tensors["train_labels"].long(),
+        test_images=tensors["test_images"][:, None],
+        test_labels=tensors["test_labels"].long(),
+        digest=digest.hexdigest(),
+    )

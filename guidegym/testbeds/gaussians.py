@@ -1,0 +1,118 @@
+"""The ``gaussians`` testbed: two classes in the plane, several modes each, everything known in closed form."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import VPProcess
+from guidegym.testbeds.references import References, references_from_features
+from guidegym.testbeds.testbed import Testbed
+
+MEANS = (((-1.6, 0.6), (-0.4, -1.4), (0.5, 1.3)), ((1.7, 0.2), (-0.7, 1.7), (0.3, -0.5)))
+"""Mode centres by class."""
+SPREADS = ((0.35, 0.25, 0.30), (0.30, 0.25, 0.40))
+"""Standard deviation of each mode, the same in both directions."""
+SHARES = ((0.5, 0.3, 0.2), (0.4, 0.35, 0.25))
+"""Share of each mode within its class; the classes are equally likely."""
+
+
+class GaussianMixture:
+    r"""A mixture of Gaussians under a variance-preserving process, exact at every timestep.
+
+    .. math:: p_t(x | y) = \sum_m \pi_{ym}\, N(x;\; \sqrt{\bar\alpha_t} \mu_{ym},\; (\bar\alpha_t s_{ym}^2 + 1 - \bar\alpha_t) I)
+
+    Args:
+        process: The noise process.
+        dtype: Floating type of the parameters.
+        device: Where they live.
+    """
+
+    def __init__(self, process: VPProcess, *, dtype: torch.dtype, device: torch.device) -> None:
+        self.process = process
+        self.means = torch.tensor(MEANS, dtype=dtype, device=device)
+        self.spreads = torch.tensor(SPREADS, dtype=dtype, device=device)
+        self.shares = torch.tensor(SHARES, dtype=dtype, device=device)
+        self.num_classes = len(MEANS)
+
+    def log_joint(
+        self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch classes modes"]:
+        r"""Return :math:`\log p_t(x, y, m)`, whole timesteps ``t`` given as floating numbers; ``-1`` is clean."""
+        alpha_bar_t = self.process.alpha_bar(t.long(), x.dtype)[:, None, None]
+        variance = alpha_bar_t * self.spreads.square() + 1 - alpha_bar_t
+        distance = (x[:, None, None, :] - alpha_bar_t.sqrt()[..., None] * self.means).square().sum(dim=-1)
+        prior = self.shares.log() - torch.tensor(float(self.num_classes), dtype=x.dtype).log()
+        return prior - distance / (2 * variance) - torch.log(2 * torch.pi * variance)
+
+    def logits(self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
+        r"""Return :math:`f(x, t)_y = \log p_t(x, y)`: its softmax is the exact posterior, its logsumexp the exact marginal."""
+        return self.log_joint(x, t).logsumexp(dim=2)
+
+    def score(self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch 2"]:
+        r"""Return :math:`\nabla_x \log p_t(x)` of the marginal in closed form."""
+        alpha_bar_t = self.process.alpha_bar(t.long(), x.dtype)[:, None, None]
+        variance = alpha_bar_t * self.spreads.square() + 1 - alpha_bar_t
+        share = self.log_joint(x, t).flatten(1).softmax(dim=1).reshape(variance.shape)
+        pull = (alpha_bar_t.sqrt()[..., None] * self.means - x[:, None, None, :]) / variance[..., None]
+        return (share[..., None] * pull).sum(dim=(1, 2))
+
+    def noise(self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch 2"]:
+        r"""Return the exact noise prediction :math:`\epsilon(x_t, t) = -\sqrt{1 - \bar\alpha_t}\, \nabla \log p_t(x_t)`."""
+        return -self.process.sigma(t.long(), x_t.dtype)[:, None] * self.score(x_t, t)
+
+    def sample(
+        self, labels: Int[Tensor, " batch"], generator: torch.Generator
+    ) -> Float[Tensor, " batch 2"]:
+        """Draw clean points of the given classes."""
+        cpu = self.means.device.type == "cpu"
+        shares = self.shares[labels] if cpu else self.shares.cpu()[labels.cpu()]
+        modes = torch.multinomial(shares, 1, generator=generator)[:, 0].to(self.means.device)
+        noise = torch.randn(len(labels), 2, generator=generator, dtype=torch.float64).to(self.means)
+        return self.means[labels, modes] + self.spreads[labels, modes][:, None] * noise
+
+
+class PlaneJudge:
+    """The exact posterior as judge; the space distances are measured in is the plane itself."""
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        self.mixture = mixture
+
+    def features(self, x: Float[Tensor, " batch 2"]) -> Float[Tensor, " batch 2"]:
+        """Return ``x`` itself."""
+        return x
+
+    def classify(self, features: Float[Tensor, " batch 2"]) -> Float[Tensor, " batch classes"]:
+        """Return the exact logits of clean points."""
+        return self.mixture.logits(features, -torch.ones(len(features), dtype=features.dtype, device=features.device))
+
+
+def _references(mixture: GaussianMixture) -> References:
+    """Draw 20 000 points a class with a fixed seed: moments over all of them, the first 1000 kept."""
+    labels = torch.arange(mixture.num_classes).repeat_interleave(20_000)
+    points = mixture.sample(labels.to(mixture.means.device), torch.Generator().manual_seed(20_000))
+    return references_from_features(
+        points, labels.to(points.device), num_classes=mixture.num_classes, kept=1000, extractor="plane"
+    )
+
+
+def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32) -> Testbed:
+    """Build the testbed; float64 makes it an oracle.
+
+    Its one classifier ``exact`` is the exact posterior, with log-densities as logits: class energies are exact, too.
+    """
+    process = VPProcess("linear")
+    mixture = GaussianMixture(process, dtype=dtype, device=device)
+    return Testbed(
+        name="gaussians",
+        process=process,
+        denoiser=mixture.noise,
+        classifiers={"exact": mixture.logits},
+        judge=PlaneJudge(mixture),
+        references=_references(mixture),
+        class_names=("first", "second"),
+        event_shape=(2,),
+        clip=None,
+        device=device,
+        dtype=dtype,
+        judge_note="the judge is the exact posterior, which is the guide's classifier, too",
+    )

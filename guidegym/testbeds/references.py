@@ -1,0 +1,108 @@
+"""Reference statistics: what real data looks like in the judge's features, class by class."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from guidegym.errors import DataNotFoundError, FileFormatError
+from guidegym.files import write_atomically
+from guidegym.metrics import moments, reference_self_term
+
+FORMAT = "guidegym-references/1"
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Real data in the judge's features: enough for kernel and Frechet distances, over all and per class.
+
+    Args:
+        features: A fixed subset of each class, for kernel distances.
+        mean: Mean of each class over all the training data.
+        covariance: Covariance of each class over all the training data.
+        extractor: Digest of the judge whose features these are: distances in different spaces must not be compared.
+    """
+
+    features: Float[Tensor, " classes n dim"]
+    mean: Float[Tensor, " classes dim"]
+    covariance: Float[Tensor, " classes dim dim"]
+    extractor: str
+
+    @functools.cached_property
+    def self_term(self) -> Float[Tensor, " classes"]:
+        """The references' share of the kernel distance, computed once."""
+        return reference_self_term(self.features.double())
+
+    @functools.cached_property
+    def pooled(self) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim dim"]]:
+        """Mean and covariance of all classes together, each class counted alike (law of total covariance)."""
+        mean = self.mean.mean(dim=0)
+        centred = self.mean - mean
+        return mean, self.covariance.mean(dim=0) + centred.mT @ centred / len(self.mean)
+
+
+def references_from_features(
+    features: Float[Tensor, " n dim"], labels: Tensor, *, num_classes: int, kept: int, extractor: str
+) -> References:
+    """Summarise labelled features: per-class moments over all rows, and the first ``kept`` rows of each class."""
+    rows = [features[labels == label] for label in range(num_classes)]
+    statistics = [moments(row) for row in rows]
+    return References(
+        features=torch.stack([row[:kept] for row in rows]).float(),
+        mean=torch.stack([mean for mean, _ in statistics]),
+        covariance=torch.stack([covariance for _, covariance in statistics]),
+        extractor=extractor,
+    )
+
+
+def save_references(references: References, path: Path) -> None:
+    """Write the references to one safetensors file, features in half precision."""
+    tensors = {
+        "features": references.features.half().contiguous(),
+        "mean": references.mean.float().contiguous(),
+        "covariance": references.covariance.float().contiguous(),
+    }
+    write_atomically(path, save(tensors, metadata={"format": FORMAT, "extractor": references.extractor}))
+
+
+def load_references(path: Path, *, extractor: str, device: torch.device | str = "cpu") -> References:
+    """Read the references of a judge.
+
+    Args:
+        path: The file.
+        extractor: Digest of the judge at hand, which must be the one whose features these are.
+        device: Where the tensors go.
+
+    Raises:
+        DataNotFoundError: If there is no such file.
+        FileFormatError: If it is not a reference file, or belongs to another judge.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"no reference statistics {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key).to(device) for key in ("features", "mean", "covariance")}
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{path} is not a readable reference file: {error}") from error
+    if header.get("format") != FORMAT:
+        raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
+    if header.get("extractor") != extractor:
+        raise FileFormatError(f"{path} holds features of another judge than the one beside it; build it anew")
+    return References(
+        features=tensors["features"].float(),
+        mean=tensors["mean"].double(),
+        covariance=tensors["covariance"].double(),
+        extractor=extractor,
+    )
+
+
+def file_digest(path: Path) -> str:
+    """Return the first 16 hexadecimal digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""The Testbed record: everything that a guided sample is made with and measured by."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.diffusion import Process
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Classifier
+from guidegym.testbeds.references import References
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number a row)."""
+
+
+class JudgeNetwork(Protocol):
+    """A classifier that measures: features of clean samples, and logits of those features."""
+
+    def features(self, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
+        """Return the space that distances are measured in."""
+        ...
+
+    def classify(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
+        """Return the logits of ``features``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Testbed:
+    """What is guided: a noise process, a denoiser, classifiers to guide with, and a judge to measure with.
+
+    Args:
+        name: Its name in results.
+        process: The noise process the networks were trained on.
+        denoiser: Predicts the noise.
+        classifiers: Classifiers that may guide, by name.
+        judge: Measures samples; never used to guide.
+        references: Real data in the judge's features.
+        class_names: One name a class.
+        event_shape: Shape of one sample.
+        clip: Bound on the absolute value of clean data; None where there is none.
+        device: Where the networks live.
+        dtype: Floating type of the samples.
+        judge_note: What a reader must know where the judge is not independent of the guides; empty otherwise.
+    """
+
+    __test__ = False  # its name begins like a pytest class
+
+    name: str
+    process: Process
+    denoiser: Denoiser
+    classifiers: Mapping[str, Classifier]
+    judge: JudgeNetwork
+    references: References
+    class_names: tuple[str, ...]
+    event_shape: tuple[int, ...]
+    clip: float | None
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    judge_note: str = ""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def classifier(self, name: str) -> Classifier:
+        """Return the classifier called ``name``.
+
+        Raises:
+            GuideGymError: If the testbed has none of that name.
+        """
+        if name not in self.classifiers:
+            known = ", ".join(self.classifiers)
+            raise GuideGymError(f"testbed '{self.name}' has no classifier '{name}'; it has {known}")
+        return self.classifiers[name]

@@ -1,0 +1,1 @@
+"""Training of the shipped networks: losses, the loop, the recipes."""

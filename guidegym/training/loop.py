@@ -1,0 +1,219 @@
+"""The training loop: one optimiser step after another, with checkpoints from which a killed run goes on."""
+
+import hashlib
+import io
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.files import write_atomically
+from guidegym.testbeds.fashion_data import to_unit_range
+from guidegym.training.losses import Loss
+
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast a network is trained.
+
+    Args:
+        num_steps: Optimiser steps.
+        batch_size: Images a step.
+        learning_rate: Peak rate, reached after ``warmup`` steps and brought to zero along a cosine.
+        warmup: Steps of linear warm-up.
+        weight_decay: Decoupled weight decay of AdamW.
+        ema_decay: Decay of the exponential moving average of the weights; 0 keeps the last weights.
+    """
+
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = 200
+    weight_decay: float = 0.0
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The trained network and how it got there: optimiser steps done and the mean loss over the last 200 of them."""
+
+    network: nn.Module
+    num_steps: int
+    final_loss: float
+
+
+def seed_for(*parts: object) -> int:
+    """Return a 63-bit seed that depends on all ``parts`` and on nothing else."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int) -> Int[Tensor, " batch"]:
+    """Return the training rows of one step: a pure function of the seed and the step, so a resumed run sees the same."""
+    batches = num_images // batch_size
+    epoch, position = divmod(step, batches)
+    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed_for(seed, "epoch", epoch)))
+    return order[position * batch_size : (position + 1) * batch_size]
+
+
+class TrainingRun:
+    """One network on its way: optimiser, moving average, step count and the checkpoint file they live in."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: LoopSettings,
+        *,
+        checkpoint: Path,
+        seed: int,
+        device: torch.device,
+        identity: str = "",
+    ) -> None:
+        self.network = network.to(device=device, memory_format=torch.channels_last).train()
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+        self.checkpoint = checkpoint
+        self.identity = repr((identity, sorted(asdict(settings).items()), seed))
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.average: AveragedModel | None = None
+        if settings.ema_decay > 0:
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.step = 0
+        self.recent_losses: list[float] = []
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        state: dict[str, Any] = {
+            "identity": self.identity,
+            "step": self.step,
+            "recent_losses": self.recent_losses,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.checkpoint, buffer.getvalue())
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint if there is one of the same recipe, settings, seed and data; say whether.
+
+        Raises:
+            GuideGymError: If there is a checkpoint of another run: it is never overwritten silently.
+            FileFormatError: If the checkpoint cannot be read.
+        """
+        if not self.checkpoint.is_file():
+            return False
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except Exception as error:
+            raise FileFormatError(f"{self.checkpoint} is not a readable checkpoint; remove it to start over") from error
+        if state["identity"] != self.identity:
+            raise GuideGymError(
+                f"{self.checkpoint} belongs to a run with other settings, seed or data; remove it or use another --out"
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step = state["step"]
+        self.recent_losses = state["recent_losses"]
+        return True
+
+    def _learning_rate(self) -> float:
+        """Return the rate of the current step: linear warm-up, then a cosine to zero."""
+        settings = self.settings
+        if self.step < settings.warmup:
+            return settings.learning_rate * (self.step + 1) / settings.warmup
+        progress = (self.step - settings.warmup) / max(settings.num_steps - settings.warmup, 1)
+        return settings.learning_rate * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+
+    def train_step(self, images: UInt8[Tensor, " images *event"], labels: Int[Tensor, " images"], loss: Loss) -> float:
+        """Do one optimiser step and return its loss."""
+        settings = self.settings
+        rows = _batch_rows(self.step, num_images=len(images), batch_size=settings.batch_size, seed=self.seed)
+        rows = rows.to(images.device)
+        generator = torch.Generator(self.device).manual_seed(seed_for(self.seed, "noise", self.step))
+        batch = to_unit_range(images[rows].to(self.device))
+        value = loss(self.network, batch, labels[rows].to(self.device), generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.step += 1
+        return float(value.detach())
+
+    def result(self) -> TrainingResult:
+        """Return the averaged weights where there is an average, else the last ones, ready for evaluation."""
+        network: nn.Module = self.average.module if self.average is not None else self.network
+        losses = self.recent_losses
+        return TrainingResult(
+            network=network.eval().requires_grad_(False),
+            num_steps=self.step,
+            final_loss=sum(losses) / max(len(losses), 1),
+        )
+
+
+def train(
+    run: TrainingRun,
+    images: UInt8[Tensor, " images *event"],
+    labels: Int[Tensor, " images"],
+    loss: Loss,
+    *,
+    name: str,
+    on_note: Callable[[str], None] = print,
+) -> TrainingResult:
+    """Train to the last step, with a progress bar and a checkpoint a minute; an interrupt saves one first.
+
+    Args:
+        run: The run, fresh or resumed.
+        images: Training images, grey levels.
+        labels: Their classes.
+        loss: What is minimised.
+        name: What the progress bar calls it.
+        on_note: Where one-line notes go.
+
+    Raises:
+        GuideGymError: If the loss is no longer finite; the last good checkpoint stays.
+    """
+    if len(images) < run.settings.batch_size:
+        raise GuideGymError(f"{len(images)} training images are fewer than one batch of {run.settings.batch_size}")
+    if run.resume():
+        on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
+    saved_at = time.monotonic()
+    with tqdm(total=run.settings.num_steps, initial=run.step, desc=name, unit="step", mininterval=1.0) as bar:
+        try:
+            while run.step < run.settings.num_steps:
+                value = run.train_step(images, labels, loss)
+                if value != value or value in (float("inf"), float("-inf")):
+                    raise GuideGymError(f"{name}: the loss became {value} at step {run.step}; last checkpoint kept")
+                run.recent_losses = [*run.recent_losses[-199:], value]
+                bar.update()
+                if run.step % 20 == 0:
+                    bar.set_postfix(loss=f"{sum(run.recent_losses) / len(run.recent_losses):.4f}", refresh=False)
+                if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                    run.save()
+                    saved_at = time.monotonic()
+        except KeyboardInterrupt:
+            run.save()
+            on_note(f"{name}: stopped at step {run.step}; the same command goes on from {run.checkpoint}")
+            raise
+    run.save()
+    return run.result()
