@@ -109,7 +109,7 @@ class Engine:
         if len(labels) != len(seeds) or len(labels) == 0:
             raise GuideGymError(f"`labels` and `seeds` must be as long, and not empty, got {len(labels)}, {len(seeds)}")
         if int(labels.min()) < 0 or int(labels.max()) >= testbed.num_classes:
-            wrong = [int(label) for label in labels if not 0 <= int(label) < testbed.num_classes][0]
+            wrong = next(int(label) for label in labels if not 0 <= int(label) < testbed.num_classes)
             raise GuideGymError(f"`labels` must be in 0..{testbed.num_classes - 1}, got {wrong}")
         if int(seeds.min()) < 0:
             raise GuideGymError(f"`seeds` must be >= 0, got {int(seeds.min())}")
@@ -155,9 +155,7 @@ class Engine:
             cost = cost + Cost(guide_forward=batch, guide_backward=batch)
         noise = None
         if self.sampler.is_stochastic:
-            noise = trajectory_noise(
-                state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype
-            )
+            noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
         reverse = self.sampler.step(
             state.x, eps, shift, t=t, t_prev=t_prev, process=testbed.process, noise=noise, clip=testbed.clip
         )

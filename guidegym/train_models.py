@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from guidegym.command import run_command
-from guidegym.errors import GuideGymError
-from guidegym.networks import load_network, save_network
+from guidegym.command import add_device, check_device, run_command
+from guidegym.networks import save_network
+from guidegym.testbeds.fashion import build_references
 from guidegym.testbeds.fashion_data import ImageData, load_fashion_mnist, to_unit_range
-from guidegym.testbeds.references import build_references
 from guidegym.training.loop import TrainingRun, seed_for, train
 from guidegym.training.recipes import FASHION, Budget
 
@@ -21,10 +20,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m guidegym.train_models", description=__doc__)
     parser.add_argument("--testbed", default="fashion", choices=["fashion"], help="which networks")
     parser.add_argument("--only", choices=[*FASHION, "references"], help="one of them; default: all")
-    parser.add_argument("--budget", default="small", choices=["small", "full"], help="small: two hours on two CPU cores")
+    parser.add_argument(
+        "--budget", default="small", choices=["small", "full"], help="small: two hours on two CPU cores"
+    )
     parser.add_argument("--data", type=Path, help="folder with the four idx files of Fashion-MNIST")
     parser.add_argument("--out", type=Path, default=Path("runs/models/fashion"), help="where the weights go")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--seed", type=int, default=0)
     return parser
 
@@ -64,19 +65,12 @@ def train_one(name: str, data: ImageData, *, budget: Budget, out: Path, device: 
 
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        device = torch.device(arguments.device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise GuideGymError(f"`--device` must be one that torch can use here, got {arguments.device!r}: {reason}") from error
+    device = check_device(arguments.device)
     data = load_fashion_mnist(arguments.data)
     names = [arguments.only] if arguments.only else [*FASHION, "references"]
     for name in names:
         if name == "references":
-            judge = load_network(arguments.out / "judge.safetensors", device=device)
-            build_references(judge, data, arguments.out / "references.safetensors", device=device)
-            print(f"references: {arguments.out / 'references.safetensors'}")
+            print(f"references: {build_references(arguments.out, data, device=device)}")
         else:
             train_one(name, data, budget=arguments.budget, out=arguments.out, device=device, seed=arguments.seed)
     return 0

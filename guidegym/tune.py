@@ -22,12 +22,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, help="seconds after which no new trials are begun")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
     parser.add_argument("--sampler", default="tpe", help="Optuna's sampler: tpe, gp, cmaes or random (default: tpe)")
-    parser.add_argument("--objectives", help=f"one or more of {','.join(OBJECTIVES)}, with commas (default: the study's)")
+    parser.add_argument(
+        "--objectives", help=f"one or more of {','.join(OBJECTIVES)}, with commas (default: the study's)"
+    )
     parser.add_argument("--testbed", help="gaussians, fashion, or a path to a Python file (default: the study's)")
     parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
     parser.add_argument("--steps", type=int, help="reverse steps of the diffusion sampler (default: the study's)")
     parser.add_argument("--samples", type=int, help="samples of each class a trial is scored on (default: the study's)")
-    parser.add_argument("--confirm-samples", type=int, help="fresh samples of each class at the end (default: the study's)")
+    parser.add_argument(
+        "--confirm-samples", type=int, help="fresh samples of each class at the end (default: the study's)"
+    )
     parser.add_argument("--batch-trials", type=int, default=4, help="trials that are sampled together (default: 4)")
     add_device(parser)
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/STUDY-NAME)")
@@ -80,7 +84,9 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         outcome = run_study(study, testbed, settings)
     except KeyboardInterrupt:
-        print(f"stopped; what there is lies in {settings.out}, and the same command goes on from there", file=sys.stderr)
+        print(
+            f"stopped; what there is lies in {settings.out}, and the same command goes on from there", file=sys.stderr
+        )
         raise
     print(format_table(HEADINGS, table_rows(outcome.confirmed)))
     print(f"best: {outcome.best.name}  ({time.monotonic() - began:.0f} s)")

@@ -3,15 +3,16 @@
 import functools
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
 
 
+@runtime_checkable
 class Process(Protocol):
     r"""A Gaussian noise process :math:`x_t = a_t x_0 + \sigma_t \epsilon` over timesteps ``0 .. num_timesteps - 1``."""
 
@@ -29,7 +30,7 @@ class Process(Protocol):
         ...
 
 
-def rows_like(values: Float[Tensor, " batch"], x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *ones"]:
+def rows_like(values: Shaped[Tensor, " batch"], x: Shaped[Tensor, " batch *event"]) -> Shaped[Tensor, " batch *ones"]:
     """Reshape one value a row so that it broadcasts over the event dimensions of ``x``."""
     return values.reshape(-1, *([1] * (x.ndim - 1)))
 
@@ -68,7 +69,7 @@ class VPProcess:
         robust_ebm_thesis.txt, eq. 2.9-2.15; Ho et al. 2020; Nichol and Dhariwal 2021 for the cosine curve.
     """
 
-    schedule: Literal["linear", "cosine"] = "linear"
+    schedule: str = "linear"
     num_timesteps: int = 1000
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Samplers: the rule of one reverse step, without a network."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -9,8 +9,6 @@ from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
-
-Spacing = Literal["trailing", "leading"]
 
 
 class Reverse(NamedTuple):
@@ -20,6 +18,7 @@ class Reverse(NamedTuple):
     x_0: Float[Tensor, " batch *event"]
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """A rule for one reverse step over a sub-sequence of the training timesteps."""
 
@@ -92,7 +91,7 @@ def _check_num_steps(num_steps: int, spacing: str) -> None:
         raise GuideGymError(f"`spacing` must be 'trailing' or 'leading', got {spacing!r}")
 
 
-def _subsequence(num_steps: int, spacing: Spacing, process: Process) -> Int[Tensor, " steps_and_end"]:
+def _subsequence(num_steps: int, spacing: str, process: Process) -> Int[Tensor, " steps_and_end"]:
     """Return ``num_steps`` descending timesteps and the closing -1.
 
     ``trailing`` starts at the last training timestep, T - 1, which is pure noise; ``leading`` ends at 0.
@@ -101,10 +100,8 @@ def _subsequence(num_steps: int, spacing: Spacing, process: Process) -> Int[Tens
     if num_steps > total:
         raise GuideGymError(f"`num_steps` must be <= {total}, the process' timesteps, got {num_steps}")
     count = torch.arange(num_steps, dtype=torch.float64)
-    if spacing == "trailing":
-        steps = (total - count * (total / num_steps)).round() - 1
-    else:
-        steps = count.flip(0) * (total // num_steps)
+    trailing = (total - count * (total / num_steps)).round() - 1
+    steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)
     return torch.cat([steps.long(), torch.tensor([-1])])
 
 
@@ -130,7 +127,7 @@ class DDIM:
 
     num_steps: int = 50
     eta: float = 0.0
-    spacing: Spacing = "trailing"
+    spacing: str = "trailing"
 
     def __post_init__(self) -> None:
         _check_num_steps(self.num_steps, self.spacing)
@@ -196,8 +193,8 @@ class DDPM:
     """
 
     num_steps: int = 1000
-    variance: Literal["small", "large"] = "small"
-    spacing: Spacing = "trailing"
+    variance: str = "small"
+    spacing: str = "trailing"
 
     def __post_init__(self) -> None:
         _check_num_steps(self.num_steps, self.spacing)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from guidegym.files import write_atomically
 from guidegym.guidance.guides import GUIDES, Guide
 from guidegym.guidance.schedules import SCHEDULES, Constant, Schedule
 
+NO_WEIGHT = Constant(0.0)
 FORMAT = "guidegym-guidance"
 VERSION = 1
 
@@ -30,10 +30,10 @@ class Guidance:
     """
 
     guide: Guide | None = None
-    weight: Schedule = Constant(0.0)
+    weight: Schedule = NO_WEIGHT
 
     def __post_init__(self) -> None:
-        if self.guide is None and self.weight != Constant(0.0):
+        if self.guide is None and self.weight != NO_WEIGHT:
             raise GuideGymError("`weight` must be Constant(0.0) where `guide` is None")
 
     def weights(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"]:
@@ -135,9 +135,7 @@ def _to_object(record: Any, kinds: dict[str, type[Any]]) -> dict[str, Any]:
     """Return a record as ``{"kind": ..., **fields}``."""
     names = {kind: name for name, kind in kinds.items()}
     if type(record) not in names:
-        raise GuideGymError(
-            f"{type(record).__name__} has no name in a guidance file; the kinds are {', '.join(kinds)}"
-        )
+        raise GuideGymError(f"{type(record).__name__} has no name in a guidance file; the kinds are {', '.join(kinds)}")
     return {"kind": names[type(record)], **{field.name: getattr(record, field.name) for field in fields(record)}}
 
 

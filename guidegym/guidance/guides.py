@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ class Guided(NamedTuple):
     logits: Float[Tensor, " batch classes"]
 
 
+@runtime_checkable
 class Guide(Protocol):
     """A gradient field ``(x_t, t, degree) -> gradient, logits`` over a named classifier of the testbed.
 
@@ -43,9 +44,7 @@ class Guide(Protocol):
         ...
 
 
-def _gradient_of(
-    objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor
-) -> Guided:
+def _gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> Guided:
     """Differentiate a per-row ``objective(logits)`` by ``x_t``; rows are independent, so their sum is enough."""
     with torch.enable_grad():
         leaf = x_t.detach().requires_grad_(True)

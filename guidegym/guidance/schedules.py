@@ -6,7 +6,7 @@ A schedule is a function of the training timestep, never of the position in a pa
 
 import math
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A weight curve over the chain."""
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 def project_l2(delta: Float[Tensor, " batch *event"], radius: float) -> Float[Tensor, " batch *event"]:
     """Shrink each row of ``delta`` onto the L2 ball of ``radius``."""
     norm = delta.flatten(1).norm(dim=1).clamp_min(1e-12).reshape(-1, *([1] * (delta.ndim - 1)))
-    return delta * (radius / norm).clamp(max=1.0)
+    shrunk: Tensor = delta * (radius / norm).clamp(max=1.0)
+    return shrunk
 
 
 def pgd_l2(

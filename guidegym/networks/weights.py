@@ -83,4 +83,4 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
     except RuntimeError as error:
         raise FileFormatError(f"{path} does not fit {name}: {str(error).splitlines()[0]}") from error
     # Channels-last is the faster layout for convolutions on CPU and on GPU tensor cores alike.
-    return network.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    return network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -25,7 +25,8 @@ class Estimate:
 
     def text(self, scale: float = 1.0, digits: int = 3) -> str:
         """Write it as ``value [low, high]``."""
-        parts = [f"{part * scale:.{digits}f}" for part in (self.value, self.low, self.high)]
+        numbers = [part * scale for part in (self.value, self.low, self.high)]
+        parts = [f"{number:.{digits}f}" if abs(number) < 1e5 else f"{number:.1e}" for number in numbers]
         return f"{parts[0]} [{parts[1]}, {parts[2]}]"
 
 
@@ -101,9 +102,7 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int) -> list[Conf
         seed: Seed of the resampling.
     """
     references = scorer.testbed.references
-    weights = resampling_weights(
-        scorer.testbed.num_classes, scorer.samples_per_class, resamples=RESAMPLES, seed=seed
-    )
+    weights = resampling_weights(scorer.testbed.num_classes, scorer.samples_per_class, resamples=RESAMPLES, seed=seed)
     resampled = [one.kernels.distance(weights.to(one.kernels.across.device)).cpu() for one in measured]
     best = min(range(len(measured)), key=lambda i: measured[i].kid)
     confirmed = []

@@ -76,9 +76,7 @@ def search(
             raise
 
 
-def _ask(
-    opened: optuna.Study, study: Study, size: int, owner: str, trials: list[Trial]
-) -> list[Guidance]:
+def _ask(opened: optuna.Study, study: Study, size: int, owner: str, trials: list[Trial]) -> list[Guidance]:
     """Ask for ``size`` trials, appending each to ``trials`` as it begins, and return their guidances."""
     guidances = []
     for _ in range(size):
@@ -101,8 +99,7 @@ def _score(
 ) -> None:
     """Sample and measure a batch of trials, and tell the study."""
     candidates = [
-        Candidate(trial_name(trial), guidance, study.sampler)
-        for trial, guidance in zip(trials, guidances, strict=True)
+        Candidate(trial_name(trial), guidance, study.sampler) for trial, guidance in zip(trials, guidances, strict=True)
     ]
     for trial, measured in zip(trials, scorer.measure(candidates, on_rows=on_rows), strict=True):
         trial.set_user_attr("kid", measured.kid)

@@ -97,7 +97,9 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
         )
     figure.add_scatter(x=[trial.number for trial in trials], y=best, name="best so far", line={"shape": "hv"})
     figure.update_xaxes(title="trial")
-    figure.update_yaxes(title=f"{objective} on the search seeds", type="log" if min(values, default=0) > 0 else "linear")
+    figure.update_yaxes(
+        title=f"{objective} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"
+    )
     return figure
 
 

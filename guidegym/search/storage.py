@@ -47,9 +47,7 @@ def _lock(file: IO[str], out: Path) -> None:
         raise GuideGymError(f"another search is running in {out}; use another --study-name or --out") from error
 
 
-def open_study(
-    study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str
-) -> optuna.Study:
+def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str) -> optuna.Study:
     """Open the Optuna study, or create it with the baselines as its first trials.
 
     Trials that an earlier process of this ``owner`` left running are failed and queued again.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from guidegym.diffusion import DDIM, DDPM
 from guidegym.errors import GuideGymError
@@ -11,7 +11,7 @@ from guidegym.guidance import Guidance
 if TYPE_CHECKING:
     import optuna
 
-OBJECTIVES: Mapping[str, str] = {"kid": "minimize", "accuracy": "maximize"}
+OBJECTIVES: Mapping[str, Literal["minimize", "maximize"]] = {"kid": "minimize", "accuracy": "maximize"}
 """Every objective and its direction: class-wise kernel distance, and accuracy under the judge."""
 
 

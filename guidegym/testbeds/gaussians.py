@@ -60,9 +60,7 @@ class GaussianMixture:
         r"""Return the exact noise prediction :math:`\epsilon(x_t, t) = -\sqrt{1 - \bar\alpha_t}\, \nabla \log p_t(x_t)`."""
         return -self.process.sigma(t.long(), x_t.dtype)[:, None] * self.score(x_t, t)
 
-    def sample(
-        self, labels: Int[Tensor, " batch"], generator: torch.Generator
-    ) -> Float[Tensor, " batch 2"]:
+    def sample(self, labels: Int[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, " batch 2"]:
         """Draw clean points of the given classes."""
         cpu = self.means.device.type == "cpu"
         shares = self.shares[labels] if cpu else self.shares.cpu()[labels.cpu()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number a row)."""
 
 
+@runtime_checkable
 class JudgeNetwork(Protocol):
     """A classifier that measures: features of clean samples, and logits of those features."""
 

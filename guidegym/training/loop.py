@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -79,7 +80,7 @@ class TrainingRun:
         device: torch.device,
         identity: str = "",
     ) -> None:
-        self.network = network.to(device=device, memory_format=torch.channels_last).train()
+        self.network = network.to(device).to(memory_format=torch.channels_last).train()
         self.settings = settings
         self.seed = seed
         self.device = device
@@ -139,7 +140,7 @@ class TrainingRun:
         if self.step < settings.warmup:
             return settings.learning_rate * (self.step + 1) / settings.warmup
         progress = (self.step - settings.warmup) / max(settings.num_steps - settings.warmup, 1)
-        return settings.learning_rate * 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+        return settings.learning_rate * 0.5 * (1 + math.cos(progress * math.pi))
 
     def train_step(self, images: UInt8[Tensor, " images *event"], labels: Int[Tensor, " images"], loss: Loss) -> float:
         """Do one optimiser step and return its loss."""
@@ -150,7 +151,7 @@ class TrainingRun:
         batch = to_unit_range(images[rows].to(self.device))
         value = loss(self.network, batch, labels[rows].to(self.device), generator)
         self.optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
@@ -202,7 +203,7 @@ def train(
         try:
             while run.step < run.settings.num_steps:
                 value = run.train_step(images, labels, loss)
-                if value != value or value in (float("inf"), float("-inf")):
+                if not math.isfinite(value):
                     raise GuideGymError(f"{name}: the loss became {value} at step {run.step}; last checkpoint kept")
                 run.recent_losses = [*run.recent_losses[-199:], value]
                 bar.update()

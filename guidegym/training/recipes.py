@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-
 from guidegym.metrics.accuracy import accuracy, noisy_accuracy, robust_accuracy
 from guidegym.networks import Judge, RobustClassifier, TimeDependentClassifier, UNet
 from guidegym.testbeds.fashion import PROCESS

@@ -1,0 +1,17 @@
+import pytest
+import torch
+
+from guidegym import Testbed, load_testbed
+from guidegym.testbeds.gaussians import load_gaussians
+
+
+@pytest.fixture(scope="session")
+def exact() -> Testbed:
+    """The gaussians testbed in float64: an oracle."""
+    return load_gaussians(torch.device("cpu"), dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def fashion() -> Testbed:
+    """The fashion testbed with its shipped weights."""
+    return load_testbed("fashion")

@@ -1,0 +1,135 @@
+"""Parity with diffusers on the same noise, step by step, with and without guidance."""
+
+import itertools
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from guidegym import DDIM, DDPM, GuideGymError, VPProcess
+
+BETAS = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
+
+
+def _network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """A smooth stand-in for a denoiser: any function of x and t must give the same chain."""
+    return torch.sin(2 * x) + 0.3 * torch.cos(t[:, None] / 100) * x
+
+
+def _gradient(x: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(1.0 - x)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_ddim_equals_diffusers(schedule: str, spacing: str, weight: float, clip: float | None) -> None:
+    process = VPProcess(schedule)
+    ours = DDIM(20, eta=0.0, spacing=spacing)
+    theirs = DDIMScheduler(
+        beta_schedule=BETAS[schedule],
+        timestep_spacing=spacing,
+        clip_sample=clip is not None,
+        clip_sample_range=clip or 1.0,
+    )
+    theirs.set_timesteps(20)
+    grid = ours.timesteps(process)
+    assert grid[:-1].tolist() == theirs.timesteps.tolist()
+    # diffusers keeps its tables in float32: near pure noise that costs digits, so start from the same x each step.
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    theirs.alphas_cumprod = process.alpha_bar(torch.arange(1000), torch.float64)
+    theirs.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    for t, t_prev in itertools.pairwise(grid):
+        rows = t.expand(5)
+        eps, shift = _network(x, rows), weight * _gradient(x)
+        sigma = process.sigma(rows, torch.float64)[:, None]
+        wanted = theirs.step(eps - sigma * shift, int(t), x, eta=0.0, use_clipped_model_output=clip is not None)
+        got = ours.step(
+            x, eps, shift if weight else None, t=rows, t_prev=t_prev.expand(5), process=process, noise=None, clip=clip
+        )
+        torch.testing.assert_close(got.x_prev, wanted.prev_sample, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(got.x_0, wanted.pred_original_sample, rtol=1e-5, atol=1e-5)
+        x = got.x_prev
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+@pytest.mark.parametrize("num_steps", [20, 1000])
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_ddpm_equals_diffusers(variance: str, num_steps: int, weight: float) -> None:
+    process = VPProcess("linear")
+    ours = DDPM(num_steps, variance=variance, spacing="leading")
+    theirs = DDPMScheduler(
+        beta_schedule="linear", variance_type=f"fixed_{variance}", clip_sample=False, timestep_spacing="leading"
+    )
+    theirs.set_timesteps(num_steps)
+    theirs.alphas_cumprod = process.alpha_bar(torch.arange(1000), torch.float64)
+    theirs.one = torch.tensor(1.0, dtype=torch.float64)
+    grid = ours.timesteps(process)
+    x = torch.randn(4, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for t, t_prev in list(itertools.pairwise(grid))[:: max(num_steps // 20, 1)]:
+        rows = t.expand(4)
+        eps = _network(x, rows)
+        step = theirs.step(eps, int(t), x, generator=torch.Generator().manual_seed(3))
+        noise = torch.randn(4, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+        wanted = step.prev_sample
+        shift = None
+        if weight:
+            shift = weight * _gradient(x)
+            beta = 1 - process.alpha_bar(rows, torch.float64) / process.alpha_bar(t_prev.expand(4), torch.float64)
+            ratio = process.sigma(t_prev.expand(4), torch.float64) / process.sigma(rows, torch.float64)
+            wanted = wanted + (beta * (ratio**2 if variance == "small" else 1))[:, None] * shift
+        got = ours.step(x, eps, shift, t=rows, t_prev=t_prev.expand(4), process=process, noise=noise, clip=None)
+        torch.testing.assert_close(got.x_prev, wanted, rtol=1e-5, atol=1e-5)
+        x = got.x_prev
+
+
+def test_ddim_with_eta_one_has_the_step_of_ddpm() -> None:
+    process = VPProcess("linear")
+    generator = torch.Generator().manual_seed(4)
+    x, eps, noise = (torch.randn(3, 2, dtype=torch.float64, generator=generator) for _ in range(3))
+    t, t_prev = torch.tensor([999, 500, 20]), torch.tensor([949, 450, 10])
+    ddim = DDIM(20, eta=1.0).step(x, eps, None, t=t, t_prev=t_prev, process=process, noise=noise, clip=None)
+    ddpm = DDPM(20).step(x, eps, None, t=t, t_prev=t_prev, process=process, noise=noise, clip=None)
+    torch.testing.assert_close(ddim.x_prev, ddpm.x_prev, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", [DDIM(20, eta=0.5), DDPM(20)])
+def test_rows_at_different_steps_equal_rows_alone(sampler: DDIM | DDPM) -> None:
+    process = VPProcess("cosine")
+    generator = torch.Generator().manual_seed(5)
+    x, eps, shift, noise = (torch.randn(4, 1, 2, 2, dtype=torch.float64, generator=generator) for _ in range(4))
+    grid = sampler.timesteps(process)
+    index = torch.tensor([0, 7, 19, 3])
+    t, t_prev = grid[index], grid[index + 1]
+    batch = sampler.step(x, eps, shift, t=t, t_prev=t_prev, process=process, noise=noise, clip=1.0)
+    for row in range(4):
+        one = slice(row, row + 1)
+        alone = sampler.step(
+            x[one], eps[one], shift[one], t=t[one], t_prev=t_prev[one], process=process, noise=noise[one], clip=1.0
+        )
+        torch.testing.assert_close(alone.x_prev, batch.x_prev[one], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 1000])
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_timesteps_descend_without_repeats_and_end_clean(steps: int, spacing: str) -> None:
+    grid = DDIM(steps, spacing=spacing).timesteps(VPProcess())
+    assert len(grid) == steps + 1
+    assert bool((grid.diff() < 0).all())
+    assert int(grid[-1]) == -1
+    assert int(grid[0]) == 999 or spacing == "leading"
+
+
+def test_bad_arguments_are_refused() -> None:
+    for make in (
+        lambda: DDIM(0),
+        lambda: DDIM(10, eta=1.5),
+        lambda: DDIM(10, eta=float("nan")),
+        lambda: DDIM(10, spacing="wrong"),
+        lambda: DDPM(0),
+        lambda: DDPM(5, variance="wrong"),
+        lambda: DDIM(1001).timesteps(VPProcess()),
+    ):
+        with pytest.raises(GuideGymError, match="must be"):
+            make()

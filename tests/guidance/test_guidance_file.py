@@ -1,0 +1,109 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guidegym import ClassEnergy, Constant, FileFormatError, Guidance, GuideGymError, Likelihood, Linear, Power, Sigmoid
+from guidegym.guidance import SCHEDULES
+
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+SCHEDULE_VALUES = {
+    "constant": st.builds(Constant, NUMBER),
+    "linear": st.builds(Linear, NUMBER, NUMBER),
+    "power": st.builds(Power, NUMBER, st.floats(0, 100)),
+    "sigmoid": st.builds(Sigmoid, NUMBER, NUMBER, NUMBER, NUMBER),
+}
+GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01)).to_json())
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_survives_the_round_trip_exactly(name: str) -> None:
+    @given(weight=SCHEDULE_VALUES[name], guide=st.sampled_from([Likelihood("time_dependent"), ClassEnergy("robust")]))
+    def check(weight: Constant, guide: Likelihood) -> None:
+        guidance = Guidance(guide, weight)
+        assert Guidance.from_json(guidance.to_json()) == guidance
+
+    check()
+
+
+def test_no_guidance_survives_the_round_trip(tmp_path: Path) -> None:
+    Guidance().save(tmp_path / "none.json")
+    assert Guidance.load(tmp_path / "none.json") == Guidance()
+
+
+def _changed(**changes: object) -> str:
+    return json.dumps({**GOOD, **changes})
+
+
+def _weight(**changes: object) -> str:
+    return json.dumps({**GOOD, "weight": {**GOOD["weight"], **changes}})
+
+
+BAD = {
+    "truncated": (Guidance(ClassEnergy("robust"), Constant(1.0)).to_json()[:50], "is not complete JSON"),
+    "empty": ("", "is not complete JSON"),
+    "a list": ("[]", "must hold one JSON object, got list"),
+    "too deep": ("[" * 100_000, "is nested too deeply|is not complete JSON"),
+    "other format": (_changed(format="something/1"), "`format` must be 'guidegym-guidance/1', got 'something/1'"),
+    "no format": ("{}", "`format` must be 'guidegym-guidance/1', got None"),
+    "format of a wrong type": (_changed(format=1), "`format` must be"),
+    "version zero": (_changed(format="guidegym-guidance/0"), "`format` must be"),
+    "odd version": (_changed(format="guidegym-guidance/1.5"), "`format` must be"),
+    "future version": (_changed(format="guidegym-guidance/2"), "was written by a later version of guidegym"),
+    "unknown guide": (
+        _changed(guide={"kind": "magic"}),
+        "guide: unknown kind 'magic'; known are likelihood, class_energy",
+    ),
+    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown kind 'zigzag'; known are constant"),
+    "kind of a wrong type": (_changed(weight={"kind": ["constant"]}), "weight: unknown kind"),
+    "weight of a wrong type": (_changed(weight=3), "weight must be an object with a `kind`, got 3"),
+    "missing key": (json.dumps({k: v for k, v in GOOD.items() if k != "weight"}), "lacks weight"),
+    "extra key": (_changed(extra=1), "does not allow extra"),
+    "missing parameter": (_changed(weight={"kind": "constant"}), "weight: lacks value"),
+    "extra parameter": (_weight(eta=1), "weight: does not allow eta"),
+    "NaN": (_weight(k=float("nan")), "numbers must be finite, got NaN"),
+    "infinity": (_weight(k=float("inf")), "numbers must be finite, got Infinity"),
+    "overflow": (_weight().replace("650.0", "1e999"), "`t0` must be a finite number"),
+    "huge whole number": (_weight(t0=10**400), "`t0` must be a finite number"),
+    "text for a number": (_weight(scale="12"), "`scale` must be a number, got '12'"),
+    "bool for a number": (_weight(scale=True), "`scale` must be a number, got True"),
+    "null for a number": (_weight(scale=None), "`scale` must be a number, got None"),
+    "number for a text": (
+        _changed(guide={"kind": "likelihood", "classifier": 3}),
+        "`classifier` must be a text, got 3",
+    ),
+    "empty classifier": (_changed(guide={"kind": "likelihood", "classifier": ""}), "`classifier` must be the name"),
+    "weight without a guide": (_changed(guide=None), "`weight` must be Constant"),
+    "negative power": (_changed(weight={"kind": "power", "scale": 1, "power": -1}), "`power` must be >= 0, got -1.0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_gets_one_clear_line(name: str, tmp_path: Path) -> None:
+    text, message = BAD[name]
+    path = tmp_path / "guidance.json"
+    path.write_text(text)
+    with pytest.raises(FileFormatError, match=message) as caught:
+        Guidance.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_missing_or_binary_file_gets_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="cannot be read: No such file"):
+        Guidance.load(tmp_path / "none.json")
+    (tmp_path / "binary.json").write_bytes(b"\x80\x04\x95pickle")
+    with pytest.raises(FileFormatError, match="cannot be read: it is not UTF-8 text"):
+        Guidance.load(tmp_path / "binary.json")
+
+
+def test_whole_numbers_are_numbers() -> None:
+    assert Guidance.from_json(_weight(scale=12)) == Guidance.from_json(_weight(scale=12.0))
+
+
+def test_guidance_without_a_guide_has_no_weight() -> None:
+    with pytest.raises(GuideGymError, match="`weight` must be Constant"):
+        Guidance(None, Constant(1.0))
