@@ -132,6 +132,11 @@ def sample(
     guidance = guidance if guidance is not None else Guidance()
     sampler = sampler if sampler is not None else DDIM(50)
     row_labels = torch.as_tensor(labels, dtype=torch.long)
+    if len(row_labels) == 0 or (seeds is not None and len(seeds) != len(row_labels)):
+        raise GuideGymError(
+            f"`labels` and `seeds` must be as long, and not empty, got {len(row_labels)}, "
+            f"{'none' if seeds is None else len(seeds)}"
+        )
     rows = row_seeds(seed, len(row_labels)) if seeds is None else torch.as_tensor(seeds, dtype=torch.long)
     engine = Engine(testbed, sampler, guidance.guide)
     weights = guidance.weights(sampler, testbed.process).expand(len(row_labels), -1)

@@ -1,13 +1,12 @@
 """Finding a study: a shipped name, a dotted module, or a path to a Python file."""
 
 import importlib
-import importlib.util
 import pkgutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
 from guidegym.errors import GuideGymError
+from guidegym.files import import_file
 from guidegym.search.study import Study
 
 
@@ -15,18 +14,6 @@ def shipped_studies() -> list[str]:
     """Return the names of the shipped studies."""
     package = importlib.import_module("guidegym.studies")
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise GuideGymError(f"no study file {path}")
-    spec = importlib.util.spec_from_file_location(f"guidegym_study_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise GuideGymError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickling look a module up by its name
-    spec.loader.exec_module(module)
-    return module
 
 
 def _import_module(name: str) -> ModuleType:
@@ -55,7 +42,7 @@ def load_study(where: str, *, testbed: str | None = None) -> Study:
             file is left as it is.
     """
     if where.endswith(".py") or "/" in where:
-        module = _import_file(Path(where))
+        module = import_file(Path(where))
     elif "." in where:
         module = _import_module(where)
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from guidegym.errors import GuideGymError
+from guidegym.files import import_file
 from guidegym.testbeds.fashion import load_fashion
 from guidegym.testbeds.gaussians import load_gaussians
 from guidegym.testbeds.references import References, references_from_features
@@ -24,23 +25,33 @@ __all__ = [
 
 
 def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str | Path | None = None) -> Testbed:
-    """Load a shipped testbed.
+    """Load a testbed.
 
     Args:
-        name: ``gaussians`` or ``fashion``.
+        name: ``gaussians``, ``fashion``, or a path to a Python file whose function ``testbed(device)`` returns a
+            ``Testbed``.
         device: Where the networks go.
         weights: Folder with other weights than the shipped ones, for ``fashion``.
 
     Raises:
-        GuideGymError: If there is no testbed of that name, or it has no weights to replace.
+        GuideGymError: If there is no testbed of that name, its file has no such function, or it has no weights to
+            replace.
         DataNotFoundError: If a weight file is missing.
         FileFormatError: If a weight file is damaged.
     """
-    if name not in TESTBEDS:
-        raise GuideGymError(f"unknown testbed '{name}'; known are {', '.join(TESTBEDS)}")
     target = torch.device(device)
     if name == "fashion":
         return load_fashion(target, weights=None if weights is None else Path(weights))
     if weights is not None:
-        raise GuideGymError(f"testbed '{name}' is exact and has no weights, got {str(weights)!r}")
-    return load_gaussians(target)
+        raise GuideGymError(f"`weights` is for the testbed 'fashion' only, got {str(weights)!r} for '{name}'")
+    if name == "gaussians":
+        return load_gaussians(target)
+    if not name.endswith(".py"):
+        raise GuideGymError(f"unknown testbed '{name}'; known are {', '.join(TESTBEDS)} and paths to Python files")
+    make = getattr(import_file(Path(name)), "testbed", None)
+    if not callable(make):
+        raise GuideGymError(f"{name} has no function `testbed`")
+    loaded = make(target)
+    if not isinstance(loaded, Testbed):
+        raise GuideGymError(f"`testbed` of {name} must return a guidegym.Testbed, got {type(loaded).__name__}")
+    return loaded

@@ -1,0 +1,126 @@
+"""``python -m guidegym.sample``: sample a testbed under a guidance file, and write the samples and a picture of them."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from guidegym.command import add_device, check_device, run_command
+from guidegym.diffusion import DDIM, DDPM
+from guidegym.errors import GuideGymError
+from guidegym.files import write_atomically
+from guidegym.guidance import Guidance
+from guidegym.pictures import sample_picture
+from guidegym.sampling import BATCH_SIZE, Samples, sample
+from guidegym.testbeds import TESTBEDS, Testbed, load_testbed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m guidegym.sample", description=__doc__)
+    parser.add_argument(
+        "--guidance", type=Path, help="a guidance file, such as best.json; none samples without guidance"
+    )
+    parser.add_argument("--testbed", default="fashion", help=f"{', '.join(TESTBEDS)}, or a path to a Python file")
+    parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
+    parser.add_argument("--num", type=int, default=80, help="number of samples (default: 80)")
+    parser.add_argument(
+        "--labels", nargs="+", help="classes by name or number, taken in turn (default: all)", metavar="CLASS"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    parser.add_argument("--steps", type=int, default=20, help="reverse steps (default: 20)")
+    parser.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm"], help="diffusion sampler (default: ddim)")
+    parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default: {BATCH_SIZE})")
+    add_device(parser)
+    parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder for the files")
+    return parser
+
+
+def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: int) -> list[int]:
+    """Return ``num`` labels, the given classes in turn.
+
+    Args:
+        given: Classes by name, in any case, or by number; several may stand in one text with commas between them. None
+            for all classes.
+        class_names: One name a class.
+        num: How many labels, >= 1.
+
+    Raises:
+        GuideGymError: If a class is unknown or ``num`` is not positive.
+    """
+    if num < 1:
+        raise GuideGymError(f"`--num` must be >= 1, got {num}")
+    known = {name.lower(): label for label, name in enumerate(class_names)}
+    known |= {str(label): label for label in range(len(class_names))}
+    wanted = [part.strip() for text in given or [] for part in text.split(",") if part.strip()]
+    for name in wanted:
+        if name.lower() not in known:
+            raise GuideGymError(
+                f"`--labels` must be of {', '.join(class_names)} or 0..{len(class_names) - 1}, got {name!r}"
+            )
+    chosen = [known[name.lower()] for name in wanted] or list(range(len(class_names)))
+    return [chosen[i % len(chosen)] for i in range(num)]
+
+
+def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None:
+    picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=title)
+    write_atomically(out / "samples.png", picture)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        x=samples.x.cpu().numpy(),
+        labels=samples.labels.cpu().numpy(),
+        seeds=samples.seeds.cpu().numpy(),
+        failed=samples.failed.cpu().numpy(),
+    )
+    write_atomically(out / "samples.npz", buffer.getvalue())
+
+
+def _judged(samples: Samples, testbed: Testbed) -> float:
+    """Return the share of samples that the judge takes for the class asked for."""
+    with torch.no_grad():
+        logits = testbed.judge.classify(testbed.judge.features(samples.x))
+    return float(((logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    guidance = Guidance.load(arguments.guidance) if arguments.guidance else Guidance()
+    steps = arguments.steps
+    sampler = DDIM(steps, eta=arguments.eta) if arguments.sampler == "ddim" else DDPM(steps)
+    testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
+    labels = parse_labels(arguments.labels, testbed.class_names, arguments.num)
+    with tqdm(total=arguments.num * steps, unit="step", unit_scale=True, desc="sample") as bar:
+        samples = sample(
+            testbed,
+            guidance,
+            labels=labels,
+            seed=arguments.seed,
+            sampler=sampler,
+            batch_size=arguments.batch_size,
+            on_rows=bar.update,
+        )
+    title = str(arguments.guidance) if arguments.guidance else "unguided"
+    _write(samples, testbed, arguments.out, title=title)
+    print(
+        f"{arguments.num} samples, accuracy under the judge {100 * _judged(samples, testbed):.1f} %, "
+        f"{samples.cost.total / arguments.num:.0f} network evaluations a sample, {int(samples.failed.sum())} failed"
+    )
+    if testbed.judge_note:
+        print(f"note: {testbed.judge_note}")
+    print(f"wrote {arguments.out / 'samples.png'} and {arguments.out / 'samples.npz'}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_command(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

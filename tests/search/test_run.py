@@ -1,0 +1,214 @@
+"""The search as a process: the same command gives the same result, a kill loses nothing, a wild scale is survived."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from guidegym import Guidance
+from guidegym.search.loading import load_study, shipped_studies
+from guidegym.tune import main
+
+ROOT = Path(__file__).parents[2]
+SHORT = [
+    "--study",
+    "sigmoid_schedule",
+    "--testbed",
+    "gaussians",
+    "--steps",
+    "5",
+    "--samples",
+    "6",
+    "--confirm-samples",
+    "8",
+]
+
+
+def _finished(out: Path) -> list[optuna.trial.FrozenTrial]:
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{out / 'study.db'}")
+    return study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def _command(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "guidegym.tune", *SHORT, "--out", str(out), *more]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random"])
+def test_the_same_command_gives_the_same_result_here_and_in_another_process(sampler: str, tmp_path: Path) -> None:
+    flags = ["--trials", "14", "--sampler", sampler, "--seed", "3"]
+    assert main([*SHORT, *flags, "--out", str(tmp_path / "a")]) == 0
+    subprocess.run(_command(tmp_path / "b", *flags), check=True, capture_output=True, cwd=ROOT)
+    for name in ("best.json", "results.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    params = [[trial.params for trial in _finished(tmp_path / run)] for run in "ab"]
+    assert params[0] == params[1]
+    assert len(params[0]) == 14
+
+
+def test_a_run_leaves_all_its_files(tmp_path: Path) -> None:
+    assert main([*SHORT, "--trials", "9", "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert Guidance.load(tmp_path / "best.json") is not None
+    assert results["confirmed_on_fresh_seeds"] is True
+    assert {"unguided", "constant 2"} <= {method["method"] for method in results["methods"]}
+    for method in results["methods"]:
+        for measure in ("kid", "frechet_distance", "accuracy"):
+            assert method[measure]["low"] <= method[measure]["value"] <= method[measure]["high"]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(results["methods"])
+    assert 'src="http' not in page
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert any(key.startswith("dashboard:note") for key in study.system_attrs)
+    for trial in study.trials:
+        attributes = trial.system_attrs
+        assert sum(key.startswith("artifacts:") for key in attributes) == 2
+    assert len(list((tmp_path / "artifacts").iterdir())) == 2 * len(study.trials)
+
+
+def test_the_searched_trials_include_the_baselines_first(tmp_path: Path) -> None:
+    assert main([*SHORT, "--trials", "9", "--out", str(tmp_path)]) == 0
+    study = load_study("sigmoid_schedule", testbed="gaussians")
+    placed = [baseline for baseline in study.baselines if baseline.params is not None]
+    for trial, baseline in zip(_finished(tmp_path), placed, strict=False):
+        assert trial.params == dict(baseline.params or {})
+        assert Guidance.from_json(trial.user_attrs["guidegym:guidance"]) is not None
+
+
+def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) -> None:
+    flags = ("--trials", "40", "--seed", "1", "--batch-trials", "3", "--samples", "60", "--steps", "20")
+    process = subprocess.Popen(
+        _command(tmp_path / "killed", *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        try:
+            if len(_finished(tmp_path / "killed")) >= 13:
+                break
+        except Exception:
+            continue
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {trial.number: (trial.params, trial.values) for trial in _finished(tmp_path / "killed")}
+    assert 13 <= len(before) < 40
+    assert main([*SHORT, *flags, "--out", str(tmp_path / "killed")]) == 0
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'killed' / 'study.db'}")
+    after = {trial.number: (trial.params, trial.values) for trial in _finished(tmp_path / "killed")}
+    assert len(after) == 40
+    assert before.items() <= after.items()
+    assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    # What a stop must not change: the resumed search is the uninterrupted one.
+    assert main([*SHORT, *flags, "--out", str(tmp_path / "whole")]) == 0
+    assert (tmp_path / "whole" / "best.json").read_bytes() == (tmp_path / "killed" / "best.json").read_bytes()
+    whole = [(trial.params, trial.values) for trial in _finished(tmp_path / "whole")]
+    assert whole == list(after.values())
+
+
+def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    flags = ("--trials", "30", "--samples", "60", "--steps", "20")
+    process = subprocess.Popen(
+        _command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        try:
+            if len(_finished(tmp_path)) >= 12:
+                break
+        except Exception:
+            continue
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert Guidance.load(tmp_path / "best.json") is not None
+    assert "Interrupted before the confirmation" in (tmp_path / "report.html").read_text()
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert not [trial for trial in study.trials if trial.state == TrialState.RUNNING]
+    assert main([*SHORT, *flags, "--out", str(tmp_path)]) == 0
+    assert len(_finished(tmp_path)) == 30
+
+
+WILD = """
+    import dataclasses
+    from guidegym import Constant, Guidance, Likelihood
+    from guidegym.search import Baseline
+    from guidegym.studies import sigmoid_schedule
+
+    def study(testbed="gaussians"):
+        made = sigmoid_schedule.study(testbed)
+
+        def space(trial):
+            return Guidance(Likelihood("exact"), Constant(trial.suggest_categorical("scale", [1.0, 1e300])))
+
+        wild = Baseline("wild", Guidance(Likelihood("exact"), Constant(1e300)), params={"scale": 1e300})
+        return dataclasses.replace(made, name="wild", space=space, baselines=(wild,), num_trials=6)
+"""
+
+
+def test_a_wild_scale_is_scored_at_the_floor_and_the_search_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "wild.py"
+    path.write_text(textwrap.dedent(WILD))
+    flags = ["--testbed", "gaussians", "--steps", "5", "--samples", "6", "--confirm-samples", "8"]
+    assert main(["--study", str(path), *flags, "--out", str(tmp_path / "out")]) == 0
+    trials = _finished(tmp_path / "out")
+    assert len(trials) == 6
+    wild = [trial for trial in trials if trial.params["scale"] == 1e300]
+    assert wild and all(trial.user_attrs["failed_samples"] == 12 for trial in wild)
+    assert len({trial.values[0] for trial in wild}) == 1
+    methods = {
+        method["method"]: method for method in json.loads((tmp_path / "out/results.json").read_text())["methods"]
+    }
+    assert methods["wild"]["failed_samples"] == 16
+    assert (
+        Guidance.load(tmp_path / "out" / "best.json").weight(optuna and __import__("torch").arange(2), None)[0] == 1.0
+    )  # type: ignore[arg-type]
+
+
+def test_a_pareto_search_runs(tmp_path: Path) -> None:
+    assert main([*SHORT, "--trials", "12", "--objectives", "kid,accuracy", "--out", str(tmp_path)]) == 0
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert len(study.directions) == 2
+    assert all(len(trial.values) == 2 for trial in _finished(tmp_path))
+
+
+def test_a_study_with_other_settings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 0
+    assert main([*SHORT, "--trials", "7", "--seed", "9", "--out", str(tmp_path)]) == 2
+    assert "was run with seed 0, not seed 9" in capsys.readouterr().err
+
+
+def test_two_searches_in_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from guidegym.search.storage import only_one_search
+
+    with only_one_search(tmp_path):
+        assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 2
+    assert "another search is running" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_runs_two_trials_on_gaussians(name: str, tmp_path: Path) -> None:
+    flags = ["--testbed", "gaussians", "--steps", "4", "--samples", "4", "--confirm-samples", "4", "--trials", "2"]
+    assert main(["--study", name, *flags, "--out", str(tmp_path)]) == 0
+    assert Guidance.load(tmp_path / "best.json") is not None
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("testbed", ["fashion", "gaussians"])
+def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> None:
+    study = load_study(name, testbed=testbed)
+    for baseline in study.baselines:
+        if baseline.params is not None:
+            trial = optuna.trial.FixedTrial(dict(baseline.params))
+            study.space(trial)  # type: ignore[arg-type]
+            for key, distribution in trial.distributions.items():
+                assert distribution._contains(distribution.to_internal_repr(baseline.params[key]))

@@ -1,0 +1,100 @@
+import dataclasses
+
+import pytest
+import torch
+
+from guidegym import DDIM, ClassEnergy, Constant, Guidance, Likelihood, Sigmoid, Testbed, row_seeds, sample
+from guidegym.search import Candidate, Scorer
+from guidegym.search.confirm import confirm, resampling_weights
+
+SAMPLER = DDIM(12)
+GOOD = Candidate("good", Guidance(Likelihood("exact"), Constant(1.0)), SAMPLER)
+SIGMOID = Candidate("sigmoid", Guidance(Likelihood("exact"), Sigmoid(2.0, 0.1, 500.0, 0.02)), SAMPLER)
+UNGUIDED = Candidate("unguided", Guidance(), SAMPLER)
+NOISY = Candidate("noisy", Guidance(ClassEnergy("exact"), Constant(0.3)), DDIM(12, eta=1.0))
+
+
+def test_a_row_of_a_search_batch_equals_plain_sampling(exact: Testbed) -> None:
+    scorer = Scorer(exact, seed=5, samples_per_class=9, batch_size=7)
+    measured = scorer.measure([GOOD, UNGUIDED, SIGMOID, NOISY])
+    assert [one.candidate.name for one in measured] == ["good", "unguided", "sigmoid", "noisy"]
+    for one in measured:
+        alone = sample(
+            exact,
+            one.candidate.guidance,
+            labels=torch.arange(18) % 2,
+            seeds=row_seeds(5, 18),
+            sampler=one.candidate.sampler,
+        )
+        torch.testing.assert_close(one.samples.x, alone.x, rtol=1e-9, atol=1e-9)
+        assert torch.equal(one.samples.labels, alone.labels)
+        assert one.samples.cost == alone.cost
+
+
+def test_a_row_of_a_search_batch_of_images_equals_plain_sampling(fashion: Testbed) -> None:
+    sampler = DDIM(4)
+    candidates = [
+        Candidate(str(scale), Guidance(ClassEnergy("robust"), Constant(scale)), sampler) for scale in (1.0, 6.0, 20.0)
+    ]
+    measured = Scorer(fashion, seed=1, samples_per_class=2).measure(candidates)
+    for one in measured:
+        alone = sample(
+            fashion, one.candidate.guidance, labels=torch.arange(20) % 10, seeds=row_seeds(1, 20), sampler=sampler
+        )
+        torch.testing.assert_close(one.samples.x, alone.x, rtol=1e-3, atol=5e-3)
+
+
+def test_guided_samples_score_better_than_unguided_ones(exact: Testbed) -> None:
+    good, unguided = Scorer(exact, seed=0, samples_per_class=200).measure([GOOD, UNGUIDED])
+    assert good.kid < 0.2 * unguided.kid
+    assert good.accuracy > 0.9 > unguided.accuracy
+    assert good.cost_per_sample == 36
+    assert unguided.cost_per_sample == 12
+
+
+def test_a_candidate_with_failed_samples_gets_the_floor(exact: Testbed) -> None:
+    wild = Candidate("wild", Guidance(Likelihood("exact"), Constant(1e300)), SAMPLER)
+    scorer = Scorer(exact, seed=0, samples_per_class=4)
+    failed, good = scorer.measure([wild, GOOD])
+    assert failed.num_failed == 8
+    assert failed.kid == scorer.floor
+    assert failed.accuracy == 0.0
+    assert good.num_failed == 0
+    assert good.kid < scorer.floor
+
+
+def test_intervals_hold_their_estimates_and_the_winner_has_no_excess(exact: Testbed) -> None:
+    scorer = Scorer(exact, seed=3, samples_per_class=60)
+    confirmed = confirm(scorer, scorer.measure([UNGUIDED, GOOD, SIGMOID]), seed=0)
+    assert [one.kid.value for one in confirmed] == sorted(one.kid.value for one in confirmed)
+    for one in confirmed:
+        for estimate in (one.kid, one.frechet, one.accuracy, one.excess):
+            assert estimate.low <= estimate.value <= estimate.high
+    assert confirmed[0].excess.low == confirmed[0].excess.high == 0.0
+    worst = next(one for one in confirmed if one.name == "unguided")
+    assert worst.excess.low > 0
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_truth_as_often_as_it_says(exact: Testbed) -> None:
+    truth = Scorer(exact, seed=999, samples_per_class=20_000, batch_size=10_000).measure([UNGUIDED])[0].kid
+    covered = 0
+    for seed in range(60):
+        scorer = Scorer(exact, seed=seed, samples_per_class=40)
+        estimate = confirm(scorer, scorer.measure([UNGUIDED]), seed=seed)[0].kid
+        covered += estimate.low <= truth <= estimate.high
+    assert covered >= 50  # 95 % of 60 is 57; fewer than 50 has a probability below 0.001
+
+
+def test_resampling_draws_as_many_as_there_are(exact: Testbed) -> None:
+    weights = resampling_weights(3, 7, resamples=50, seed=1)
+    assert torch.equal(weights.sum(dim=2), torch.full((50, 3), 7.0, dtype=torch.float64))
+    assert torch.equal(weights, resampling_weights(3, 7, resamples=50, seed=1))
+    assert not torch.equal(weights, resampling_weights(3, 7, resamples=50, seed=2))
+
+
+def test_all_candidates_share_their_starting_noise(exact: Testbed) -> None:
+    weak = Candidate("weak", dataclasses.replace(GOOD.guidance, weight=Constant(1e-12)), SAMPLER)
+    scorer = Scorer(exact, seed=0, samples_per_class=5)
+    one, other = scorer.measure([UNGUIDED, weak])
+    torch.testing.assert_close(one.samples.x, other.samples.x, rtol=1e-6, atol=1e-6)

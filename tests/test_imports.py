@@ -1,0 +1,96 @@
+"""Imports are fast, light, and point one way."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("optuna", "stable_baselines3", "torchvision", "matplotlib", "plotly", "torch_fidelity", "pandas")
+LAYERS = (
+    ("errors", "_checkout"),
+    ("files",),
+    ("diffusion", "networks", "metrics"),
+    ("guidance",),
+    ("testbeds",),
+    ("engine",),
+    ("sampling", "rewards", "pictures"),
+    ("envs", "training", "search"),
+    ("agents", "studies"),
+    ("command", "tune", "train_agent", "train_models", "sample", "evaluate"),
+)
+
+
+def test_import_is_light() -> None:
+    code = f"import sys, guidegym; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_import_takes_less_than_two_seconds_beyond_torch() -> None:
+    code = "import time, torch, numpy; s = time.process_time(); import guidegym; print(time.process_time() - s)"
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+        for _ in range(3)
+    ]
+    assert min(times) < 1.0
+    began = time.perf_counter()
+    whole = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import guidegym"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert whole.returncode == 0
+    assert time.perf_counter() - began < 20
+
+
+def _layer(module: str) -> int | None:
+    """Return the layer of ``guidegym.X...``, None for modules of others and for the package itself."""
+    parts = module.split(".")
+    if parts[0] != "guidegym" or len(parts) == 1:
+        return None
+    for number, names in enumerate(LAYERS):
+        if parts[1] in names:
+            return number
+    raise AssertionError(f"{module} is in no layer")
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module or "")
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    files = [path for folder in ("guidegym", "agents", "studies") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 30
+    wrong = []
+    for path in files:
+        relative = path.relative_to(ROOT).with_suffix("")
+        module = ".".join(relative.parts if relative.parts[0] == "guidegym" else ("guidegym", *relative.parts))
+        if module in ("guidegym.__init__", "guidegym.__main__"):
+            continue
+        own = _layer(module)
+        assert own is not None
+        for imported in _imports(path):
+            assert imported.split(".")[0] not in ("agents", "studies"), f"{path} must say guidegym.{imported}"
+            other = _layer(imported)
+            if other is not None and other > own:
+                wrong.append(f"{module} imports {imported}")
+    assert wrong == []
+
+
+def test_nothing_is_unpickled() -> None:
+    for path in (ROOT / "guidegym").rglob("*.py"):
+        text = path.read_text()
+        assert "import pickle" not in text
+        assert text.count("torch.load(") == text.count("weights_only=True)"), path
+        assert "np.load(" not in text
