@@ -98,7 +98,7 @@ def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: st
 
 def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> bytes:
     """Draw the weight curves of guidances over the chain, noisy end on the left, as a PNG."""
-    figure = _figure(5, 3)
+    figure = _figure(5.0, 3.0)
     axes = figure.add_subplot()
     t = torch.arange(process.num_timesteps - 1, -1, -1)
     for name, guidance in guidances.items():

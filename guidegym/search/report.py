@@ -2,6 +2,7 @@
 
 import base64
 import html
+import warnings
 
 import optuna
 import plotly.graph_objects as go
@@ -107,12 +108,16 @@ def _importances(study: Study, opened: optuna.Study) -> str:
     if len(complete(opened)) < 4:
         return ""
     try:
-        importances = get_param_importances(
-            opened,
-            evaluator=PedAnovaImportanceEvaluator(),
-            target=(lambda trial: trial.values[0]) if len(study.objectives) > 1 else None,
-        )
-    except (RuntimeError, ValueError) as error:
+        with warnings.catch_warnings():
+            # Optuna only warns where the trials are too few or too alike to tell the parameters apart.
+            warnings.simplefilter("error", UserWarning)
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            importances = get_param_importances(
+                opened,
+                evaluator=PedAnovaImportanceEvaluator(),
+                target=(lambda trial: trial.values[0]) if len(study.objectives) > 1 else None,
+            )
+    except (RuntimeError, ValueError, UserWarning) as error:
         return f'<p class="note">No parameter importances: {html.escape(str(error).splitlines()[0])}</p>'
     figure = go.Figure(go.Bar(x=list(importances.values()), y=list(importances), orientation="h"))
     figure.update_xaxes(title=f"importance for {study.objectives[0]} (PED-ANOVA)")

@@ -17,7 +17,7 @@ def test_a_study_is_found_by_name_by_module_and_by_path() -> None:
 
 @pytest.mark.parametrize("where", ["nothing", "guidegym.studies.nothing", "no_such_package.study"])
 def test_an_unknown_study_gets_the_list(where: str) -> None:
-    with pytest.raises(GuideGymError, match="unknown study .*shipped are sigmoid_schedule"):
+    with pytest.raises(GuideGymError, match=r"unknown study .*shipped are sigmoid_schedule"):
         load_study(where)
 
 
@@ -32,7 +32,7 @@ def test_a_file_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GuideGymError, match="has no function `study`"):
         load_study(str(tmp_path / "empty.py"))
     (tmp_path / "wrong.py").write_text("def study(testbed='fashion'):\n    return 3\n")
-    with pytest.raises(GuideGymError, match="must return a guidegym.search.Study, got int"):
+    with pytest.raises(GuideGymError, match=r"must return a guidegym\.search\.Study, got int"):
         load_study(str(tmp_path / "wrong.py"))
     with pytest.raises(GuideGymError, match="no Python file"):
         load_study(str(tmp_path / "missing.py"))

@@ -1,0 +1,73 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from guidegym import DataNotFoundError, FileFormatError
+from guidegym.testbeds import fashion_data
+from guidegym.testbeds.fashion_data import load_fashion_mnist, read_idx, to_unit_range
+
+
+def _idx(array: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+def _folder(path: Path, *, num_labels: int = 3) -> Path:
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 3), ("t10k", 2)):
+        images = generator.integers(0, 256, (count, 28, 28))
+        (path / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(images)))
+        labels = np.arange(num_labels if split == "train" else count)
+        (path / f"{split}-labels-idx1-ubyte").write_bytes(_idx(labels))
+    return path
+
+
+def test_a_folder_of_four_idx_files_is_read_plain_or_gzipped(tmp_path: Path) -> None:
+    data = load_fashion_mnist(_folder(tmp_path))
+    assert data.train_images.shape == (3, 1, 28, 28)
+    assert data.test_labels.tolist() == [0, 1]
+    assert len(data.digest) == 64
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28))
+    assert torch.equal(data.train_images[:, 0], torch.from_numpy(images).to(torch.uint8))
+
+
+def test_grey_levels_map_to_the_unit_range() -> None:
+    got = to_unit_range(torch.tensor([0, 255], dtype=torch.uint8))
+    assert got.tolist() == [-1.0, 1.0]
+
+
+def test_without_any_data_the_error_names_all_three_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fashion_data, "DEBIAN_FOLDER", tmp_path / "no-debian")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "torchvision.datasets.mnist.download_and_extract_archive",
+        lambda *args, **kwargs: (_ for _ in ()).throw(OSError("no network")),
+    )
+    with pytest.raises(DataNotFoundError) as caught:
+        load_fashion_mnist()
+    message = str(caught.value)
+    assert "--data" in message
+    assert "dataset-fashion-mnist" in message
+    assert "torchvision" in message
+    assert "\n" not in message
+
+
+def test_bad_folders_and_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match="must hold the four files"):
+        load_fashion_mnist(tmp_path)
+    path = tmp_path / "x"
+    path.write_bytes(b"hello world")
+    with pytest.raises(FileFormatError, match="not an idx file"):
+        read_idx(path)
+    path.write_bytes(_idx(np.zeros((2, 3)))[:-1])
+    with pytest.raises(FileFormatError, match="is truncated: 5 bytes"):
+        read_idx(path)
+    packed = tmp_path / "y.gz"
+    packed.write_bytes(gzip.compress(_idx(np.zeros((2, 3))))[:-9])
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        read_idx(packed)
+    with pytest.raises(FileFormatError, match="do not belong together"):
+        load_fashion_mnist(_folder(tmp_path, num_labels=5))
