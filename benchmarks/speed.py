@@ -54,7 +54,10 @@ def variants(testbed: Testbed, rows: int, steps: int) -> dict[str, Callable[[], 
     classify = testbed.classifier(GUIDE.classifier)
     timesteps = sampler.timesteps(testbed.process)[:-1].to(device)
     x = trajectory_noise(
-        row_seeds(0, rows).to(device), torch.zeros(rows, dtype=torch.long, device=device), testbed.event_shape, stream=INITIAL
+        row_seeds(0, rows).to(device),
+        torch.zeros(rows, dtype=torch.long, device=device),
+        testbed.event_shape,
+        stream=INITIAL,
     )
 
     def networks_alone() -> None:
@@ -193,9 +196,7 @@ def main() -> None:
     result: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(device),
-        "sampling": measure_sampling(
-            testbed, rows=arguments.rows, steps=arguments.steps, repeats=arguments.repeats
-        ),
+        "sampling": measure_sampling(testbed, rows=arguments.rows, steps=arguments.steps, repeats=arguments.repeats),
     }
     if arguments.search:
         result["search"] = measure_search(device)

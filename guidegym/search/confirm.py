@@ -15,6 +15,13 @@ FRECHET_RESAMPLES = 100
 LEVEL = 0.95
 
 
+def _digits(number: float) -> str:
+    """Write three significant digits, in full between 0.001 and 100 000."""
+    if 1000 <= abs(number) < 1e5:
+        return f"{number:.0f}"
+    return f"{number:#.3g}".rstrip(".")
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A measured number with the ends of its 95 % interval."""
@@ -23,11 +30,10 @@ class Estimate:
     low: float
     high: float
 
-    def text(self, scale: float = 1.0, digits: int = 3) -> str:
-        """Write it as ``value [low, high]``."""
-        numbers = [part * scale for part in (self.value, self.low, self.high)]
-        parts = [f"{number:.{digits}f}" if abs(number) < 1e5 else f"{number:.1e}" for number in numbers]
-        return f"{parts[0]} [{parts[1]}, {parts[2]}]"
+    def text(self, scale: float = 1.0) -> str:
+        """Write it as ``value [low, high]``, three significant digits each."""
+        value, low, high = (_digits(part * scale) for part in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from optuna.trial import Trial
 from optuna_dashboard import save_note
 from tqdm import tqdm
 
+from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.pictures import sample_picture, schedule_picture
@@ -98,6 +99,8 @@ def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
         KeyboardInterrupt: After an interrupt, when the files are written with what there is.
     """
     check_sampler(settings.sampler, len(study.objectives))
+    for baseline in study.baselines:  # before anything is written: do the testbed and the samplers fit the study?
+        Engine(testbed, baseline.sampler or study.sampler, baseline.guidance.guide)
     with only_one_search(settings.out):
         return _Run(study, testbed, settings).go()
 
@@ -171,7 +174,7 @@ class _Run:
             guidance, testbed = measured.candidate.guidance, self.testbed
             name = f"{study_file_name(measured.candidate.name)}"
             curve = schedule_picture({measured.candidate.name: guidance}, testbed.process)
-            title = f"{measured.candidate.name}: KID x1000 {measured.kid * 1000:.1f}"
+            title = f"{measured.candidate.name}: KID {measured.kid:.4g}"
             grid = sample_picture(measured.samples.x, measured.samples.labels, testbed.class_names, title=title)
             with tempfile.TemporaryDirectory() as folder:
                 for kind, content in (("schedule", curve), ("samples", grid)):

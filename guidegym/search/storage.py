@@ -30,8 +30,12 @@ def only_one_search(out: Path) -> Iterator[None]:
     Raises:
         GuideGymError: If another process holds it.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / ".lock").open("w")
+    except OSError as error:
+        raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
+    with file:
         _lock(file, out)
         yield
 

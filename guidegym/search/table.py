@@ -4,7 +4,7 @@ from typing import Any
 
 from guidegym.search.confirm import Confirmed, Estimate
 
-HEADINGS = ("method", "KID x1000", "Frechet distance", "accuracy", "cost")
+HEADINGS = ("method", "KID", "Frechet distance", "accuracy", "cost")
 
 
 def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
@@ -12,9 +12,9 @@ def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
     return [
         (
             one.name,
-            one.kid.text(1000, 1),
-            one.frechet.text(1, 2),
-            one.accuracy.text(100, 1) + " %",
+            one.kid.text(),
+            one.frechet.text(),
+            one.accuracy.text(100) + " %",
             f"{one.measured.cost_per_sample:.0f}",
         )
         for one in confirmed

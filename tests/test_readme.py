@@ -1,0 +1,137 @@
+"""The README's blocks run as written."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+
+
+def _block(language: str, text: str) -> str:
+    """Return the one block of that language that contains ``text``."""
+    found = [body for kind, body in BLOCKS if kind == language and text in body]
+    assert len(found) == 1, f"{len(found)} blocks with {text!r}"
+    return found[0]
+
+
+def _shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell block in ``folder`` with this interpreter's commands first on the path."""
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    return subprocess.run(
+        ["bash", "-ec", command],
+        cwd=folder,
+        env={"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], float]:
+    """Run the first block without its installation, which has happened, in an empty folder."""
+    folder = tmp_path_factory.mktemp("readme")
+    command = _block("bash", "guidegym.tune --study sigmoid_schedule\n")
+    assert command.startswith("pip install -e . && ")
+    began = time.monotonic()
+    done = _shell(command.removeprefix("pip install -e . && "), folder)
+    return folder, done, time.monotonic() - began
+
+
+MainJob = tuple[Path, "subprocess.CompletedProcess[str]", float]
+
+
+@pytest.mark.slow
+def test_the_main_job_prints_the_table_of_the_readme(main_job: MainJob) -> None:
+    _, done, _ = main_job
+    assert done.returncode == 0, done.stderr
+    printed = [line.split("  ")[0].strip() for line in done.stdout.splitlines()]
+    shown = [line.split("  ")[0].strip() for line in _block("text", "Frechet").splitlines()]
+    assert set(shown) - {"best", ""} <= set(printed) | {line.split(" (")[0] for line in printed}
+
+
+@pytest.mark.slow
+def test_the_tuned_schedule_beats_constants_and_thesis_on_fresh_seeds(main_job: MainJob) -> None:
+    folder, _, _ = main_job
+    results = json.loads((folder / "runs" / "sigmoid_schedule-fashion" / "results.json").read_text())
+    assert results["confirmed_on_fresh_seeds"]
+    kid = {method["method"]: method["kid"]["value"] for method in results["methods"]}
+    tuned = min(value for name, value in kid.items() if name.startswith("trial"))
+    assert tuned < min(value for name, value in kid.items() if not name.startswith("trial"))
+    assert results["best"].startswith("trial")
+
+
+@pytest.mark.slow
+def test_replay_and_python_blocks_run(main_job: MainJob) -> None:
+    folder, _, _ = main_job
+    replay = _shell(_block("bash", "guidegym.sample"), folder)
+    assert replay.returncode == 0, replay.stderr
+    assert (folder / "runs" / "replay" / "samples.png").is_file()
+    (folder / "block.py").write_text(_block("python", "gg.load_testbed"))
+    python = _shell("python block.py", folder)
+    assert python.returncode == 0, python.stderr
+    assert "torch.Size([3, 1, 28, 28])" in python.stdout
+    assert (folder / "runs" / "by_hand.json").is_file()
+
+
+@pytest.mark.slow
+def test_the_dashboard_opens_on_the_study(main_job: MainJob) -> None:
+    folder, _, _ = main_job
+    command = _block("bash", "optuna-dashboard").strip().split()
+    program = str(Path(sys.executable).parent / command[0])
+    server = subprocess.Popen(
+        [program, *command[1:], "--port", "18089"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:18089/api/studies", timeout=5) as answer:
+                    studies = json.load(answer)["study_summaries"]
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+    finally:
+        server.terminate()
+        server.wait()
+    assert [study["study_name"] for study in studies] == ["sigmoid_schedule-fashion"]
+
+
+def test_the_other_searches_run(tmp_path: Path) -> None:
+    done = _shell(_block("bash", "--list"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "best:" in done.stdout
+
+
+def test_the_users_testbed_block_is_valid_and_complete() -> None:
+    import ast
+    import dataclasses
+
+    from guidegym import Testbed
+
+    tree = ast.parse(_block("python", "my_denoiser"))
+    call = next(
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Testbed"
+    )
+    given = {keyword.arg for keyword in call.keywords}
+    needed = {field.name for field in dataclasses.fields(Testbed) if field.default is dataclasses.MISSING}
+    assert given == needed
+
+
+def test_the_study_of_the_docs_runs(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "studies.md").read_text()
+    blocks = dict(re.findall(r"```(python|bash)\n(.*?)```", page, flags=re.DOTALL))
+    (tmp_path / "my_study.py").write_text(blocks["python"])
+    done = _shell(blocks["bash"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "constant" not in done.stdout
+    assert "one " in done.stdout
