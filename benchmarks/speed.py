@@ -70,7 +70,7 @@ def variants(testbed: Testbed, rows: int, steps: int) -> dict[str, Callable[[], 
     def guidegym() -> Tensor:
         return sample(testbed, Guidance(GUIDE, Constant(SCALE)), labels=labels, sampler=sampler, batch_size=rows).x
 
-    scheduler = DDIMScheduler(beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing")
+    scheduler: Any = DDIMScheduler(beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing")
 
     def diffusers() -> Tensor:
         scheduler.set_timesteps(steps, device=device)
@@ -113,6 +113,7 @@ class Stopwatch:
         self.network, self.seconds = network, 0.0
 
     def __call__(self, *arguments: Tensor) -> Tensor:
+        """Call the network and add the time it took."""
         began = time.perf_counter()
         output = self.network(*arguments)
         self.seconds += time.perf_counter() - began
@@ -172,7 +173,9 @@ def machine(device: torch.device) -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     if info.is_file():
         cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line), cpu)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     return {
         "cpu": cpu,
         "threads": torch.get_num_threads(),
@@ -184,7 +187,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--steps", type=int, default=20)

@@ -5,6 +5,8 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -122,5 +124,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(_main, argv)
 
 
+class _CallableModule(ModuleType):
+    """The package has a function of this module's name: importing the module must not take it away."""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Samples:
+        return sample(*arguments, **keywords)
+
+
 if __name__ == "__main__":
     sys.exit(main())
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,15 +1,16 @@
 """Wrong input on purpose: one line, exit code 2, and nothing lost."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import guidegym.sample
-import guidegym.train_models
-import guidegym.tune
 from guidegym import Constant, Guidance, Likelihood
+from guidegym.sample import main as sample_main
+from guidegym.train_models import main as train_models_main
+from guidegym.tune import main as tune_main
 
 GAUSSIANS = ["--testbed", "gaussians"]
 STUDY = ["--study", "sigmoid_schedule", *GAUSSIANS]
@@ -48,7 +49,7 @@ WRONG_TUNE = {
 @pytest.mark.parametrize("name", WRONG_TUNE)
 def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, message = WRONG_TUNE[name]
-    assert guidegym.tune.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert tune_main([*arguments, "--out", str(tmp_path / "out")]) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert errors.strip().count("\n") == 0
@@ -56,18 +57,18 @@ def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.Capt
 
 def test_tune_without_a_study_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        guidegym.tune.main([])
+        tune_main([])
     assert caught.value.code == 2
     assert "shipped are sigmoid_schedule" in capsys.readouterr().err
-    assert guidegym.tune.main(["--list"]) == 0
+    assert tune_main(["--list"]) == 0
     assert capsys.readouterr().out.startswith("sigmoid_schedule ")
 
 
 def test_out_that_is_a_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").write_text("precious")
-    assert guidegym.tune.main([*STUDY, "--trials", "2", "--out", str(tmp_path / "out")]) == 2
+    assert tune_main([*STUDY, "--trials", "2", "--out", str(tmp_path / "out")]) == 2
     assert (tmp_path / "out").read_text() == "precious"
-    assert guidegym.sample.main([*GAUSSIANS, "--num", "2", "--steps", "2", "--out", str(tmp_path / "out")]) == 2
+    assert sample_main([*GAUSSIANS, "--num", "2", "--steps", "2", "--out", str(tmp_path / "out")]) == 2
     assert (tmp_path / "out").read_text() == "precious"
     assert "cannot be written" in capsys.readouterr().err
 
@@ -75,7 +76,7 @@ def test_out_that_is_a_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.C
 def test_sample_writes_a_picture_and_the_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Guidance(Likelihood("exact"), Constant(1.0)).save(tmp_path / "g.json")
     arguments = ["--guidance", str(tmp_path / "g.json"), *GAUSSIANS, "--num", "5", "--labels", "second", "--steps", "6"]
-    assert guidegym.sample.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert sample_main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "18 network evaluations a sample, 0 failed" in capsys.readouterr().out
     with np.load(tmp_path / "out" / "samples.npz", allow_pickle=False) as file:
         assert file["x"].shape == (5, 2)
@@ -83,8 +84,8 @@ def test_sample_writes_a_picture_and_the_numbers(tmp_path: Path, capsys: pytest.
         assert not file["failed"].any()
     assert (tmp_path / "out" / "samples.png").read_bytes().startswith(b"\x89PNG")
     first = (tmp_path / "out" / "samples.npz").read_bytes()
-    assert guidegym.sample.main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    with np.load(tmp_path / "out" / "samples.npz") as again, np.load(__import__("io").BytesIO(first)) as before:
+    assert sample_main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    with np.load(tmp_path / "out" / "samples.npz") as again, np.load(io.BytesIO(first)) as before:
         assert np.array_equal(again["x"], before["x"])
 
 
@@ -102,26 +103,21 @@ WRONG_SAMPLE = {
 @pytest.mark.parametrize("name", WRONG_SAMPLE)
 def test_sample_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, message = WRONG_SAMPLE[name]
-    assert guidegym.sample.main([*GAUSSIANS, *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert sample_main([*GAUSSIANS, *arguments, "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def _file_with_weight(weight: str) -> str:
+    return '{"format": "guidegym-guidance/1", "guide": null, "weight": ' + weight + "}"
 
 
 BAD_FILES = {
     "truncated": ('{"format": "guidegym-guid', "is not complete JSON"),
     "future": ('{"format": "guidegym-guidance/2"}', "was written by a later version"),
-    "unknown kind": (
-        '{"format": "guidegym-guidance/1", "guide": null, "weight": {"kind": "zigzag"}}',
-        "unknown kind 'zigzag'",
-    ),
-    "NaN": (
-        '{"format": "guidegym-guidance/1", "guide": null, "weight": {"kind": "constant", "value": NaN}}',
-        "must be finite",
-    ),
-    "wrong type": (
-        '{"format": "guidegym-guidance/1", "guide": null, "weight": {"kind": "constant", "value": "1"}}',
-        "must be a number",
-    ),
+    "unknown kind": (_file_with_weight('{"kind": "zigzag"}'), "unknown kind 'zigzag'"),
+    "NaN": (_file_with_weight('{"kind": "constant", "value": NaN}'), "must be finite"),
+    "wrong type": (_file_with_weight('{"kind": "constant", "value": "1"}'), "must be a number"),
 }
 
 
@@ -129,7 +125,7 @@ BAD_FILES = {
 def test_a_bad_guidance_file_is_exit_code_two(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, message = BAD_FILES[name]
     (tmp_path / "bad.json").write_text(text)
-    assert guidegym.sample.main([*GAUSSIANS, "--guidance", str(tmp_path / "bad.json")]) == 2
+    assert sample_main([*GAUSSIANS, "--guidance", str(tmp_path / "bad.json")]) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert errors.strip().count("\n") == 0
@@ -137,15 +133,15 @@ def test_a_bad_guidance_file_is_exit_code_two(name: str, tmp_path: Path, capsys:
 
 def test_a_guidance_of_another_testbed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Guidance(Likelihood("robust"), Constant(1.0)).save(tmp_path / "g.json")
-    assert guidegym.sample.main([*GAUSSIANS, "--guidance", str(tmp_path / "g.json")]) == 2
+    assert sample_main([*GAUSSIANS, "--guidance", str(tmp_path / "g.json")]) == 2
     assert "testbed 'gaussians' has no classifier 'robust'; it has exact" in capsys.readouterr().err
 
 
 def test_training_without_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert guidegym.train_models.main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert train_models_main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "must hold the four files" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
-        guidegym.train_models.main(["--only", "nothing"])
+        train_models_main(["--only", "nothing"])
     assert caught.value.code == 2
 
 
@@ -162,20 +158,27 @@ def test_a_users_own_testbed_is_sampled_and_tuned(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(OWN_TESTBED)
     out = tmp_path / "out"
-    assert guidegym.sample.main(["--testbed", str(path), "--num", "4", "--steps", "3", "--out", str(out)]) == 0
+    assert sample_main(["--testbed", str(path), "--num", "4", "--steps", "3", "--out", str(out)]) == 0
     study = Path(__file__).parent.parent / "studies" / "sigmoid_schedule.py"
     own = tmp_path / "own_study.py"
     own.write_text(study.read_text().replace('CLASSIFIERS.get(testbed, "robust")', '"exact"'))
     flags = ["--steps", "3", "--samples", "3", "--confirm-samples", "3", "--trials", "2", "--out", str(out)]
-    assert guidegym.tune.main(["--study", str(own), "--testbed", str(path), *flags]) == 0
+    assert tune_main(["--study", str(own), "--testbed", str(path), *flags]) == 0
     assert json.loads((out / "results.json").read_text())["settings"]["testbed"] == "gaussians"
 
 
 def test_a_file_that_is_no_testbed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.py").write_text("")
-    assert guidegym.sample.main(["--testbed", str(tmp_path / "empty.py")]) == 2
+    assert sample_main(["--testbed", str(tmp_path / "empty.py")]) == 2
     (tmp_path / "wrong.py").write_text("def testbed(device):\n    return 1\n")
-    assert guidegym.sample.main(["--testbed", str(tmp_path / "wrong.py")]) == 2
+    assert sample_main(["--testbed", str(tmp_path / "wrong.py")]) == 2
     errors = capsys.readouterr().err
     assert "has no function `testbed`" in errors
     assert "must return a guidegym.Testbed, got int" in errors
+
+
+def test_importing_the_command_leaves_the_function() -> None:
+    import guidegym
+    import guidegym.sample
+
+    assert guidegym.sample(guidegym.load_testbed("gaussians"), labels=[0], sampler=guidegym.DDIM(2)).x.shape == (1, 2)

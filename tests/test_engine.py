@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -50,9 +51,8 @@ def test_rows_at_different_steps_advance_together_as_they_would_alone(exact: Tes
     for _ in range(3):
         rows[1] = engine.step(rows[1], weight)
     fields = ("x", "x_0", "step", "label", "degree", "seed", "failed")
-    mixed = dataclasses.replace(
-        rows[0], **{name: torch.cat([getattr(rows[0], name), getattr(rows[1], name)]) for name in fields}
-    )
+    together: dict[str, Any] = {name: torch.cat([getattr(rows[0], name), getattr(rows[1], name)]) for name in fields}
+    mixed = dataclasses.replace(rows[0], **together)
     for _ in range(8):
         mixed = engine.step(mixed, weight.expand(2))
         rows = [engine.step(row, weight) for row in rows]

@@ -19,7 +19,7 @@ def _block(language: str, text: str) -> str:
     """Return the one block of that language that contains ``text``."""
     found = [body for kind, body in BLOCKS if kind == language and text in body]
     assert len(found) == 1, f"{len(found)} blocks with {text!r}"
-    return found[0]
+    return str(found[0])
 
 
 def _shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:

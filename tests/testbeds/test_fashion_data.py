@@ -10,7 +10,7 @@ from guidegym.testbeds import fashion_data
 from guidegym.testbeds.fashion_data import load_fashion_mnist, read_idx, to_unit_range
 
 
-def _idx(array: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _idx(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
     return header + array.astype(np.uint8).tobytes()
 
