@@ -3,20 +3,15 @@
 Source: robust_ebm_thesis.txt, eq. 4.4 and sections 4.4-4.6.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import optuna
 
 from guidegym import DDIM, ClassEnergy, Constant, Guidance, Sigmoid
 from guidegym.search import Baseline, Study
 
-CLASSIFIERS = {"fashion": "robust", "gaussians": "exact"}
-"""The off-the-shelf classifier of each shipped testbed; a user's own testbed is expected to call it ``robust``."""
-MAX_SCALE = 40.0
-"""Upper end of the scale; the lower is 0, no guidance."""
 MAX_STEEPNESS = 0.05
 """Bound on |k|: a positive k is strong at high noise, as in the thesis, a negative one at low noise."""
-CONSTANTS = (2.0, 4.0, 8.0, 16.0, 32.0)
 THESIS = {
     "thesis A": ({"scale": 12.0, "y0": 0.1, "t0": 650.0, "k": 0.01}, 1.0),
     "thesis B": ({"scale": 4.0, "y0": 0.05, "t0": 500.0, "k": 0.02}, 0.8),
@@ -24,13 +19,34 @@ THESIS = {
 """The thesis' two settings, each with the ``eta`` it was used with."""
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What differs between testbeds: the classifier, the useful range of weights, and how cheap a sample is."""
+
+    classifier: str
+    max_scale: float
+    constants: tuple[float, ...]
+    samples_per_class: int
+    confirm_per_class: int
+
+
+SCOPES = {
+    "fashion": Scope("robust", 40.0, (2.0, 4.0, 8.0, 16.0, 32.0), samples_per_class=8, confirm_per_class=20),
+    "gaussians": Scope("exact", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
+}
+
+
 def study(testbed: str = "fashion") -> Study:
-    """Search the sigmoid's four parameters against no guidance, a sweep of constants and the thesis' two settings."""
-    guide = ClassEnergy(CLASSIFIERS.get(testbed, "robust"))
+    """Search the sigmoid's four parameters against no guidance, a sweep of constants and the thesis' two settings.
+
+    A user's own testbed is searched like ``fashion`` and is expected to call its off-the-shelf classifier ``robust``.
+    """
+    scope = SCOPES.get(testbed, SCOPES["fashion"])
+    guide = ClassEnergy(scope.classifier)
     sampler = DDIM(20, eta=1.0)
 
     def space(trial: optuna.Trial) -> Guidance:
-        scale = trial.suggest_float("scale", 0.0, MAX_SCALE)
+        scale = trial.suggest_float("scale", 0.0, scope.max_scale)
         y0 = trial.suggest_float("y0", 0.0, 1.0)
         t0 = trial.suggest_float("t0", 0.0, 1000.0)
         k = trial.suggest_float("k", -MAX_STEEPNESS, MAX_STEEPNESS)
@@ -43,7 +59,7 @@ def study(testbed: str = "fashion") -> Study:
             # A sigmoid whose floor is 1 is that constant, so the search learns from the sweep.
             params={"scale": value, "y0": 1.0, "t0": 500.0, "k": 0.01},
         )
-        for value in CONSTANTS
+        for value in scope.constants
     )
     thesis = tuple(
         Baseline(
@@ -61,4 +77,6 @@ def study(testbed: str = "fashion") -> Study:
         sampler=sampler,
         space=space,
         baselines=(Baseline("unguided", Guidance()), *constants, *thesis),
+        samples_per_class=scope.samples_per_class,
+        confirm_per_class=scope.confirm_per_class,
     )

@@ -109,7 +109,13 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int) -> list[Conf
     """
     references = scorer.testbed.references
     weights = resampling_weights(scorer.testbed.num_classes, scorer.samples_per_class, resamples=RESAMPLES, seed=seed)
-    resampled = [one.kernels.distance(weights.to(one.kernels.across.device)).cpu() for one in measured]
+    resampled = [
+        # At the floor there is nothing to resample: one sample out of bounds is enough to be there.
+        torch.full((RESAMPLES,), one.floor, dtype=torch.float64)
+        if one.kid == one.floor
+        else one.kernels.distance(weights.to(one.kernels.across.device)).cpu()
+        for one in measured
+    ]
     best = min(range(len(measured)), key=lambda i: measured[i].kid)
     confirmed = []
     for one, own in zip(measured, resampled, strict=True):
@@ -117,7 +123,7 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int) -> list[Conf
         confirmed.append(
             Confirmed(
                 measured=one,
-                kid=_percentiles(one.kid, own.clamp(max=one.floor) if not one.num_failed else own * 0 + one.floor),
+                kid=_percentiles(one.kid, own),
                 frechet=frechet_estimate(one.features, references, weights[:FRECHET_RESAMPLES]),
                 accuracy=_percentiles(one.accuracy, hits),
                 excess=_percentiles(one.kid - measured[best].kid, own - resampled[best]),

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +17,10 @@ from guidegym.testbeds import Testbed
 
 FLOOR_FACTOR = 10.0
 """The worst kernel distance a candidate can have, in units of that of blank samples (zeros)."""
+
+
+FAR_AWAY = 10.0
+"""A sample whose features are so many times longer than those of any real one counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,15 @@ class Measured:
 
     @property
     def num_failed(self) -> int:
-        """Samples that became non-finite."""
+        """Samples that became non-finite or ran far away from all real data."""
         return int(self.samples.failed.sum())
 
     @property
     def kid(self) -> float:
         """Class-wise kernel distance, capped at the floor; the floor itself where a sample failed."""
         value = float(self.kernels.distance()[0])
-        return self.floor if self.num_failed or not value <= self.floor else value
+        # The unbiased estimate may be below zero, but an absurd set can be absurdly far below: that is no merit.
+        return self.floor if self.num_failed or not abs(value) <= self.floor else value
 
     @property
     def accuracy(self) -> float:
@@ -140,6 +145,8 @@ class Scorer:
         features = self._features(samples.x)
         with torch.no_grad():
             predicted = self.testbed.judge.classify(features).argmax(dim=1)
+        farthest = FAR_AWAY * references.features.norm(dim=2).max()
+        samples = replace(samples, failed=samples.failed | ~(features.norm(dim=1) <= farthest))
         hits = (predicted == samples.labels) & ~samples.failed
         by_class = self._by_class(features)
         return Measured(

@@ -63,6 +63,19 @@ def test_a_candidate_with_failed_samples_gets_the_floor(exact: Testbed) -> None:
     assert good.kid < scorer.floor
 
 
+def test_samples_that_ran_away_are_at_the_floor_and_never_the_best(exact: Testbed) -> None:
+    scorer = Scorer(exact, seed=0, samples_per_class=4)
+    runaways = [
+        Candidate(f"x{scale:g}", Guidance(ClassEnergy("exact"), Constant(scale)), SAMPLER) for scale in (20.0, 1e3, 1e6)
+    ]
+    for one in scorer.measure(runaways):
+        assert one.num_failed > 0
+        assert one.kid == scorer.floor
+    confirmed = confirm(scorer, scorer.measure([*runaways, GOOD]), seed=0)
+    assert confirmed[0].name == "good"
+    assert confirmed[-1].kid.low == confirmed[-1].kid.high == scorer.floor
+
+
 def test_intervals_hold_their_estimates_and_the_winner_has_no_excess(exact: Testbed) -> None:
     scorer = Scorer(exact, seed=3, samples_per_class=60)
     confirmed = confirm(scorer, scorer.measure([UNGUIDED, GOOD, SIGMOID]), seed=0)

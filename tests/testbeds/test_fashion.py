@@ -1,0 +1,79 @@
+"""The shipped networks are what their card says, and guiding with them helps."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from guidegym import DDIM, ClassEnergy, Constant, Guidance, GuideGymError, Likelihood, Testbed, load_testbed
+from guidegym.metrics.accuracy import accuracy, robust_accuracy
+from guidegym.networks.weights import read_metadata
+from guidegym.search import Candidate, Scorer
+from guidegym.testbeds.fashion import SHIPPED
+from guidegym.testbeds.fashion_data import DEBIAN_FOLDER, load_fashion_mnist, to_unit_range
+
+NETWORKS = ("denoiser", "judge", "robust", "time_dependent")
+
+
+def _trained(name: str) -> dict[str, float]:
+    training: dict[str, float] = read_metadata(SHIPPED / f"{name}.safetensors")["training"]
+    return training
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_weight_file_tells_its_story(name: str) -> None:
+    training = _trained(name)
+    keys = {"recipe", "budget", "seed", "data_sha256", "steps", "final_loss"}
+    assert keys <= training.keys()
+    assert training["recipe"] == name
+    assert name == "denoiser" or "test_accuracy" in training
+
+
+def test_the_shipped_networks_reach_their_quality() -> None:
+    assert _trained("judge")["test_accuracy"] >= 0.92
+    assert _trained("time_dependent")["test_accuracy"] >= 0.88
+    assert _trained("robust")["robust_accuracy_pgd20"] >= 0.60
+
+
+@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
+def test_the_figures_in_the_weight_files_are_true(fashion: Testbed) -> None:
+    data = load_fashion_mnist()
+    assert data.digest == _trained("judge")["data_sha256"]
+    images, labels = to_unit_range(data.test_images[:1000]), data.test_labels[:1000]
+    judge, robust = fashion.judge, fashion.classifier("robust")
+    assert isinstance(judge, torch.nn.Module)
+    assert isinstance(robust, torch.nn.Module)
+    assert accuracy(judge, images, labels) == pytest.approx(_trained("judge")["test_accuracy"], abs=0.03)
+    radius = _trained("robust")["robust_radius_l2"]
+    measured = robust_accuracy(robust, images[:300], labels[:300], radius=radius)
+    assert measured == pytest.approx(_trained("robust")["robust_accuracy_pgd20"], abs=0.1)
+
+
+def test_guidance_moves_samples_to_the_class_and_to_the_data(fashion: Testbed) -> None:
+    sampler = DDIM(10, eta=1.0)
+    candidates = [
+        Candidate("unguided", Guidance(), sampler),
+        Candidate("robust", Guidance(ClassEnergy("robust"), Constant(8.0)), sampler),
+        Candidate("timed", Guidance(Likelihood("time_dependent"), Constant(4.0)), sampler),
+    ]
+    unguided, *guided = Scorer(fashion, seed=0, samples_per_class=4).measure(candidates)
+    for one in guided:
+        assert one.accuracy > unguided.accuracy + 0.3
+        assert one.kid < 0.7 * unguided.kid
+
+
+def test_references_of_a_judge_are_close_to_zero_from_themselves(fashion: Testbed) -> None:
+    from guidegym.metrics import class_kernels
+
+    references = fashion.references
+    assert references.features.shape == (10, 1000, references.features.shape[2])
+    kernels = class_kernels(references.features[:, :200], references.features[:, 200:], references.self_term)
+    spread = references.self_term.mean()
+    assert abs(float(kernels.distance()[0])) < 0.05 * float(spread)
+
+
+def test_an_unknown_or_empty_weights_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GuideGymError, match="no weight file"):
+        load_testbed("fashion", weights=tmp_path)
+    with pytest.raises(GuideGymError, match="unknown testbed 'moon'"):
+        load_testbed("moon")
