@@ -37,8 +37,8 @@ def check_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, dtype=torch.float64, device=device).cpu()  # the noise is made in float64
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise GuideGymError(f"`--device` must be one that torch can use here, got {name!r}: {reason}") from error
     return device

@@ -128,12 +128,15 @@ class Engine:
         )
 
     @torch.no_grad()
-    def step(self, state: State, weight: Float[Tensor, " batch"] | None) -> State:
+    def step(
+        self, state: State, weight: Float[Tensor, " batch"] | None, guided: Int[Tensor, " guided"] | None = None
+    ) -> State:
         """Advance every row by one reverse step; rows at the end of their chain, and failed ones, stay as they are.
 
         Args:
             state: The batch.
             weight: Guidance weight of each row; None asks no guide at all, which costs nothing.
+            guided: Rows that the guide is asked for, where the others are known to have weight 0; None for all.
 
         Raises:
             GuideGymError: If a weight is given and the engine has no guide.
@@ -149,10 +152,15 @@ class Engine:
             if self.guide is None:
                 raise GuideGymError("`weight` must be None for an engine without a guide")
             classify = testbed.classifier(self.guide.classifier)
-            gradient = self.guide.gradient(classify, state.x, t, state.degree).gradient
+            if guided is None:
+                gradient = self.guide.gradient(classify, state.x, t, state.degree).gradient
+            else:
+                asked = self.guide.gradient(classify, state.x[guided], t[guided], state.degree[guided])
+                gradient = torch.zeros_like(state.x).index_copy_(0, guided, asked.gradient)
             # A zero weight is no guidance, also where the gradient is not finite.
             shift = torch.where(rows_like(weight, gradient) == 0, 0.0, rows_like(weight, gradient) * gradient)
-            cost = cost + Cost(guide_forward=batch, guide_backward=batch)
+            num_asked = batch if guided is None else len(guided)
+            cost = cost + Cost(guide_forward=num_asked, guide_backward=num_asked)
         noise = None
         if self.sampler.is_stochastic:
             noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)

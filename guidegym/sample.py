@@ -94,6 +94,8 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     guidance = Guidance.load(arguments.guidance) if arguments.guidance else Guidance()
     steps = arguments.steps
+    if arguments.sampler == "ddpm" and arguments.eta:
+        raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with ddpm")
     sampler = DDIM(steps, eta=arguments.eta) if arguments.sampler == "ddim" else DDPM(steps)
     testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
     labels = parse_labels(arguments.labels, testbed.class_names, arguments.num)

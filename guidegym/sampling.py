@@ -65,7 +65,7 @@ def rollout(
 ) -> Samples:
     """Sample rows that each follow their own weight curve.
 
-    Steps at which no row is guided ask no guide.
+    Rows ask no guide at steps where their weight is zero.
 
     Args:
         engine: Testbed, sampler and guide.
@@ -87,10 +87,12 @@ def rollout(
     for rows in torch.arange(len(labels)).split(batch_size):
         state = engine.start(labels[rows], seeds[rows])
         curves = weights[rows]
-        guided = (curves != 0).any(dim=0).tolist()
         columns = curves.to(device=engine.testbed.device, dtype=engine.testbed.dtype).unbind(dim=1)
-        for column, is_guided in zip(columns, guided, strict=True):
-            state = engine.step(state, column if is_guided else None)
+        for column, weighted in zip(columns, (curves != 0).unbind(dim=1), strict=True):
+            # Decided on the CPU, where the curves are: no waiting for the device.
+            some = bool(weighted.any())
+            guided = None if bool(weighted.all()) else weighted.nonzero()[:, 0].to(engine.testbed.device)
+            state = engine.step(state, column if some else None, guided)
             if on_rows is not None:
                 on_rows(len(rows))
         finished.append(state)

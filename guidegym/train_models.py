@@ -35,17 +35,18 @@ def train_one(name: str, data: ImageData, *, budget: Budget, out: Path, device: 
     recipe = FASHION[name]
     settings = recipe.budgets[budget]
     torch.manual_seed(seed_for(seed, name, "initialisation"))
+    network = recipe.build()
     run = TrainingRun(
-        recipe.build(),
+        network,
         settings,
         checkpoint=out / "checkpoints" / f"{name}-{budget}.pt",
         seed=seed,
         device=device,
-        identity=f"{name} {data.digest}",
+        identity=f"{name} {data.digest} {sorted(recipe.describe.items())} {network.config}",
     )
     result = train(run, data.train_images.to(device), data.train_labels.to(device), recipe.loss, name=name)
-    network = result.network.to(device)
-    figures = recipe.evaluate(network, to_unit_range(data.test_images).to(device), data.test_labels.to(device))
+    shipped = result.network.to(device).half().float()  # measured as it is saved, rounded to half precision
+    figures = recipe.evaluate(shipped, to_unit_range(data.test_images).to(device), data.test_labels.to(device))
     metadata: dict[str, Any] = {
         "testbed": "fashion",
         "recipe": name,
@@ -59,7 +60,7 @@ def train_one(name: str, data: ImageData, *, budget: Budget, out: Path, device: 
         "final_loss": round(result.final_loss, 6),
         **{key: round(value, 4) for key, value in figures.items()},
     }
-    save_network(network, out / f"{name}.safetensors", metadata=metadata, dtype=torch.float16)
+    save_network(shipped, out / f"{name}.safetensors", metadata=metadata, dtype=torch.float16)
     print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in metadata.items() if key != "data_sha256"))
 
 

@@ -57,17 +57,16 @@ def _main(argv: Sequence[str] | None) -> int:
 
     from guidegym.search.run import RunSettings, run_study, with_overrides
     from guidegym.search.table import HEADINGS, format_table, table_rows
+    from guidegym.search.writing import replay_command
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = with_overrides(
         load_study(arguments.study, testbed=arguments.testbed),
-        {
-            "num_steps": arguments.steps,
-            "num_trials": arguments.trials,
-            "samples_per_class": arguments.samples,
-            "confirm_per_class": arguments.confirm_samples,
-            "objectives": None if arguments.objectives is None else tuple(arguments.objectives.split(",")),
-        },
+        num_steps=arguments.steps,
+        num_trials=arguments.trials,
+        samples_per_class=arguments.samples,
+        confirm_per_class=arguments.confirm_samples,
+        objectives=None if arguments.objectives is None else tuple(arguments.objectives.split(",")),
     )
     testbed = load_testbed(study.testbed, device=device, weights=arguments.weights)
     name = arguments.study_name or f"{study.name}-{testbed.name}"
@@ -85,12 +84,14 @@ def _main(argv: Sequence[str] | None) -> int:
         outcome = run_study(study, testbed, settings)
     except KeyboardInterrupt:
         print(
-            f"stopped; what there is lies in {settings.out}, and the same command goes on from there", file=sys.stderr
+            f"stopped; what is finished lies in {settings.out}, and the same command goes on from there",
+            file=sys.stderr,
         )
         raise
     print(format_table(HEADINGS, table_rows(outcome.confirmed)))
     print(f"best: {outcome.best.name}  ({time.monotonic() - began:.0f} s)")
-    print(f"wrote {settings.out / 'best.json'} and {outcome.report}")
+    print(f"wrote {settings.out / 'best.json'} and {outcome.report}; replay it with")
+    print(f"  {replay_command(settings.out / 'best.json', study, outcome.best.sampler)}")
     return 0
 
 

@@ -38,7 +38,7 @@ WRONG_TUNE = {
         [*STUDY, "--objectives", "kid,accuracy", "--sampler", "cmaes"],
         "`--sampler cmaes` takes one objective",
     ),
-    "negative seed": ([*STUDY, "--seed", "-1"], "`--seed` must be in 0..1073741823, got -1"),
+    "negative seed": ([*STUDY, "--seed", "-1"], "`--seed` must be in 0..536870911, got -1"),
     "no time": ([*STUDY, "--timeout", "0"], "`--timeout` must be > 0, got 0.0"),
     "unknown device": ([*STUDY, "--device", "abacus"], "`--device` must be one that torch can use here, got 'abacus'"),
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),

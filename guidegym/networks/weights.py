@@ -61,7 +61,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
     if header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
-    return {"architecture": json.loads(header["architecture"]), "training": json.loads(header["training"])}
+    try:
+        return {key: json.loads(header[key]) for key in ("architecture", "training")}
+    except (KeyError, ValueError) as error:
+        raise FileFormatError(f"{path} has no readable metadata: {error}") from error
 
 
 def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module:
@@ -75,7 +78,10 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
     name = architecture.get("name")
     if name not in ARCHITECTURES:
         raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
-    network = ARCHITECTURES[name](**architecture["config"])
+    try:
+        network = ARCHITECTURES[name](**architecture["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} has settings that {name} does not take: {error}") from error
     with safe_open(str(path), framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
     try:

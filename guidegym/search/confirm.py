@@ -1,5 +1,6 @@
 """Confirmation: the best candidates and all baselines on fresh seeds, with bootstrap intervals."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +9,11 @@ from torch import Tensor
 
 from guidegym.metrics import frechet_distance, moments
 from guidegym.search.scoring import Measured, Scorer
+from guidegym.search.study import OBJECTIVES
 from guidegym.testbeds import References
 
 RESAMPLES = 1000
-FRECHET_RESAMPLES = 100
+FRECHET_RESAMPLES = 200
 LEVEL = 0.95
 
 
@@ -45,7 +47,7 @@ class Confirmed:
         kid: Class-wise kernel distance.
         frechet: Frechet distance to all real data at this number of samples.
         accuracy: Share that the judge takes for the class asked for.
-        excess: Kernel distance less that of the best method, on the same resamples.
+        excess: How much worse it is than the best method in the first objective, on the same resamples.
     """
 
     measured: Measured
@@ -77,16 +79,16 @@ def _percentiles(value: float, resampled: Tensor) -> Estimate:
 
 
 def frechet_estimate(
-    features: Float[Tensor, " classes n dim"],
-    references: References,
-    weights: Float[Tensor, " resamples classes n"],
+    measured: Measured, references: References, weights: Float[Tensor, " resamples classes n"]
 ) -> Estimate:
-    """Return the Frechet distance of all classes together, with a bootstrap interval.
+    """Return the Frechet distance of all classes together, with a bootstrap interval; infinite where a sample failed.
 
     A resample repeats samples, which biases the distance further upwards; the interval is the resamples' spread around
     their own mean, moved to the estimate.
     """
-    rows = features.transpose(0, 1).flatten(0, 1)
+    if measured.num_failed:
+        return Estimate(math.inf, math.inf, math.inf)
+    rows = measured.features.transpose(0, 1).flatten(0, 1)
     mean, covariance = references.pooled
     value = frechet_distance(*moments(rows), mean, covariance)
     counts = weights.transpose(1, 2).flatten(1)
@@ -96,37 +98,40 @@ def frechet_estimate(
     return _percentiles(value, resampled - resampled.mean() + value)
 
 
-def confirm(scorer: Scorer, measured: list[Measured], *, seed: int) -> list[Confirmed]:
-    """Put intervals on methods that were measured on the same fresh rows, best kernel distance first.
+def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: str = "kid") -> list[Confirmed]:
+    """Put intervals on methods that were measured on the same fresh rows, the best in ``objective`` first.
 
     All methods are resampled together, row by row: they share their seeds, and so the difference between two is known
-    far better than either.
+    far better than either. The intervals speak of the samples; the references are taken as they are.
 
     Args:
         scorer: The scorer of the fresh seeds.
         measured: The methods.
         seed: Seed of the resampling.
+        objective: What decides which is best, one of ``OBJECTIVES``.
     """
     references = scorer.testbed.references
     weights = resampling_weights(scorer.testbed.num_classes, scorer.samples_per_class, resamples=RESAMPLES, seed=seed)
-    resampled = [
-        # At the floor there is nothing to resample: one sample out of bounds is enough to be there.
+    kid = [
+        # At the floor there is nothing to resample: one failed sample is enough to be there.
         torch.full((RESAMPLES,), one.floor, dtype=torch.float64)
         if one.kid == one.floor
         else one.kernels.distance(weights.to(one.kernels.across.device)).cpu()
         for one in measured
     ]
-    best = min(range(len(measured)), key=lambda i: measured[i].kid)
-    confirmed = []
-    for one, own in zip(measured, resampled, strict=True):
-        hits = (weights * one.hits.cpu()).sum(dim=(1, 2)) / weights.sum(dim=(1, 2))
-        confirmed.append(
-            Confirmed(
-                measured=one,
-                kid=_percentiles(one.kid, own),
-                frechet=frechet_estimate(one.features, references, weights[:FRECHET_RESAMPLES]),
-                accuracy=_percentiles(one.accuracy, hits),
-                excess=_percentiles(one.kid - measured[best].kid, own - resampled[best]),
-            )
+    accuracy = [(weights * one.hits.cpu()).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)) for one in measured]
+    sign = 1.0 if OBJECTIVES[objective] == "minimize" else -1.0
+    values = [sign * one.score(objective) for one in measured]
+    resampled = [sign * own for own in (kid if objective == "kid" else accuracy)]
+    best = values.index(min(values))
+    confirmed = [
+        Confirmed(
+            measured=one,
+            kid=_percentiles(one.kid, kid[i]),
+            frechet=frechet_estimate(one, references, weights[:FRECHET_RESAMPLES]),
+            accuracy=_percentiles(one.accuracy, accuracy[i]),
+            excess=_percentiles(values[i] - values[best], resampled[i] - resampled[best]),
         )
-    return sorted(confirmed, key=lambda one: one.kid.value)
+        for i, one in enumerate(measured)
+    ]
+    return [confirmed[i] for i in sorted(range(len(values)), key=values.__getitem__)]

@@ -1,6 +1,7 @@
 """Finding a study: a shipped name, a dotted module, or a path to a Python file."""
 
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +42,8 @@ def load_study(where: str, *, testbed: str | None = None) -> Study:
         GuideGymError: If there is no such study, or its file has no such function. An error inside the study's own
             file is left as it is.
     """
+    if where.startswith(".") and not where.endswith(".py"):
+        raise GuideGymError(f"unknown study '{where}'; shipped are {', '.join(shipped_studies())}")
     if where.endswith(".py") or "/" in where:
         module = import_file(Path(where))
     elif "." in where:
@@ -50,6 +53,8 @@ def load_study(where: str, *, testbed: str | None = None) -> Study:
     make = getattr(module, "study", None)
     if not callable(make):
         raise GuideGymError(f"{where} has no function `study`")
+    if testbed is not None and not inspect.signature(make).parameters:
+        raise GuideGymError(f"`study` of {where} takes no testbed, got {testbed!r}")
     study = make() if testbed is None else make(testbed)
     if not isinstance(study, Study):
         raise GuideGymError(f"`study` of {where} must return a guidegym.search.Study, got {type(study).__name__}")

@@ -5,16 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
-from guidegym.search.samplers import make_sampler
+from guidegym.search.queue import BASELINE, GUIDANCE, ask, plan_batch, trial_name
 from guidegym.search.scoring import Candidate, Measured, Scorer
-from guidegym.search.storage import BASELINE, OWNER, complete, give_back, waiting
+from guidegym.search.storage import clear_unfinished, complete
 from guidegym.search.study import Study
-
-GUIDANCE = "guidegym:guidance"
 
 
 @dataclass(frozen=True)
@@ -53,39 +51,33 @@ def search(
 ) -> None:
     """Run trials until there are enough or the time is up.
 
-    An interrupt gives the trials in hand back to the queue, so that the same command runs them first.
+    An interrupt fails the trials in hand; the same command runs them again first.
     """
     began = time.monotonic()
     while True:
         done = len(complete(opened))
-        if done >= settings.num_trials or (
-            settings.timeout is not None and time.monotonic() - began > settings.timeout
-        ):
+        late = settings.timeout is not None and time.monotonic() - began > settings.timeout
+        if done >= settings.num_trials or late:
             return
-        # Queued trials run in batches of their own: after them the loop stands where it would have stood without a stop.
-        size = min(settings.batch_trials, settings.num_trials - done, waiting(opened) or settings.num_trials)
-        opened.sampler = make_sampler(settings.sampler, seed=settings.seed, num_complete=done)
+        size = min(settings.batch_trials, settings.num_trials - done)
         trials: list[Trial] = []
         try:
-            guidances = _ask(opened, study, size, settings.owner, trials)
-            _score(opened, study, scorer, trials, guidances, on_trial, on_rows)
+            for position, planned in enumerate(plan_batch(opened, study, num_complete=done, size=size)):
+                trial = ask(
+                    opened,
+                    planned,
+                    sampler=settings.sampler,
+                    seed=settings.seed,
+                    num_complete=done,
+                    position=position,
+                    owner=settings.owner,
+                )
+                trials.append(trial)
+                trial.set_user_attr(GUIDANCE, study.space(trial).to_json())
+            _score(opened, study, scorer, trials, on_trial, on_rows)
         except BaseException:
-            for trial in trials:
-                if opened.trials[trial.number].state == TrialState.RUNNING:
-                    give_back(opened, trial)
+            clear_unfinished(opened, settings.owner)
             raise
-
-
-def _ask(opened: optuna.Study, study: Study, size: int, owner: str, trials: list[Trial]) -> list[Guidance]:
-    """Ask for ``size`` trials, appending each to ``trials`` as it begins, and return their guidances."""
-    guidances = []
-    for _ in range(size):
-        trial = opened.ask()
-        trials.append(trial)
-        trial.set_user_attr(OWNER, owner)
-        guidances.append(study.space(trial))
-        trial.set_user_attr(GUIDANCE, guidances[-1].to_json())
-    return guidances
 
 
 def _score(
@@ -93,34 +85,33 @@ def _score(
     study: Study,
     scorer: Scorer,
     trials: list[Trial],
-    guidances: list[Guidance],
     on_trial: OnTrial,
     on_rows: OnRows | None,
 ) -> None:
     """Sample and measure a batch of trials, and tell the study."""
     candidates = [
-        Candidate(trial_name(trial), guidance, study.sampler) for trial, guidance in zip(trials, guidances, strict=True)
+        Candidate(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler) for trial in trials
     ]
     for trial, measured in zip(trials, scorer.measure(candidates, on_rows=on_rows), strict=True):
-        trial.set_user_attr("kid", measured.kid)
-        trial.set_user_attr("accuracy", measured.accuracy)
-        trial.set_user_attr("failed_samples", measured.num_failed)
-        trial.set_user_attr("network_evaluations", measured.samples.cost.total)
         on_trial(trial, measured)
-        opened.tell(trial, [measured.score(name) for name in study.objectives])
+        tell(opened, study, trial, measured)
 
 
-def trial_name(trial: Trial | optuna.trial.FrozenTrial) -> str:
-    """Return what a table calls a trial: its baseline's name, or its number."""
-    return str(trial.user_attrs.get(BASELINE, f"trial {trial.number}"))
+def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Measured) -> None:
+    """Record what a trial measured and tell the study its values."""
+    trial.set_user_attr("kid", measured.kid)
+    trial.set_user_attr("accuracy", measured.accuracy)
+    trial.set_user_attr("failed_samples", measured.num_failed)
+    trial.set_user_attr("network_evaluations", measured.samples.cost.total)
+    opened.tell(trial, [measured.score(name) for name in study.objectives])
 
 
-def best_trials(opened: optuna.Study, study: Study, count: int) -> list[Candidate]:
+def best_trials(opened: optuna.Study, study: Study, count: int, *, with_baselines: bool = False) -> list[Candidate]:
     """Return the best distinct searched trials, best first; for a Pareto search, the best of the front by first objective.
 
-    Baselines are left out: they are confirmed in any case.
+    Baselines are left out unless asked for: they are confirmed in any case.
     """
-    finished = [trial for trial in complete(opened) if BASELINE not in trial.user_attrs]
+    finished = [trial for trial in complete(opened) if with_baselines or BASELINE not in trial.user_attrs]
     if len(study.objectives) > 1:
         front = {trial.number for trial in opened.best_trials}
         finished = [trial for trial in finished if trial.number in front]

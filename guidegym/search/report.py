@@ -12,9 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from guidegym.pictures import sample_picture
 from guidegym.search.confirm import Confirmed
-from guidegym.search.loop import trial_name
+from guidegym.search.queue import BASELINE, trial_name
 from guidegym.search.scoring import Candidate
-from guidegym.search.storage import BASELINE, complete
+from guidegym.search.storage import baseline_scores, complete
 from guidegym.search.study import Study
 from guidegym.search.table import HEADINGS, table_rows
 from guidegym.testbeds import Testbed
@@ -97,6 +97,8 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
             name=name,
         )
     figure.add_scatter(x=[trial.number for trial in trials], y=best, name="best so far", line={"shape": "hv"})
+    for name, scores in baseline_scores(opened).items():
+        figure.add_hline(y=scores[objective], line_dash="dot", annotation_text=name)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(
         title=f"{objective} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"

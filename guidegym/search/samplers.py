@@ -1,4 +1,4 @@
-"""Optuna's samplers, seeded anew for every batch so that a resumed search asks what an uninterrupted one would."""
+"""Optuna's samplers, seeded anew for every trial so that a resumed search asks what an uninterrupted one would."""
 
 import hashlib
 import warnings
@@ -18,21 +18,21 @@ def check_sampler(name: str, num_objectives: int) -> None:
         raise GuideGymError("`--sampler cmaes` takes one objective; use tpe, gp or random for a Pareto search")
 
 
-def make_sampler(name: str, *, seed: int, num_complete: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler of the batch that begins after ``num_complete`` finished trials.
+def make_sampler(name: str, *, seed: int, num_complete: int, position: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler of one trial: the one at ``position`` of the batch that begins after ``num_complete`` trials.
 
-    Optuna's samplers draw from a stream that starts when they are made; seeding by what is finished makes the next batch
+    Optuna's samplers draw from a stream that starts when they are made; seeding by what is finished makes what is asked for
     a function of the storage alone.
     """
-    digest = hashlib.sha256(f"{name}:{seed}:{num_complete}".encode()).digest()
-    batch_seed = int.from_bytes(digest[:4], "big")
+    digest = hashlib.sha256(f"{name}:{seed}:{num_complete}:{position}".encode()).digest()
+    trial_seed = int.from_bytes(digest[:4], "big")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "tpe":
-            return optuna.samplers.TPESampler(seed=batch_seed, multivariate=True, constant_liar=True)
+            return optuna.samplers.TPESampler(seed=trial_seed, multivariate=True, constant_liar=True)
         if name == "gp":
             # Common random numbers make a trial's score a function of its parameters.
-            return optuna.samplers.GPSampler(seed=batch_seed, deterministic_objective=True)
+            return optuna.samplers.GPSampler(seed=trial_seed, deterministic_objective=True)
         if name == "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=batch_seed)
-        return optuna.samplers.RandomSampler(seed=batch_seed)
+            return optuna.samplers.CmaEsSampler(seed=trial_seed)
+        return optuna.samplers.RandomSampler(seed=trial_seed)

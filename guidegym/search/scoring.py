@@ -23,6 +23,13 @@ FAR_AWAY = 10.0
 """A sample whose features are so many times longer than those of any real one counts as failed."""
 
 
+FEWEST_MIDTONES = 0.01
+"""A sample with a smaller share of values inside its clipping bounds is saturated and counts as failed.
+
+Of real Fashion-MNIST images none has less than 0.09.
+"""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A guidance with the diffusion sampler it is used with."""
@@ -54,7 +61,7 @@ class Measured:
 
     @property
     def num_failed(self) -> int:
-        """Samples that became non-finite or ran far away from all real data."""
+        """Samples that became non-finite, saturated, or ran far away from all real data."""
         return int(self.samples.failed.sum())
 
     @property
@@ -134,10 +141,9 @@ class Scorer:
             batch_size=self.batch_size,
             on_rows=on_rows,
         )
-        share = Cost(*(part // len(group) for part in _parts(together.cost)))
         return [
-            Samples(x, labels.to(x.device), seeds.to(x.device), failed, share)
-            for x, failed in zip(together.x.split(num), together.failed.split(num), strict=True)
+            Samples(x, labels.to(x.device), seeds.to(x.device), failed, _cost(curve, num))
+            for x, failed, curve in zip(together.x.split(num), together.failed.split(num), curves, strict=True)
         ]
 
     def _measure(self, candidate: Candidate, samples: Samples) -> Measured:
@@ -146,7 +152,11 @@ class Scorer:
         with torch.no_grad():
             predicted = self.testbed.judge.classify(features).argmax(dim=1)
         farthest = FAR_AWAY * references.features.norm(dim=2).max()
-        samples = replace(samples, failed=samples.failed | ~(features.norm(dim=1) <= farthest))
+        failed = samples.failed | ~(features.norm(dim=1) <= farthest)
+        if self.testbed.clip is not None:
+            midtones = (samples.x.abs() < 0.98 * self.testbed.clip).flatten(1).double().mean(dim=1)
+            failed = failed | (midtones < FEWEST_MIDTONES)
+        samples = replace(samples, failed=failed)
         hits = (predicted == samples.labels) & ~samples.failed
         by_class = self._by_class(features)
         return Measured(
@@ -167,5 +177,7 @@ class Scorer:
         return rows.reshape(-1, self.testbed.num_classes, *rows.shape[1:]).transpose(0, 1)
 
 
-def _parts(cost: Cost) -> tuple[int, int, int]:
-    return cost.denoiser, cost.guide_forward, cost.guide_backward
+def _cost(curve: Float[Tensor, " steps"], num: int) -> Cost:
+    """Return what ``num`` rows of a weight curve cost; the guide is asked where the weight is not zero."""
+    guided = num * int((curve != 0).sum())
+    return Cost(denoiser=num * len(curve), guide_forward=guided, guide_backward=guided)

@@ -2,20 +2,21 @@
 
 import contextlib
 import json
-import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
+from guidegym.files import write_atomically
 from guidegym.search.study import OBJECTIVES, Study
 
 SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"
-BASELINE = "guidegym:baseline"
+BASELINE_SCORES = "guidegym:baseline_scores"
 
 
 def default_storage(out: Path) -> str:
@@ -52,19 +53,18 @@ def _lock(file: IO[str], out: Path) -> None:
 
 
 def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str) -> optuna.Study:
-    """Open the Optuna study, or create it with the baselines as its first trials.
-
-    Trials that an earlier process of this ``owner`` left running are failed and queued again.
+    """Open the Optuna study, or create it; no trial of this ``owner`` is left running.
 
     Args:
         study: What is searched.
         study_name: The study's name in the storage.
         storage: Address of the storage, in Optuna's manner.
         settings: All that makes two trials comparable; kept with the study.
-        owner: Whose running trials are known to be dead: the folder this process holds.
+        owner: Whose running trials are known to be dead: the run whose folder this process holds.
 
     Raises:
-        GuideGymError: If the storage cannot be opened, or the study in it was run with other settings.
+        GuideGymError: If the storage cannot be opened, or the study in it was run with other settings, or another search
+            works on it.
     """
     try:
         opened = optuna.create_study(
@@ -88,30 +88,36 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
             f"study '{study_name}' was run with {old}, not {new}: trials would not be comparable; use another --study-name"
         )
     opened.set_user_attr(SETTINGS, wanted)
-    for baseline in study.baselines:
-        if baseline.params is not None and not _has_baseline(opened, baseline.name):
-            opened.enqueue_trial(dict(baseline.params), user_attrs={BASELINE: baseline.name, OWNER: owner})
-    for trial in opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get(OWNER, owner) == owner:
-            give_back(opened, trial)
+    clear_unfinished(opened, owner)
     return opened
 
 
-def _has_baseline(opened: optuna.Study, name: str) -> bool:
-    return any(trial.user_attrs.get(BASELINE) == name for trial in opened.get_trials(deepcopy=False))
+def clear_unfinished(opened: optuna.Study, owner: str) -> None:
+    """Fail the trials of this ``owner`` that were queued or running when it stopped; the loop runs them again.
+
+    Raises:
+        GuideGymError: If another owner has trials in hand: one search at a time works on a study.
+    """
+    unfinished = opened.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    foreign = [trial.number for trial in unfinished if trial.user_attrs.get(OWNER, owner) != owner]
+    if foreign:
+        raise GuideGymError(
+            f"study '{opened.study_name}' has trials of another search in hand ({', '.join(map(str, foreign))}); "
+            "use another --study-name, or fail them in the dashboard"
+        )
+    for trial in unfinished:
+        opened.tell(opened.ask() if trial.state == TrialState.WAITING else trial.number, state=TrialState.FAIL)
 
 
-def give_back(opened: optuna.Study, trial: FrozenTrial | Trial) -> None:
-    """Fail a trial that was not finished and queue its parameters again, before all new ones."""
-    kept = {key: value for key, value in trial.user_attrs.items() if key in (BASELINE, OWNER)}
-    if trial.params:
-        opened.enqueue_trial(dict(trial.params), user_attrs=kept)
-    opened.tell(trial.number, state=TrialState.FAIL)
+def baseline_scores(opened: optuna.Study) -> dict[str, dict[str, float]]:
+    """Return the scores on the search seeds of baselines that have no place in the search space."""
+    scores: dict[str, dict[str, float]] = opened.user_attrs.get(BASELINE_SCORES, {})
+    return scores
 
 
-def waiting(opened: optuna.Study) -> int:
-    """Return how many trials are queued: baselines and given-back trials."""
-    return len(opened.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float]) -> None:
+    """Keep the scores of a baseline that has no place in the search space with the study."""
+    opened.set_user_attr(BASELINE_SCORES, {**baseline_scores(opened), name: scores})
 
 
 def complete(opened: optuna.Study) -> list[FrozenTrial]:
@@ -120,5 +126,11 @@ def complete(opened: optuna.Study) -> list[FrozenTrial]:
 
 
 def owner_of(out: Path) -> str:
-    """Return a name for the process that holds ``out``: this machine and that folder."""
-    return f"{socket.gethostname()}:{out.resolve()}"
+    """Return the name under which the run in ``out`` owns its trials, made once and kept in the folder.
+
+    It outlives the process and moves with the folder; only one process at a time holds the folder.
+    """
+    path = out / ".owner"
+    if not path.is_file():
+        write_atomically(path, uuid.uuid4().hex.encode())
+    return path.read_text()

@@ -1,10 +1,11 @@
 """The table at the end of a search: as text for the terminal, as rows for JSON and for the report."""
 
+import math
 from typing import Any
 
 from guidegym.search.confirm import Confirmed, Estimate
 
-HEADINGS = ("method", "KID", "Frechet distance", "accuracy", "cost")
+HEADINGS = ("method", "KID", "worse than best by", "Frechet distance", "accuracy", "cost")
 
 
 def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
@@ -13,6 +14,7 @@ def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
         (
             one.name,
             one.kid.text(),
+            "" if one is confirmed[0] else one.excess.text(),
             one.frechet.text(),
             one.accuracy.text(100) + " %",
             f"{one.measured.cost_per_sample:.0f}",
@@ -35,15 +37,17 @@ def format_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 def table_json(confirmed: list[Confirmed]) -> list[dict[str, Any]]:
     """Return one JSON-able object a method."""
 
-    def estimate(one: Estimate) -> dict[str, float]:
-        return {"value": one.value, "low": one.low, "high": one.high}
+    def estimate(one: Estimate) -> dict[str, float | None]:
+        # JSON has no infinity: a distance that cannot be measured is null.
+        ends = {"value": one.value, "low": one.low, "high": one.high}
+        return {name: end if math.isfinite(end) else None for name, end in ends.items()}
 
     return [
         {
             "method": one.name,
             "sampler": repr(one.measured.candidate.sampler),
             "kid": estimate(one.kid),
-            "kid_above_best": estimate(one.excess),
+            "worse_than_best_by": estimate(one.excess),
             "frechet_distance": estimate(one.frechet),
             "accuracy": estimate(one.accuracy),
             "network_evaluations_per_sample": one.measured.cost_per_sample,

@@ -86,4 +86,5 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         event_shape=(1, 28, 28),
         clip=1.0,
         device=device,
+        identity="-".join(file_digest(folder / f"{name}.safetensors")[:8] for name in networks),
     )

@@ -5,6 +5,7 @@ Only training needs the data set; sampling and tuning run on what the package sh
 
 import gzip
 import hashlib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise FileFormatError(f"{path} cannot be read: {error}") from error
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise FileFormatError(f"{path} is not an idx file of unsigned bytes")

@@ -112,5 +112,6 @@ def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32) 
         clip=None,
         device=device,
         dtype=dtype,
+        identity="exact",
         judge_note="The judge is the exact posterior, which is the guide's classifier, too.",
     )

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from guidegym.errors import DataNotFoundError, FileFormatError
+from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.metrics import moments, reference_self_term
 
@@ -50,8 +50,23 @@ class References:
 def references_from_features(
     features: Float[Tensor, " n dim"], labels: Tensor, *, num_classes: int, kept: int, extractor: str
 ) -> References:
-    """Summarise labelled features: per-class moments over all rows, and the first ``kept`` rows of each class."""
+    """Summarise labelled features: per-class moments over all rows, and the first rows of each class.
+
+    Args:
+        features: Judge features of real data.
+        labels: Their classes, in 0 .. num_classes - 1.
+        num_classes: Number of classes.
+        kept: Rows kept of each class, or as many as the smallest class has.
+        extractor: Digest or name of the judge.
+
+    Raises:
+        GuideGymError: If a class has fewer than two rows.
+    """
     rows = [features[labels == label] for label in range(num_classes)]
+    smallest = min(len(row) for row in rows)
+    if smallest < 2:
+        raise GuideGymError(f"references need at least 2 rows of each class, the smallest has {smallest}")
+    kept = min(kept, smallest)
     statistics = [moments(row) for row in rows]
     return References(
         features=torch.stack([row[:kept] for row in rows]).float(),

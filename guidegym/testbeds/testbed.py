@@ -46,6 +46,8 @@ class Testbed:
         clip: Bound on the absolute value of clean data; None where there is none.
         device: Where the networks live.
         dtype: Floating type of the samples.
+        identity: Digest of the weights, or any text that changes when the networks do: trials of different networks are
+            not comparable.
         judge_note: What a reader must know where the judge is not independent of the guides; empty otherwise.
     """
 
@@ -62,7 +64,19 @@ class Testbed:
     clip: float | None
     device: torch.device
     dtype: torch.dtype = torch.float32
+    identity: str = ""
     judge_note: str = ""
+
+    def __post_init__(self) -> None:
+        classes = len(self.references.features)
+        if classes != len(self.class_names):
+            raise GuideGymError(
+                f"`references` must have one block a class, got {classes} for {len(self.class_names)} names"
+            )
+        if self.clip is not None and not self.clip > 0:
+            raise GuideGymError(f"`clip` must be > 0 or None, got {self.clip}")
+        if self.references.features.device != torch.zeros(0, device=self.device).device:
+            raise GuideGymError(f"`references` must be on {self.device}, got {self.references.features.device}")
 
     @property
     def num_classes(self) -> int:

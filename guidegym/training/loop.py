@@ -1,5 +1,6 @@
 """The training loop: one optimiser step after another, with checkpoints from which a killed run goes on."""
 
+import functools
 import hashlib
 import io
 import math
@@ -59,12 +60,17 @@ def seed_for(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+@functools.lru_cache(maxsize=2)
+def _epoch_order(epoch: int, num_images: int, seed: int) -> Int[Tensor, " images"]:
+    """Return the order of one epoch."""
+    return torch.randperm(num_images, generator=torch.Generator().manual_seed(seed_for(seed, "epoch", epoch)))
+
+
 def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int) -> Int[Tensor, " batch"]:
     """Return the training rows of one step: a pure function of the seed and the step, so a resumed run sees the same."""
     batches = num_images // batch_size
     epoch, position = divmod(step, batches)
-    order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed_for(seed, "epoch", epoch)))
-    return order[position * batch_size : (position + 1) * batch_size]
+    return _epoch_order(epoch, num_images, seed)[position * batch_size : (position + 1) * batch_size]
 
 
 class TrainingRun:

@@ -105,7 +105,7 @@ def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) 
     assert len(after) == 40
     assert before.items() <= after.items()
     assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
-    # What a stop must not change: the resumed search is the uninterrupted one.
+    # What a stop must not change: the resumed search is the one that was not stopped.
     assert main([*SHORT, *flags, "--out", str(tmp_path / "whole")]) == 0
     assert (tmp_path / "whole" / "best.json").read_bytes() == (tmp_path / "killed" / "best.json").read_bytes()
     whole = [(trial.params, trial.values) for trial in _finished(tmp_path / "whole")]
@@ -210,3 +210,30 @@ def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> Non
             study.space(trial)  # type: ignore[arg-type]
             for key, distribution in trial.distributions.items():
                 assert distribution._contains(distribution.to_internal_repr(baseline.params[key]))
+
+
+@pytest.mark.parametrize("told", [0, 1, 2])
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_a_stop_at_any_point_of_any_batch_does_not_change_the_search(batch: int, told: int, tmp_path: Path) -> None:
+    """Stop right after ``told`` trials of a batch were told, or before the first, and go on."""
+    from guidegym.search import loop
+
+    flags = ["--trials", "14", "--batch-trials", "3", "--seed", "2"]
+    assert main([*SHORT, *flags, "--out", str(tmp_path / "whole")]) == 0
+    finished = batch * 3 + told
+    seen = 0
+
+    def stop(*arguments: object) -> None:
+        nonlocal seen
+        if seen == finished:
+            raise KeyboardInterrupt
+        seen += 1
+        original(*arguments)  # type: ignore[arg-type]
+
+    original = loop.tell
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "tell", stop)
+        assert main([*SHORT, *flags, "--out", str(tmp_path / "stopped")]) == 130
+    assert main([*SHORT, *flags, "--out", str(tmp_path / "stopped")]) == 0
+    runs = [[(trial.params, trial.values) for trial in _finished(tmp_path / run)] for run in ("whole", "stopped")]
+    assert runs[0] == runs[1]

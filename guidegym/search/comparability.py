@@ -1,0 +1,53 @@
+"""What makes two trials comparable, and a check that a study says one thing only."""
+
+import hashlib
+from typing import Any
+
+import optuna
+import torch
+
+from guidegym.engine import Engine
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Guidance
+from guidegym.search.study import Study
+from guidegym.testbeds import Testbed
+
+
+def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any]:
+    """Return all that two trials must share for their scores to be compared, JSON-able."""
+    baselines = "".join(baseline.name + baseline.guidance.to_json() for baseline in study.baselines)
+    return {
+        "study": study.name,
+        "baselines": hashlib.sha256(baselines.encode()).hexdigest()[:16],
+        "testbed": testbed.name,
+        "networks": testbed.identity,
+        "judge": testbed.references.extractor,
+        "sampler": repr(study.sampler),
+        "objectives": ",".join(study.objectives),
+        "samples_per_class": study.samples_per_class,
+        "seed": seed,
+    }
+
+
+def check_study(study: Study, testbed: Testbed) -> None:
+    """Check, before anything is written, that a study fits its testbed and that its baselines are what they say.
+
+    Raises:
+        GuideGymError: If the testbed lacks a classifier, a sampler has too many steps, or a baseline's ``params`` do not
+            describe its ``guidance``.
+    """
+    for baseline in study.baselines:
+        sampler = baseline.sampler or study.sampler
+        Engine(testbed, sampler, baseline.guidance.guide)
+        if baseline.params is None:
+            continue
+        described = study.space(optuna.trial.FixedTrial(dict(baseline.params)))  # type: ignore[arg-type]
+        if not isinstance(described, Guidance):
+            raise GuideGymError(
+                f"`space` of study '{study.name}' must return a Guidance, got {type(described).__name__}"
+            )
+        same = described.guide == baseline.guidance.guide and torch.allclose(
+            described.weights(sampler, testbed.process), baseline.guidance.weights(sampler, testbed.process)
+        )
+        if not same:
+            raise GuideGymError(f"`params` of baseline '{baseline.name}' describe another guidance than its `guidance`")

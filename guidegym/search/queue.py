@@ -1,0 +1,95 @@
+"""What a batch of trials is made of: trials that were cut off, then baselines, then what the sampler asks for.
+
+The plan of a batch depends on the storage alone, and so does the sampler's seed: a search that was stopped, however, goes on
+as the search that was not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from guidegym.search.samplers import make_sampler
+from guidegym.search.storage import OWNER
+from guidegym.search.study import Study
+
+BASELINE = "guidegym:baseline"
+GUIDANCE = "guidegym:guidance"
+RETRY_OF = "guidegym:retry_of"
+BATCH = "guidegym:batch"
+"""Trials that were finished when the trial's batch began."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One trial to be: its parameters where they are known, empty where the sampler chooses, and what it is marked with."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    marks: Mapping[str, Any] = field(default_factory=dict)
+
+
+def cut_off(opened: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that were asked for in full, not finished, and not run again yet."""
+    trials = opened.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get(RETRY_OF) for trial in trials if trial.state != TrialState.FAIL}
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL and GUIDANCE in trial.user_attrs]
+    # A retry that was cut off, too, stands for the trial it retries.
+    latest = {trial.user_attrs.get(RETRY_OF, trial.number): trial for trial in failed}
+    return [trial for number, trial in sorted(latest.items()) if number not in again]
+
+
+def plan_batch(opened: optuna.Study, study: Study, *, num_complete: int, size: int) -> list[Planned]:
+    """Return the next batch, at most ``size`` trials.
+
+    Args:
+        opened: The Optuna study, with no trial of ours running.
+        study: What is searched.
+        num_complete: Finished trials.
+        size: Trials that are sampled together.
+    """
+    retries = cut_off(opened)
+    planned = [Planned(trial.params, _marks_again(trial)) for trial in retries]
+    if any(trial.user_attrs.get(BATCH, num_complete) < num_complete for trial in retries):
+        return planned[:size]  # a part of their batch is finished, so the batch had been asked for in full
+    taken = {
+        trial.user_attrs.get(BASELINE) for trial in opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    }
+    taken |= {one.marks.get(BASELINE) for one in planned}
+    planned += [
+        Planned(baseline.params, {BASELINE: baseline.name})
+        for baseline in study.baselines
+        if baseline.params is not None and baseline.name not in taken
+    ]
+    planned += [Planned()] * (size - len(planned))
+    return planned[:size]
+
+
+def _marks_again(trial: FrozenTrial) -> dict[str, Any]:
+    kept = {key: value for key, value in trial.user_attrs.items() if key == BASELINE}
+    return {**kept, RETRY_OF: trial.user_attrs.get(RETRY_OF, trial.number)}
+
+
+def ask(
+    opened: optuna.Study, planned: Planned, *, sampler: str, seed: int, num_complete: int, position: int, owner: str
+) -> Trial:
+    """Ask for one planned trial, which carries its owner from birth.
+
+    Args:
+        opened: The Optuna study.
+        planned: The trial to be.
+        sampler: Name of Optuna's sampler.
+        seed: Seed of the search.
+        num_complete: Finished trials when the batch began.
+        position: Place in the batch.
+        owner: Who runs the trial.
+    """
+    opened.sampler = make_sampler(sampler, seed=seed, num_complete=num_complete, position=position)
+    opened.enqueue_trial(dict(planned.params), user_attrs={**planned.marks, OWNER: owner, BATCH: num_complete})
+    return opened.ask()
+
+
+def trial_name(trial: Trial | FrozenTrial) -> str:
+    """Return what a table calls a trial: its baseline's name, or its number."""
+    return str(trial.user_attrs.get(BASELINE, f"trial {trial.user_attrs.get(RETRY_OF, trial.number)}"))

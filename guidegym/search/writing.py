@@ -1,0 +1,90 @@
+"""The files that a run leaves behind."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from guidegym.diffusion import DDIM, Sampler
+from guidegym.files import write_atomically
+from guidegym.pictures import sample_picture
+from guidegym.search.confirm import Confirmed
+from guidegym.search.report import build_report
+from guidegym.search.scoring import Candidate
+from guidegym.search.storage import complete
+from guidegym.search.study import Study
+from guidegym.search.table import table_json
+from guidegym.testbeds import Testbed
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a study found.
+
+    Args:
+        confirmed: Every method on the fresh seeds, best first; empty where the run was interrupted before.
+        best: The best guidance there is so far, with what it was called.
+        report: The HTML report.
+    """
+
+    confirmed: list[Confirmed]
+    best: Candidate
+    report: Path
+
+
+def file_name(name: str) -> str:
+    """Return a method's name as a file name: letters, digits, dots and dashes."""
+    kept = "".join(letter if letter.isalnum() or letter in ".=" else "-" for letter in name)
+    return "-".join(part for part in kept.split("-") if part)
+
+
+def holds_confirmed_results(out: Path) -> bool:
+    """Return whether a finished run's results lie in ``out``."""
+    try:
+        return bool(json.loads((out / "results.json").read_text())["confirmed_on_fresh_seeds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def replay_command(best: Path, study: Study, sampler: Sampler) -> str:
+    """Return the command that samples under a guidance file as the search did."""
+    flags = f"--steps {sampler.num_steps}"
+    flags += f" --eta {sampler.eta:g}" if isinstance(sampler, DDIM) else " --sampler ddpm"
+    return f"python -m guidegym.sample --guidance {best} --testbed {study.testbed} {flags}"
+
+
+def write_files(
+    out: Path,
+    study: Study,
+    testbed: Testbed,
+    opened: optuna.Study,
+    *,
+    settings: dict[str, Any],
+    confirmed: list[Confirmed],
+    best: Candidate,
+) -> Outcome:
+    """Write ``best.json``, ``results.json``, ``report.html`` and the sample pictures, each atomically."""
+    best.guidance.save(out / "best.json")
+    results = {
+        "format": "guidegym-results/1",
+        "study": study.name,
+        "settings": settings,
+        "trials": len(complete(opened)),
+        "confirmed_on_fresh_seeds": bool(confirmed),
+        "confirm_samples_per_class": study.confirm_per_class,
+        "best": best.name,
+        "best_sampler": repr(best.sampler),
+        "replay": replay_command(out / "best.json", study, best.sampler),
+        "judge_note": testbed.judge_note,
+        "methods": table_json(confirmed),
+    }
+    write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    for one in confirmed:
+        samples = one.measured.samples
+        picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
+        write_atomically(out / "samples" / f"{file_name(one.name)}.png", picture)
+    html = build_report(study, testbed, opened, confirmed, best)
+    write_atomically(out / "report.html", html.encode())
+    return Outcome(confirmed, best, out / "report.html")
