@@ -46,9 +46,9 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def variants(testbed: Testbed, rows: int, steps: int) -> dict[str, Callable[[], object]]:
+def variants(testbed: Testbed, rows: int, steps: int, eta: float) -> dict[str, Callable[[], object]]:
     """Return the ways to make ``rows`` guided samples in ``steps`` steps, all with the same network calls."""
-    device, sampler = testbed.device, DDIM(steps)
+    device, sampler = testbed.device, DDIM(steps, eta=eta)
     labels = torch.arange(rows) % testbed.num_classes
     degree = torch.nn.functional.one_hot(labels, testbed.num_classes).float().to(device)
     classify = testbed.classifier(GUIDE.classifier)
@@ -82,15 +82,15 @@ def variants(testbed: Testbed, rows: int, steps: int) -> dict[str, Callable[[], 
             gradient = GUIDE.gradient(classify, now, step, degree).gradient
             sigma = (1 - scheduler.alphas_cumprod[t]).sqrt()
             eps = eps - SCALE * sigma * gradient
-            now = scheduler.step(eps, t, now, eta=0.0, use_clipped_model_output=True).prev_sample
+            now = scheduler.step(eps, t, now, eta=eta, use_clipped_model_output=True).prev_sample
         return now
 
     return {"networks alone": networks_alone, "guidegym": guidegym, "diffusers": diffusers}
 
 
-def measure_sampling(testbed: Testbed, *, rows: int, steps: int, repeats: int) -> dict[str, Any]:
+def measure_sampling(testbed: Testbed, *, rows: int, steps: int, eta: float, repeats: int) -> dict[str, Any]:
     """Time all variants in turn and compare them within each round."""
-    runs = variants(testbed, rows, steps)
+    runs = variants(testbed, rows, steps, eta)
     for run in runs.values():
         run()
     rounds = [{name: seconds(run, testbed.device) for name, run in runs.items()} for _ in range(repeats)]
@@ -98,6 +98,7 @@ def measure_sampling(testbed: Testbed, *, rows: int, steps: int, repeats: int) -
     return {
         "rows": rows,
         "steps": steps,
+        "eta": eta,
         "repeats": repeats,
         "median_seconds": {name: round(value, 4) for name, value in median.items()},
         "guided_step_ms_per_image": round(1000 * median["networks alone"] / rows / steps, 3),
@@ -199,7 +200,10 @@ def main() -> None:
     result: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(device),
-        "sampling": measure_sampling(testbed, rows=arguments.rows, steps=arguments.steps, repeats=arguments.repeats),
+        "sampling": [
+            measure_sampling(testbed, rows=arguments.rows, steps=arguments.steps, eta=eta, repeats=arguments.repeats)
+            for eta in (0.0, 1.0)
+        ],
     }
     if arguments.search:
         result["search"] = measure_search(device)

@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -28,23 +27,25 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_import_takes_less_than_two_seconds_beyond_torch() -> None:
-    code = "import time, torch, numpy; s = time.process_time(); import guidegym; print(time.process_time() - s)"
-    times = [
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout)
-        for _ in range(3)
-    ]
-    assert min(times) < 1.0
-    began = time.perf_counter()
-    whole = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import guidegym"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert whole.returncode == 0
-    assert time.perf_counter() - began < 20
+def _import_seconds(before: str) -> float:
+    code = f"{before}; import time; s = time.process_time(); import guidegym; print(time.process_time() - s)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return float(done.stdout)
+
+
+def test_import_takes_less_than_two_seconds() -> None:
+    # Processor time, the best of a few: another program on the machine must not fail the test.
+    assert min(_import_seconds("pass") for _ in range(5)) < 2.0
+    assert min(_import_seconds("import torch, numpy") for _ in range(5)) < 0.5
+
+
+SOURCES = {
+    alias.name: node.module or ""
+    for node in ast.walk(ast.parse((ROOT / "guidegym" / "__init__.py").read_text()))
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
+"""Where the names of the package itself come from."""
 
 
 def _layer(module: str) -> int | None:
@@ -65,7 +66,10 @@ def _imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
-            found.add(node.module or "")
+            if node.module == "guidegym":  # the package passes names on: look where they come from
+                found |= {SOURCES.get(alias.name, f"guidegym.{alias.name}") for alias in node.names}
+            else:
+                found.add(node.module or "")
     return found
 
 

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -38,3 +39,28 @@ def test_shipped_weights_are_small() -> None:
     files = list((ROOT / "guidegym" / "testbeds" / "weights").rglob("*.safetensors"))
     assert len(files) == 5
     assert sum(path.stat().st_size for path in files) < 40e6
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path / "dist"), str(ROOT)], check=True, cwd=tmp_path)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True, cwd=tmp_path
+    )
+    assert {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")} == {"guidegym"}
+    code = (
+        "import guidegym, guidegym.studies.sigmoid_schedule as s; print(guidegym.__file__); "
+        "print(guidegym.load_testbed('fashion').num_classes, s.study().name)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
+    )
+    assert str(tmp_path / "site") in done.stdout
+    assert "10 sigmoid_schedule" in done.stdout

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -51,8 +52,11 @@ MainJob = tuple[Path, "subprocess.CompletedProcess[str]", float]
 
 @pytest.mark.slow
 def test_the_main_job_prints_the_table_of_the_readme(main_job: MainJob) -> None:
-    _, done, _ = main_job
+    _, done, seconds = main_job
     assert done.returncode == 0, done.stderr
+    assert seconds < 600, "five minutes on two idle cores, with room for a busy machine"
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    assert peak < 3.0, f"{peak:.1f} GiB"
     printed = [line.split("  ")[0].strip() for line in done.stdout.splitlines()]
     shown = [line.split("  ")[0].strip() for line in _block("text", "Frechet").splitlines()]
     assert set(shown) - {"best", ""} <= set(printed) | {line.split(" (")[0] for line in printed}

@@ -5,7 +5,7 @@ from typing import Any
 
 from guidegym.search.confirm import Confirmed, Estimate
 
-HEADINGS = ("method", "KID", "worse than best by", "Frechet distance", "accuracy", "cost")
+HEADINGS = ("method", "KID", "behind best", "Frechet distance", "accuracy", "cost")
 
 
 def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
@@ -47,7 +47,7 @@ def table_json(confirmed: list[Confirmed]) -> list[dict[str, Any]]:
             "method": one.name,
             "sampler": repr(one.measured.candidate.sampler),
             "kid": estimate(one.kid),
-            "worse_than_best_by": estimate(one.excess),
+            "behind_best_by": estimate(one.excess),
             "frechet_distance": estimate(one.frechet),
             "accuracy": estimate(one.accuracy),
             "network_evaluations_per_sample": one.measured.cost_per_sample,

@@ -67,6 +67,10 @@ BAD = {
     "infinity": (_weight(k=float("inf")), "numbers must be finite, got Infinity"),
     "overflow": (_weight().replace("650.0", "1e999"), "`t0` must be a finite number"),
     "huge whole number": (_weight(t0=10**400), "`t0` must be a finite number"),
+    "number of thousands of digits": (
+        _weight().replace("650.0", "9" * 5000),
+        "a number that is too long|finite number",
+    ),
     "text for a number": (_weight(scale="12"), "`scale` must be a number, got '12'"),
     "bool for a number": (_weight(scale=True), "`scale` must be a number, got True"),
     "null for a number": (_weight(scale=None), "`scale` must be a number, got None"),

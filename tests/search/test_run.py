@@ -200,6 +200,46 @@ def test_every_shipped_study_runs_two_trials_on_gaussians(name: str, tmp_path: P
     assert Guidance.load(tmp_path / "best.json") is not None
 
 
+def test_an_interrupt_never_replaces_confirmed_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from guidegym.search import loop
+
+    assert main([*SHORT, "--trials", "6", "--out", str(tmp_path)]) == 0
+    names = ("best.json", "results.json", "report.html")
+    before = [(tmp_path / name).read_bytes() for name in names]
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "tell", stop)
+    assert main([*SHORT, "--trials", "12", "--out", str(tmp_path)]) == 130
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+
+
+def test_other_networks_or_another_owner_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SHORT, "--trials", "6", "--out", str(tmp_path)]) == 0
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    study = optuna.load_study(study_name=None, storage=storage)
+    settings = study.user_attrs["guidegym:settings"]
+    study.set_user_attr("guidegym:settings", {**settings, "networks": "others"})
+    assert main([*SHORT, "--trials", "6", "--out", str(tmp_path)]) == 2
+    assert "was run with networks 'others', not networks 'exact'" in capsys.readouterr().err
+    study.set_user_attr("guidegym:settings", settings)
+    study.enqueue_trial({}, user_attrs={"guidegym:owner": "somebody"})
+    study.ask()
+    assert main([*SHORT, "--trials", "6", "--out", str(tmp_path)]) == 2
+    assert "has trials of another search in hand" in capsys.readouterr().err
+
+
+def test_a_baseline_whose_params_say_something_else_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(textwrap.dedent(WILD).replace('params={"scale": 1e300}', 'params={"scale": 1.0}'))
+    assert main(["--study", str(path), "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
+    assert "`params` of baseline 'wild' describe another guidance" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("name", shipped_studies())
 @pytest.mark.parametrize("testbed", ["fashion", "gaussians"])
 def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> None:
@@ -212,13 +252,16 @@ def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> Non
                 assert distribution._contains(distribution.to_internal_repr(baseline.params[key]))
 
 
-@pytest.mark.parametrize("told", [0, 1, 2])
-@pytest.mark.parametrize("batch", [0, 1, 3])
-def test_a_stop_at_any_point_of_any_batch_does_not_change_the_search(batch: int, told: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sampler", "batch", "told"), [("tpe", 0, 1), ("tpe", 3, 0), ("tpe", 3, 2), ("gp", 4, 1), ("random", 1, 2)]
+)
+def test_a_stop_at_any_point_of_any_batch_does_not_change_the_search(
+    sampler: str, batch: int, told: int, tmp_path: Path
+) -> None:
     """Stop right after ``told`` trials of a batch were told, or before the first, and go on."""
     from guidegym.search import loop
 
-    flags = ["--trials", "14", "--batch-trials", "3", "--seed", "2"]
+    flags = ["--trials", "14", "--batch-trials", "3", "--seed", "2", "--sampler", sampler]
     assert main([*SHORT, *flags, "--out", str(tmp_path / "whole")]) == 0
     finished = batch * 3 + told
     seen = 0
@@ -237,3 +280,10 @@ def test_a_stop_at_any_point_of_any_batch_does_not_change_the_search(batch: int,
     assert main([*SHORT, *flags, "--out", str(tmp_path / "stopped")]) == 0
     runs = [[(trial.params, trial.values) for trial in _finished(tmp_path / run)] for run in ("whole", "stopped")]
     assert runs[0] == runs[1]
+
+
+def test_a_search_for_accuracy_ends_with_the_most_accurate(tmp_path: Path) -> None:
+    assert main([*SHORT, "--trials", "8", "--objectives", "accuracy", "--out", str(tmp_path)]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    accuracy = {method["method"]: method["accuracy"]["value"] for method in results["methods"]}
+    assert accuracy[results["best"]] == max(accuracy.values())

@@ -5,7 +5,7 @@ import torch
 
 from guidegym import DDIM, ClassEnergy, Constant, Guidance, Likelihood, Sigmoid, Testbed, row_seeds, sample
 from guidegym.search import Candidate, Scorer
-from guidegym.search.confirm import confirm, resampling_weights
+from guidegym.search.confirm import Estimate, confirm, resampling_weights
 
 SAMPLER = DDIM(12)
 GOOD = Candidate("good", Guidance(Likelihood("exact"), Constant(1.0)), SAMPLER)
@@ -90,13 +90,19 @@ def test_intervals_hold_their_estimates_and_the_winner_has_no_excess(exact: Test
 
 @pytest.mark.slow
 def test_the_interval_covers_the_truth_as_often_as_it_says(exact: Testbed) -> None:
-    truth = Scorer(exact, seed=999, samples_per_class=20_000, batch_size=10_000).measure([UNGUIDED])[0].kid
-    covered = 0
-    for seed in range(60):
+    def estimate(seed: int) -> Estimate:
         scorer = Scorer(exact, seed=seed, samples_per_class=40)
-        estimate = confirm(scorer, scorer.measure([UNGUIDED]), seed=seed)[0].kid
-        covered += estimate.low <= truth <= estimate.high
+        return confirm(scorer, scorer.measure([UNGUIDED]), seed=seed)[0].kid
+
+    # The estimate is unbiased, so the mean over many small sets is the truth.
+    sets = [Scorer(exact, seed=10_000 + seed, samples_per_class=100).measure([UNGUIDED])[0].kid for seed in range(300)]
+    truth = sum(sets) / len(sets)
+    estimates = [estimate(seed) for seed in range(60)]
+    covered = sum(one.low <= truth <= one.high for one in estimates)
     assert covered >= 50  # 95 % of 60 is 57; fewer than 50 has a probability below 0.001
+    spread = torch.tensor([one.value for one in estimates]).std()
+    width = torch.tensor([one.high - one.low for one in estimates]).mean()
+    assert 2.5 * spread < width < 6 * spread  # 3.9 standard deviations for a Gaussian
 
 
 def test_resampling_draws_as_many_as_there_are(exact: Testbed) -> None:
@@ -111,3 +117,51 @@ def test_all_candidates_share_their_starting_noise(exact: Testbed) -> None:
     scorer = Scorer(exact, seed=0, samples_per_class=5)
     one, other = scorer.measure([UNGUIDED, weak])
     torch.testing.assert_close(one.samples.x, other.samples.x, rtol=1e-6, atol=1e-6)
+
+
+def test_the_objective_decides_what_is_best(exact: Testbed) -> None:
+    strong = Candidate("strong", Guidance(Likelihood("exact"), Constant(6.0)), SAMPLER)
+    scorer = Scorer(exact, seed=1, samples_per_class=300)
+    measured = scorer.measure([UNGUIDED, GOOD, strong])
+    by_kid = confirm(scorer, measured, seed=0, objective="kid")
+    by_accuracy = confirm(scorer, measured, seed=0, objective="accuracy")
+    assert by_kid[0].name == "good"
+    assert by_accuracy[0].name == "strong"
+    assert [one.name for one in by_accuracy][-1] == "unguided"
+    assert all(one.excess.value >= 0 for one in by_accuracy)
+
+
+def test_a_failed_set_has_no_frechet_distance_and_does_not_stop_the_others(exact: Testbed) -> None:
+    wild = Candidate("wild", Guidance(Likelihood("exact"), Constant(1e100)), SAMPLER)
+    scorer = Scorer(exact, seed=0, samples_per_class=6)
+    good, failed = confirm(scorer, scorer.measure([wild, GOOD]), seed=0)
+    assert (good.name, failed.name) == ("good", "wild")
+    assert failed.frechet.value == float("inf")
+    assert good.frechet.value < 10
+
+
+def test_saturated_images_are_at_the_floor(fashion: Testbed) -> None:
+    scorer = Scorer(fashion, seed=0, samples_per_class=2)
+    million = Candidate("million", Guidance(ClassEnergy("robust"), Constant(1e6)), DDIM(5, eta=1.0))
+    usual = Candidate("usual", Guidance(ClassEnergy("robust"), Constant(8.0)), DDIM(5, eta=1.0))
+    saturated, fine = scorer.measure([million, usual])
+    assert saturated.num_failed > 0
+    assert saturated.kid == scorer.floor
+    assert fine.num_failed == 0
+    assert fine.kid < scorer.floor / 5
+
+
+def test_a_candidates_cost_does_not_depend_on_its_neighbours(exact: Testbed) -> None:
+    zero = Candidate("zero", Guidance(Likelihood("exact"), Constant(0.0)), SAMPLER)
+    scorer = Scorer(exact, seed=0, samples_per_class=3)
+    counted, free = scorer.measure([GOOD, zero])
+    assert (counted.cost_per_sample, free.cost_per_sample) == (36, 12)
+    for one in (counted, free):
+        alone = sample(
+            exact,
+            one.candidate.guidance,
+            labels=torch.arange(6) % 2,
+            seeds=row_seeds(0, 6),
+            sampler=SAMPLER,
+        )
+        assert alone.cost == one.samples.cost
