@@ -1,6 +1,7 @@
 """The shipped networks are what their card says, and guiding with them helps."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,8 +16,8 @@ from guidegym.testbeds.fashion_data import DEBIAN_FOLDER, load_fashion_mnist, to
 NETWORKS = ("denoiser", "judge", "robust", "time_dependent")
 
 
-def _trained(name: str) -> dict[str, float]:
-    training: dict[str, float] = read_metadata(SHIPPED / f"{name}.safetensors")["training"]
+def _trained(name: str) -> dict[str, Any]:
+    training: dict[str, Any] = read_metadata(SHIPPED / f"{name}.safetensors")["training"]
     return training
 
 
