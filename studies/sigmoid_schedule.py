@@ -5,7 +5,7 @@ Source: robust_ebm_thesis.txt, eq. 4.4 and sections 4.4-4.6.
 
 from dataclasses import dataclass, replace
 
-import optuna
+from optuna.trial import BaseTrial
 
 from guidegym import DDIM, ClassEnergy, Constant, Guidance, Sigmoid
 from guidegym.search import Baseline, Study
@@ -45,7 +45,7 @@ def study(testbed: str = "fashion") -> Study:
     guide = ClassEnergy(scope.classifier)
     sampler = DDIM(20, eta=1.0)
 
-    def space(trial: optuna.Trial) -> Guidance:
+    def space(trial: BaseTrial) -> Guidance:
         scale = trial.suggest_float("scale", 0.0, scope.max_scale)
         y0 = trial.suggest_float("y0", 0.0, 1.0)
         t0 = trial.suggest_float("t0", 0.0, 1000.0)

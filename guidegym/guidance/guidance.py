@@ -104,6 +104,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         raise FileFormatError(
             f"{source} is not complete JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
+    except FileFormatError:
+        raise
     except (RecursionError, ValueError) as error:  # a number of thousands of digits is a ValueError
         raise FileFormatError(f"{source} is nested too deeply or holds a number that is too long") from error
     if not isinstance(content, dict):

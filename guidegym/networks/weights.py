@@ -79,8 +79,11 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
     if name not in ARCHITECTURES:
         raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
     try:
-        network = ARCHITECTURES[name](**architecture["config"])
-    except (KeyError, TypeError, ValueError) as error:
+        config = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in architecture["config"].items()
+        }
+        network = ARCHITECTURES[name](**config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"{path} has settings that {name} does not take: {error}") from error
     with safe_open(str(path), framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is not a mapping

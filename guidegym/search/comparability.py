@@ -41,7 +41,7 @@ def check_study(study: Study, testbed: Testbed) -> None:
         Engine(testbed, sampler, baseline.guidance.guide)
         if baseline.params is None:
             continue
-        described = study.space(optuna.trial.FixedTrial(dict(baseline.params)))  # type: ignore[arg-type]
+        described = study.space(optuna.trial.FixedTrial(dict(baseline.params)))
         if not isinstance(described, Guidance):
             raise GuideGymError(
                 f"`space` of study '{study.name}' must return a Guidance, got {type(described).__name__}"

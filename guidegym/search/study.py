@@ -57,7 +57,7 @@ class Study:
     description: str
     testbed: str
     sampler: DDIM | DDPM
-    space: "Callable[[optuna.Trial], Guidance]"
+    space: "Callable[[optuna.trial.BaseTrial], Guidance]"
     baselines: tuple[Baseline, ...]
     objectives: tuple[str, ...] = ("kid",)
     num_trials: int = 32

@@ -247,7 +247,7 @@ def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> Non
     for baseline in study.baselines:
         if baseline.params is not None:
             trial = optuna.trial.FixedTrial(dict(baseline.params))
-            study.space(trial)  # type: ignore[arg-type]
+            study.space(trial)
             for key, distribution in trial.distributions.items():
                 assert distribution._contains(distribution.to_internal_repr(baseline.params[key]))
 
