@@ -31,7 +31,7 @@ class Scope:
 
 
 SCOPES = {
-    "fashion": Scope("robust", 40.0, (2.0, 4.0, 8.0, 16.0, 32.0), samples_per_class=8, confirm_per_class=20),
+    "fashion": Scope("time_dependent", 16.0, (0.5, 1.0, 2.0, 4.0, 8.0), samples_per_class=8, confirm_per_class=16),
     "gaussians": Scope("exact", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
 }
 
@@ -39,7 +39,7 @@ SCOPES = {
 def study(testbed: str = "fashion") -> Study:
     """Search the sigmoid's four parameters against no guidance, a sweep of constants and the thesis' two settings.
 
-    A user's own testbed is searched like ``fashion`` and is expected to call its off-the-shelf classifier ``robust``.
+    A user's own testbed is searched like ``fashion`` and is expected to call its classifier ``time_dependent``.
     """
     scope = SCOPES.get(testbed, SCOPES["fashion"])
     guide = ClassEnergy(scope.classifier)

@@ -161,7 +161,7 @@ def test_a_users_own_testbed_is_sampled_and_tuned(tmp_path: Path) -> None:
     assert sample_main(["--testbed", str(path), "--num", "4", "--steps", "3", "--out", str(out)]) == 0
     study = Path(__file__).parent.parent / "studies" / "sigmoid_schedule.py"
     own = tmp_path / "own_study.py"
-    own.write_text(study.read_text().replace('Scope("robust"', 'Scope("exact"'))
+    own.write_text(study.read_text().replace('Scope("time_dependent"', 'Scope("exact"'))
     flags = ["--steps", "3", "--samples", "3", "--confirm-samples", "3", "--trials", "2", "--out", str(out)]
     assert tune_main(["--study", str(own), "--testbed", str(path), *flags]) == 0
     assert json.loads((out / "results.json").read_text())["settings"]["testbed"] == "gaussians"

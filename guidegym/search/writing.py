@@ -76,7 +76,7 @@ def write_files(
         "confirm_samples_per_class": study.confirm_per_class,
         "best": best.name,
         "best_sampler": repr(best.sampler),
-        "replay": replay_command(out / "best.json", study, best.sampler),
+        "replay": replay_command(Path("best.json"), study, best.sampler),
         "judge_note": testbed.judge_note,
         "methods": table_json(confirmed),
     }
