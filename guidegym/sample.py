@@ -19,7 +19,7 @@ from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
 from guidegym.pictures import sample_picture
 from guidegym.sampling import BATCH_SIZE, Samples, sample
-from guidegym.testbeds import TESTBEDS, Testbed, load_testbed
+from guidegym.testbeds import TESTBEDS, Testbed, judge_features, load_testbed
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +86,7 @@ def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None
 def _judged(samples: Samples, testbed: Testbed) -> float:
     """Return the share of samples that the judge takes for the class asked for."""
     with torch.no_grad():
-        logits = testbed.judge.classify(testbed.judge.features(samples.x))
+        logits = testbed.judge.classify(judge_features(testbed.judge, samples.x))
     return float(((logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())
 
 

@@ -13,7 +13,7 @@ from guidegym.engine import Cost, Engine
 from guidegym.guidance import Guidance
 from guidegym.metrics import ClassKernels, class_kernels
 from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds
-from guidegym.testbeds import Testbed
+from guidegym.testbeds import Testbed, judge_features
 
 FLOOR_FACTOR = 10.0
 """The worst kernel distance a candidate can have, in units of that of blank samples (zeros)."""
@@ -106,7 +106,7 @@ class Scorer:
     def floor(self) -> float:
         """The worst kernel distance a candidate can have, from blank samples."""
         blank = torch.zeros(2 * self.testbed.num_classes, *self.testbed.event_shape, dtype=self.testbed.dtype)
-        features = self._features(blank.to(self.testbed.device))
+        features = judge_features(self.testbed.judge, blank.to(self.testbed.device))
         references = self.testbed.references
         kernels = class_kernels(self._by_class(features), references.features, references.self_term)
         return FLOOR_FACTOR * abs(float(kernels.distance()[0]))
@@ -148,7 +148,7 @@ class Scorer:
 
     def _measure(self, candidate: Candidate, samples: Samples) -> Measured:
         references = self.testbed.references
-        features = self._features(samples.x)
+        features = judge_features(self.testbed.judge, samples.x)
         with torch.no_grad():
             predicted = self.testbed.judge.classify(features).argmax(dim=1)
         farthest = FAR_AWAY * references.features.norm(dim=2).max()
@@ -167,10 +167,6 @@ class Scorer:
             hits=self._by_class(hits),
             floor=self.floor,
         )
-
-    def _features(self, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
-        with torch.no_grad():
-            return torch.cat([self.testbed.judge.features(rows) for rows in x.split(self.batch_size)])
 
     def _by_class(self, rows: Tensor) -> Tensor:
         """Reshape rows whose classes come in turn to one block a class."""

@@ -9,7 +9,7 @@ from guidegym.files import import_file
 from guidegym.testbeds.fashion import load_fashion
 from guidegym.testbeds.gaussians import load_gaussians
 from guidegym.testbeds.references import References, references_from_features
-from guidegym.testbeds.testbed import Denoiser, JudgeNetwork, Testbed
+from guidegym.testbeds.testbed import Denoiser, JudgeNetwork, Testbed, judge_features
 
 TESTBEDS = ("fashion", "gaussians")
 
@@ -19,6 +19,7 @@ __all__ = [
     "JudgeNetwork",
     "References",
     "Testbed",
+    "judge_features",
     "load_testbed",
     "references_from_features",
 ]

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
 
 from guidegym.diffusion import VPProcess
 from guidegym.networks import load_network
@@ -15,7 +14,7 @@ from guidegym.testbeds.references import (
     references_from_features,
     save_references,
 )
-from guidegym.testbeds.testbed import JudgeNetwork, Testbed
+from guidegym.testbeds.testbed import JudgeNetwork, Testbed, judge_features
 
 SHIPPED = Path(__file__).parent / "weights" / "fashion"
 PROCESS = VPProcess("cosine")
@@ -33,20 +32,13 @@ CLASS_NAMES = (
     "ankle boot",
 )
 KEPT_REFERENCES = 1000
-CHUNK = 500
-
-
-def judge_features(judge: nn.Module, images: torch.Tensor, *, device: torch.device) -> torch.Tensor:
-    """Return the judge's features of grey-level images, in chunks."""
-    network = cast(JudgeNetwork, judge)
-    with torch.inference_mode():
-        return torch.cat([network.features(to_unit_range(chunk).to(device)) for chunk in images.split(CHUNK)])
 
 
 def build_references(folder: Path, data: ImageData, *, device: torch.device) -> Path:
     """Measure the training images with the judge of ``folder`` and write ``references.safetensors`` beside it."""
     judge_path = folder / "judge.safetensors"
-    features = judge_features(load_network(judge_path, device=device), data.train_images, device=device)
+    judge = cast(JudgeNetwork, load_network(judge_path, device=device))
+    features = judge_features(judge, to_unit_range(data.train_images).to(device))
     references = references_from_features(
         features.cpu(),
         data.train_labels,

@@ -30,6 +30,16 @@ class JudgeNetwork(Protocol):
         ...
 
 
+CHUNK = 500
+"""Samples that the judge sees at a time."""
+
+
+@torch.no_grad()
+def judge_features(judge: JudgeNetwork, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
+    """Return the judge's features of clean samples, computed in chunks: memory does not grow with the batch."""
+    return torch.cat([judge.features(rows) for rows in x.split(CHUNK)])
+
+
 @dataclass(frozen=True, eq=False)
 class Testbed:
     """What is guided: a noise process, a denoiser, classifiers to guide with, and a judge to measure with.
