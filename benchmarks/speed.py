@@ -27,8 +27,9 @@ from guidegym import DDIM, ClassEnergy, Constant, Guidance, Testbed, load_testbe
 from guidegym.diffusion import INITIAL, trajectory_noise
 
 ROOT = Path(__file__).parent.parent
-SCALE = 8.0
-GUIDE = ClassEnergy("robust")
+SCALE = 2.0
+GUIDE = ClassEnergy("time_dependent")
+"""The default study's guide."""
 
 
 def synchronise(device: torch.device) -> None:

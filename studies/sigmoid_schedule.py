@@ -10,8 +10,10 @@ from optuna.trial import BaseTrial
 from guidegym import DDIM, ClassEnergy, Constant, Guidance, Sigmoid
 from guidegym.search import Baseline, Study
 
-MAX_STEEPNESS = 0.05
+MAX_STEEPNESS = 0.02
 """Bound on |k|: a positive k is strong at high noise, as in the thesis, a negative one at low noise."""
+MAX_FLOOR = 0.5
+"""Bound on y0; flatter curves are those with a small k."""
 THESIS = {
     "thesis A": ({"scale": 12.0, "y0": 0.1, "t0": 650.0, "k": 0.01}, 1.0),
     "thesis B": ({"scale": 4.0, "y0": 0.05, "t0": 500.0, "k": 0.02}, 0.8),
@@ -31,7 +33,7 @@ class Scope:
 
 
 SCOPES = {
-    "fashion": Scope("time_dependent", 16.0, (0.5, 1.0, 2.0, 4.0, 8.0), samples_per_class=8, confirm_per_class=16),
+    "fashion": Scope("time_dependent", 16.0, (1.0, 2.0, 3.0, 4.0), samples_per_class=16, confirm_per_class=16),
     "gaussians": Scope("exact", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
 }
 
@@ -43,11 +45,11 @@ def study(testbed: str = "fashion") -> Study:
     """
     scope = SCOPES.get(testbed, SCOPES["fashion"])
     guide = ClassEnergy(scope.classifier)
-    sampler = DDIM(20, eta=1.0)
+    sampler = DDIM(15, eta=1.0)
 
     def space(trial: BaseTrial) -> Guidance:
         scale = trial.suggest_float("scale", 0.0, scope.max_scale)
-        y0 = trial.suggest_float("y0", 0.0, 1.0)
+        y0 = trial.suggest_float("y0", 0.0, MAX_FLOOR)
         t0 = trial.suggest_float("t0", 0.0, 1000.0)
         k = trial.suggest_float("k", -MAX_STEEPNESS, MAX_STEEPNESS)
         return Guidance(guide, Sigmoid(scale=scale, y0=y0, t0=t0, k=k))
@@ -56,8 +58,9 @@ def study(testbed: str = "fashion") -> Study:
         Baseline(
             f"constant {value:g}",
             Guidance(guide, Constant(value)),
-            # A sigmoid whose floor is 1 is that constant, so the search learns from the sweep.
-            params={"scale": value, "y0": 1.0, "t0": 500.0, "k": 0.01},
+            # A sigmoid without slope is half its scale everywhere: the constants lie inside the space, the search learns
+            # from them, and their neighbours are their tilted forms.
+            params={"scale": 2 * value, "y0": 0.0, "t0": 500.0, "k": 0.0},
         )
         for value in scope.constants
     )
@@ -78,5 +81,6 @@ def study(testbed: str = "fashion") -> Study:
         space=space,
         baselines=(Baseline("unguided", Guidance()), *constants, *thesis),
         samples_per_class=scope.samples_per_class,
+        num_trials=24,
         confirm_per_class=scope.confirm_per_class,
     )
