@@ -34,9 +34,9 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", nargs="+", help="classes by name or number, taken in turn (default: all)", metavar="CLASS"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
-    parser.add_argument("--steps", type=int, default=20, help="reverse steps (default: 20)")
+    parser.add_argument("--steps", type=int, default=15, help="reverse steps (default: 15)")
     parser.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm"], help="diffusion sampler (default: ddim)")
-    parser.add_argument("--eta", type=float, default=0.0, help="noise of ddim, 0 to 1 (default: 0)")
+    parser.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default: 1)")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default: {BATCH_SIZE})")
     add_device(parser)
     parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder for the files")
@@ -94,9 +94,10 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     guidance = Guidance.load(arguments.guidance) if arguments.guidance else Guidance()
     steps = arguments.steps
-    if arguments.sampler == "ddpm" and arguments.eta:
+    if arguments.sampler == "ddpm" and arguments.eta is not None:
         raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with ddpm")
-    sampler = DDIM(steps, eta=arguments.eta) if arguments.sampler == "ddim" else DDPM(steps)
+    eta = 1.0 if arguments.eta is None else arguments.eta
+    sampler = DDIM(steps, eta=eta) if arguments.sampler == "ddim" else DDPM(steps)
     testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
     labels = parse_labels(arguments.labels, testbed.class_names, arguments.num)
     with tqdm(total=arguments.num * steps, unit="step", unit_scale=True, desc="sample") as bar:

@@ -41,17 +41,17 @@ class Samples:
     cost: Cost
 
 
-def row_seeds(seed: int, num: int) -> Int[Tensor, " num"]:
-    r"""Return ``num`` trajectory seeds, :math:`2^{32} \text{seed} + i`: two runs of different seeds share no row.
+def row_seeds(seed: int, num: int, *, first: int = 0) -> Int[Tensor, " num"]:
+    r"""Return ``num`` trajectory seeds, :math:`2^{32} \text{seed} + \text{first} + i`: runs of different seeds share no row.
 
     Raises:
         GuideGymError: If an argument is out of range.
     """
     if not 0 <= seed <= MAX_SEED:
         raise GuideGymError(f"`seed` must be in 0..{MAX_SEED}, got {seed}")
-    if not 1 <= num <= SEEDS_PER_RUN:
-        raise GuideGymError(f"`num` must be in 1..{SEEDS_PER_RUN}, got {num}")
-    return seed * SEEDS_PER_RUN + torch.arange(num)
+    if num < 1 or first < 0 or first + num > SEEDS_PER_RUN:
+        raise GuideGymError(f"`num` must be >= 1 and `first` + `num` in 1..{SEEDS_PER_RUN}, got {first} + {num}")
+    return seed * SEEDS_PER_RUN + first + torch.arange(num)
 
 
 def rollout(

@@ -1,6 +1,6 @@
 """The sigmoid schedule of the robust-guidance thesis: y0, t0, k and the scale, over the class-energy guide.
 
-Source: robust_ebm_thesis.txt, eq. 4.4 and sections 4.4-4.6.
+Source: Wang 2024, eq. 4.4 and sections 4.4-4.6.
 """
 
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Scope:
 
 
 SCOPES = {
-    "fashion": Scope("time_dependent", 16.0, (1.0, 2.0, 3.0, 4.0), samples_per_class=16, confirm_per_class=16),
+    "fashion": Scope("time_dependent", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), samples_per_class=16, confirm_per_class=16),
     "gaussians": Scope("exact", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
 }
 

@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,23 @@ def test_shipped_weights_are_small() -> None:
 @pytest.mark.slow
 def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path / "dist"), str(ROOT)], check=True, cwd=tmp_path)
+    copy = tmp_path / "copy"
+    # A copy of what is tracked: building leaves folders behind that would find their way into the next wheel.
+    tracked = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    for name in filter(None, tracked.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    build = "import setuptools.build_meta as b; print(b.build_sdist('dist'))"
+    subprocess.run([sys.executable, "-c", build], check=True, cwd=copy, capture_output=True)
+    (source,) = (copy / "dist").glob("*.tar.gz")
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path / "dist"), str(source)], check=True, cwd=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        shipped = {name for name in opened.namelist() if name.endswith((".py", ".safetensors"))}
+    sources = [*copy.glob("guidegym/**/*"), *copy.glob("agents/*.py"), *copy.glob("studies/*.py")]
+    names = [path.relative_to(copy).as_posix() for path in sources if path.suffix in (".py", ".safetensors")]
+    assert shipped == {name if name.startswith("guidegym/") else f"guidegym/{name}" for name in names}
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True, cwd=tmp_path
     )

@@ -66,7 +66,7 @@ class VPProcess:
         GuideGymError: If an argument is out of range.
 
     Source:
-        robust_ebm_thesis.txt, eq. 2.9-2.15; Ho et al. 2020; Nichol and Dhariwal 2021 for the cosine curve.
+        Wang 2024, eq. 2.9-2.15; Ho et al. 2020; Nichol and Dhariwal 2021 for the cosine curve.
     """
 
     schedule: str = "linear"

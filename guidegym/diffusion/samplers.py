@@ -79,7 +79,7 @@ def guided_noise(
         sigma_t: Standard deviation of the noise, in [0, 1].
 
     Source:
-        robust_ebm_thesis.txt, Algorithm 6; Dhariwal and Nichol 2021, Algorithm 2.
+        Wang 2024, Algorithm 6; Dhariwal and Nichol 2021, Algorithm 2.
     """
     return eps - rows_like(sigma_t, eps) * shift
 
@@ -122,7 +122,7 @@ class DDIM:
         spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
 
     Source:
-        robust_ebm_thesis.txt, eq. 2.25 and Algorithms 5-6; Song et al. 2021.
+        Wang 2024, eq. 2.25 and Algorithms 5-6; Song et al. 2021.
     """
 
     num_steps: int = 50
@@ -189,7 +189,7 @@ class DDPM:
         spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
 
     Source:
-        prog.txt, eq. 1-3 (``robust_ebm_thesis.txt`` 2.17 prints the shift without the square); Ho et al. 2020.
+        Dinh et al. 2023, eq. 1-3 (Wang 2024, eq. 2.17, prints the shift without the square); Ho et al. 2020.
     """
 
     num_steps: int = 1000

@@ -129,7 +129,11 @@ def _check_format(content: dict[str, Any], source: str) -> None:
 def _check_keys(content: dict[str, Any], wanted: set[str], source: str) -> None:
     missing, extra = sorted(wanted - content.keys()), sorted(content.keys() - wanted)
     if missing or extra:
-        given = [f"{word} {', '.join(keys)}" for word, keys in (("lacks", missing), ("does not allow", extra)) if keys]
+        given = [
+            f"{word} {', '.join(map(repr, keys))}"
+            for word, keys in (("lacks", missing), ("does not allow", extra))
+            if keys
+        ]
         raise FileFormatError(f"{source}: {' and '.join(given)}; the keys are {', '.join(sorted(wanted))}")
 
 

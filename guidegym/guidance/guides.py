@@ -68,7 +68,7 @@ class Likelihood:
         classifier: Name of the testbed's classifier.
 
     Source:
-        Dhariwal and Nichol 2021, Algorithm 2; prog.txt, eq. 4, for a degree ``s`` that is not one-hot.
+        Dhariwal and Nichol 2021, Algorithm 2; Dinh et al. 2023, eq. 4, for a degree ``s`` that is not one-hot.
     """
 
     classifier: str
@@ -99,7 +99,7 @@ class ClassEnergy:
         classifier: Name of the testbed's classifier.
 
     Source:
-        robust_ebm_thesis.txt, section 4.6 and eq. 2.36-2.38.
+        Wang 2024, section 4.6 and eq. 2.36-2.38.
     """
 
     classifier: str

@@ -90,7 +90,7 @@ class Power:
         power: The exponent ``p`` >= 0: 0.5 is the standard, 2 and 8 were used to end the guidance earlier; 0 is constant.
 
     Source:
-        robust_ebm_thesis.txt, section 4.7.
+        Wang 2024, section 4.7.
     """
 
     scale: float
@@ -118,7 +118,7 @@ class Sigmoid:
         k: Steepness in 1 / timestep; > 0 is strong at high noise, < 0 at low noise, 0 is constant.
 
     Source:
-        robust_ebm_thesis.txt, eq. 4.4.
+        Wang 2024, eq. 4.4.
     """
 
     scale: float

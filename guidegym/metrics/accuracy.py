@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from guidegym.diffusion import Process, rows_like
+from guidegym.diffusion import VPProcess
 from guidegym.metrics.attacks import pgd_l2
 
 CHUNK = 500
@@ -33,7 +33,7 @@ def noisy_accuracy(
     images: Float[Tensor, " images *event"],
     labels: Int[Tensor, " images"],
     *,
-    process: Process,
+    process: VPProcess,
     timestep: int,
     seed: int = 0,
 ) -> float:
@@ -43,8 +43,7 @@ def noisy_accuracy(
     for x, y in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
         t = torch.full((len(x),), timestep, dtype=torch.long, device=x.device)
         noise = torch.randn(x.shape, generator=generator, device=x.device)
-        signal = rows_like(process.alpha_bar(t).sqrt(), x)
-        hits += int((_predict(network, signal * x + rows_like(process.sigma(t), x) * noise, t) == y).sum())
+        hits += int((_predict(network, process.q_sample(x, t, noise=noise), t) == y).sum())
     return hits / len(labels)
 
 

@@ -39,7 +39,7 @@ def pgd_l2(
         generator: Source of a random start inside the ball; without it the start is ``x``.
 
     Source:
-        Madry et al. 2018; step size as in robust_time_classifier.txt, appendix E.
+        Madry et al. 2018; step size as in Kawar et al. 2022, appendix E.
     """
     delta = torch.zeros_like(x)
     if generator is not None:

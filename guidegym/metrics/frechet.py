@@ -39,7 +39,8 @@ def frechet_distance(
     Raises:
         GuideGymError: If a moment is not finite.
     """
-    # Imported here: it brings torchvision along, which takes seconds.
+    # Imported here: torch-fidelity brings torchvision along, which takes seconds.
+    from threadpoolctl import threadpool_limits
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
     statistics = []
@@ -48,9 +49,5 @@ def frechet_distance(
             raise GuideGymError("the Frechet distance needs finite moments")
         statistics.append({"mu": mean.double().cpu().numpy(), "sigma": covariance.double().cpu().numpy()})
     # One BLAS thread: eigenvalues of small matrices are slower, and sometimes hang, on many.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threadpool_limits(1, "blas"):
         return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
-    finally:
-        torch.set_num_threads(threads)

@@ -75,15 +75,15 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
         FileFormatError: If it is not a weight file, names an unknown architecture, or its tensors do not fit it.
     """
     architecture = read_metadata(path)["architecture"]
-    name = architecture.get("name")
-    if name not in ARCHITECTURES:
+    name = architecture.get("name") if isinstance(architecture, dict) else None
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
     try:
         config = {
             key: tuple(value) if isinstance(value, list) else value for key, value in architecture["config"].items()
         }
         network = ARCHITECTURES[name](**config)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FileFormatError(f"{path} has settings that {name} does not take: {error}") from error
     with safe_open(str(path), framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is not a mapping

@@ -1,6 +1,7 @@
 """What makes two trials comparable, and a check that a study says one thing only."""
 
 import hashlib
+import warnings
 from typing import Any
 
 import optuna
@@ -15,7 +16,9 @@ from guidegym.testbeds import Testbed
 
 def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any]:
     """Return all that two trials must share for their scores to be compared, JSON-able."""
-    baselines = "".join(baseline.name + baseline.guidance.to_json() for baseline in study.baselines)
+    baselines = "".join(
+        baseline.name + baseline.guidance.to_json() + repr(baseline.sampler) for baseline in study.baselines
+    )
     return {
         "study": study.name,
         "baselines": hashlib.sha256(baselines.encode()).hexdigest()[:16],
@@ -29,23 +32,40 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
     }
 
 
+def guidance_of(study: Study, trial: optuna.trial.BaseTrial) -> Guidance:
+    """Return the guidance that a trial's parameters describe.
+
+    Raises:
+        GuideGymError: If the study's space returns something else.
+    """
+    described: object = study.space(trial)
+    if not isinstance(described, Guidance):
+        raise GuideGymError(f"`space` of study '{study.name}' must return a Guidance, got {type(described).__name__}")
+    return described
+
+
 def check_study(study: Study, testbed: Testbed) -> None:
     """Check, before anything is written, that a study fits its testbed and that its baselines are what they say.
 
     Raises:
         GuideGymError: If the testbed lacks a classifier, a sampler has too many steps, or a baseline's ``params`` do not
-            describe its ``guidance``.
+            lie outside the space or do not describe its ``guidance``.
     """
     for baseline in study.baselines:
         sampler = baseline.sampler or study.sampler
         Engine(testbed, sampler, baseline.guidance.guide)
         if baseline.params is None:
             continue
-        described = study.space(optuna.trial.FixedTrial(dict(baseline.params)))
-        if not isinstance(described, Guidance):
+        if baseline.sampler not in (None, study.sampler):
             raise GuideGymError(
-                f"`space` of study '{study.name}' must return a Guidance, got {type(described).__name__}"
+                f"baseline '{baseline.name}' has a `sampler` of its own, and so no `params` in the space"
             )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside its range
+                described = guidance_of(study, optuna.trial.FixedTrial(dict(baseline.params)))
+        except (ValueError, UserWarning) as error:
+            raise GuideGymError(f"`params` of baseline '{baseline.name}' are not in the space: {error}") from error
         same = described.guide == baseline.guidance.guide and torch.allclose(
             described.weights(sampler, testbed.process), baseline.guidance.weights(sampler, testbed.process)
         )

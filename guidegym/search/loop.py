@@ -9,6 +9,7 @@ from optuna.trial import Trial
 
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
+from guidegym.search.comparability import guidance_of
 from guidegym.search.queue import BASELINE, GUIDANCE, ask, plan_batch, trial_name
 from guidegym.search.scoring import Candidate, Measured, Scorer
 from guidegym.search.storage import clear_unfinished, complete
@@ -73,7 +74,7 @@ def search(
                     owner=settings.owner,
                 )
                 trials.append(trial)
-                trial.set_user_attr(GUIDANCE, study.space(trial).to_json())
+                trial.set_user_attr(GUIDANCE, guidance_of(study, trial).to_json())
             _score(opened, study, scorer, trials, on_trial, on_rows)
         except BaseException:
             clear_unfinished(opened, settings.owner)

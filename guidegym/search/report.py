@@ -97,8 +97,11 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
             name=name,
         )
     figure.add_scatter(x=[trial.number for trial in trials], y=best, name="best so far", line={"shape": "hv"})
+    ends = [min(trial.number for trial in trials), max(trial.number for trial in trials)] if trials else [0, 1]
     for name, scores in baseline_scores(opened).items():
-        figure.add_hline(y=scores[objective], line_dash="dot", annotation_text=name)
+        # A line with a name in the legend: a label's height on a logarithmic axis is an exponent, and stretches it.
+        line = {"dash": "dot", "width": 1}
+        figure.add_scatter(x=ends, y=[scores[objective]] * 2, mode="lines", name=name, line=line)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(
         title=f"{objective} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"

@@ -90,6 +90,14 @@ def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
         return _Run(study, testbed, settings).go()
 
 
+def first_fresh_row(num: int) -> int:
+    """Return where the rows of a confirmation on ``num`` samples begin: confirmations of two sizes share none.
+
+    So a larger one checks what a smaller one picked.
+    """
+    return num * (num - 1) // 2
+
+
 class _Run:
     """One run of a study: what its steps share."""
 
@@ -97,7 +105,12 @@ class _Run:
         self.study, self.testbed, self.settings = study, testbed, settings
         # Even seeds search, odd ones confirm: no row is in both.
         self.scorer = Scorer(testbed, RESERVED_SEEDS + 2 * settings.seed, study.samples_per_class)
-        self.fresh = Scorer(testbed, RESERVED_SEEDS + 2 * settings.seed + 1, study.confirm_per_class)
+        self.fresh = Scorer(
+            testbed,
+            RESERVED_SEEDS + 2 * settings.seed + 1,
+            study.confirm_per_class,
+            first_row=first_fresh_row(study.confirm_per_class * testbed.num_classes),
+        )
         self.store_path = settings.out / "artifacts"
         self.store_path.mkdir(parents=True, exist_ok=True)
         self.store = FileSystemArtifactStore(str(self.store_path))

@@ -5,7 +5,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Sampler
@@ -95,12 +95,14 @@ class Scorer:
         seed: Seed of the rows; every candidate gets the same rows.
         samples_per_class: Samples of each class.
         batch_size: Rows that advance together.
+        first_row: Number of the first row under the seed.
     """
 
     testbed: Testbed
     seed: int
     samples_per_class: int
     batch_size: int = BATCH_SIZE
+    first_row: int = 0
 
     @functools.cached_property
     def floor(self) -> float:
@@ -110,6 +112,11 @@ class Scorer:
         references = self.testbed.references
         kernels = class_kernels(self._by_class(features), references.features, references.self_term)
         return FLOOR_FACTOR * abs(float(kernels.distance()[0]))
+
+    @property
+    def seeds(self) -> Int[Tensor, " rows"]:
+        """Noise seed of each row, class by class in turn."""
+        return row_seeds(self.seed, self.rows_of(1), first=self.first_row)
 
     def rows_of(self, num_candidates: int) -> int:
         """Return the number of samples that so many candidates take."""
@@ -131,7 +138,7 @@ class Scorer:
         testbed, first = self.testbed, group[0]
         num = self.rows_of(1)
         labels = torch.arange(num) % testbed.num_classes
-        seeds = row_seeds(self.seed, num)
+        seeds = self.seeds
         curves = torch.stack([candidate.guidance.weights(first.sampler, testbed.process) for candidate in group])
         together = rollout(
             Engine(testbed, first.sampler, first.guidance.guide),

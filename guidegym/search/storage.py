@@ -48,8 +48,10 @@ def _lock(file: IO[str], out: Path) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise GuideGymError(f"another search is running in {out}; use another --study-name or --out") from error
+    except OSError as error:
+        raise GuideGymError(f"{out} cannot be locked: {error.strerror}") from error
 
 
 def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str) -> optuna.Study:

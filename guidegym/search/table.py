@@ -12,7 +12,7 @@ def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
     """Return one row of texts a method; cost is in network evaluations a sample, forward and backward."""
     return [
         (
-            one.name,
+            one.name + (f" ({one.measured.num_failed} failed)" if one.measured.num_failed else ""),
             one.kid.text(),
             "" if one is confirmed[0] else one.excess.text(),
             one.frechet.text(),

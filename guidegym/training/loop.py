@@ -4,10 +4,14 @@ import functools
 import hashlib
 import io
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -178,6 +182,25 @@ class TrainingRun:
         )
 
 
+@contextmanager
+def _interrupt_noted() -> Iterator[Callable[[], bool]]:
+    """Hold Ctrl-C back while a step is taken: half a step must not be saved. A second one is not held back."""
+    if threading.current_thread() is not threading.main_thread():  # only there can it be held back
+        yield lambda: False
+        return
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(noted)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def train(
     run: TrainingRun,
     images: UInt8[Tensor, " images *event"],
@@ -205,22 +228,23 @@ def train(
     if run.resume():
         on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
     saved_at = time.monotonic()
-    with tqdm(total=run.settings.num_steps, initial=run.step, desc=name, unit="step", mininterval=1.0) as bar:
-        try:
-            while run.step < run.settings.num_steps:
-                value = run.train_step(images, labels, loss)
-                if not math.isfinite(value):
-                    raise GuideGymError(f"{name}: the loss became {value} at step {run.step}; last checkpoint kept")
-                run.recent_losses = [*run.recent_losses[-199:], value]
-                bar.update()
-                if run.step % 20 == 0:
-                    bar.set_postfix(loss=f"{sum(run.recent_losses) / len(run.recent_losses):.4f}", refresh=False)
-                if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                    run.save()
-                    saved_at = time.monotonic()
-        except KeyboardInterrupt:
-            run.save()
+    with (
+        tqdm(total=run.settings.num_steps, initial=run.step, desc=name, unit="step", mininterval=1.0) as bar,
+        _interrupt_noted() as interrupted,
+    ):
+        while run.step < run.settings.num_steps and not interrupted():
+            value = run.train_step(images, labels, loss)
+            if not math.isfinite(value):
+                raise GuideGymError(f"{name}: the loss became {value} at step {run.step}; last checkpoint kept")
+            run.recent_losses = [*run.recent_losses[-199:], value]
+            bar.update()
+            if run.step % 20 == 0:
+                bar.set_postfix(loss=f"{sum(run.recent_losses) / len(run.recent_losses):.4f}", refresh=False)
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                run.save()
+                saved_at = time.monotonic()
+        run.save()
+        if interrupted():
             on_note(f"{name}: stopped at step {run.step}; the same command goes on from {run.checkpoint}")
-            raise
-    run.save()
+            raise KeyboardInterrupt
     return run.result()

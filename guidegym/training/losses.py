@@ -62,7 +62,7 @@ def adversarial_cross_entropy(*, radius: float, num_steps: int) -> Loss:
     """Cross-entropy on the worst images within an L2 ``radius``, found by PGD from a random start.
 
     Source:
-        robust_ebm_thesis.txt, section 4.2; Madry et al. 2018.
+        Wang 2024, section 4.2; Madry et al. 2018.
     """
 
     def loss(

@@ -53,6 +53,36 @@ def test_ddim_equals_diffusers(schedule: str, spacing: str, weight: float, clip:
         x = got.x_prev
 
 
+@pytest.mark.parametrize("eta", [0.8, 1.0])
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_stochastic_ddim_equals_diffusers_on_the_same_noise(eta: float, clip: float | None, weight: float) -> None:
+    process, ours = VPProcess("cosine"), DDIM(20, eta=eta)
+    theirs = DDIMScheduler(beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing", clip_sample=clip is not None)
+    theirs.set_timesteps(20)
+    theirs.alphas_cumprod = process.alpha_bar(torch.arange(1000), torch.float64)
+    theirs.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    for t, t_prev in itertools.pairwise(ours.timesteps(process)):
+        rows = t.expand(5)
+        eps, shift = _network(x, rows), weight * _gradient(x)
+        noise = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+        wanted = theirs.step(
+            eps - process.sigma(rows, torch.float64)[:, None] * shift,
+            int(t),
+            x,
+            eta=eta,
+            use_clipped_model_output=clip is not None,
+            variance_noise=noise,
+        )
+        got = ours.step(
+            x, eps, shift if weight else None, t=rows, t_prev=t_prev.expand(5), process=process, noise=noise, clip=clip
+        )
+        torch.testing.assert_close(got.x_prev, wanted.prev_sample, rtol=1e-5, atol=1e-5)
+        x = got.x_prev
+
+
 @pytest.mark.parametrize("variance", ["small", "large"])
 @pytest.mark.parametrize("num_steps", [20, 1000])
 @pytest.mark.parametrize("weight", [0.0, 3.0])

@@ -3,18 +3,22 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from guidegym import Constant, Guidance
+from guidegym import Constant, Guidance, load_testbed
 from guidegym.search.loading import load_study, shipped_studies
+from guidegym.search.run import first_fresh_row
+from guidegym.search.scoring import Scorer
 from guidegym.tune import main
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +39,21 @@ SHORT = [
 def _finished(out: Path) -> list[optuna.trial.FrozenTrial]:
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{out / 'study.db'}")
     return study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def _wait_for(count: int, out: Path) -> None:
+    """Wait until so many trials are finished, asking the file itself: Optuna takes longer to answer than a trial takes."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.01)
+        try:
+            with closing(sqlite3.connect(f"file:{out / 'study.db'}?mode=ro", uri=True)) as storage:
+                (finished,) = storage.execute("SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'").fetchone()
+        except sqlite3.OperationalError:
+            continue  # not there yet
+        if finished >= count:
+            return
+    raise AssertionError(f"no {count} trials in two minutes")
 
 
 def _command(out: Path, *more: str) -> list[str]:
@@ -87,17 +106,11 @@ def test_the_searched_trials_include_the_baselines_first(tmp_path: Path) -> None
 
 def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) -> None:
     flags = ("--trials", "40", "--seed", "1", "--batch-trials", "3", "--samples", "60", "--steps", "20")
+    endless = [*flags, "--trials", "4000"]
     process = subprocess.Popen(
-        _command(tmp_path / "killed", *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        _command(tmp_path / "killed", *endless), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-        try:
-            if len(_finished(tmp_path / "killed")) >= 13:
-                break
-        except Exception:
-            continue
+    _wait_for(13, tmp_path / "killed")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = {trial.number: (trial.params, trial.values) for trial in _finished(tmp_path / "killed")}
@@ -118,16 +131,13 @@ def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) 
 def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp_path: Path) -> None:
     flags = ("--trials", "30", "--samples", "60", "--steps", "20")
     process = subprocess.Popen(
-        _command(tmp_path, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        _command(tmp_path, *flags, "--trials", "4000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(0.05)
-        try:
-            if len(_finished(tmp_path)) >= 12:
-                break
-        except Exception:
-            continue
+    _wait_for(12, tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -173,6 +183,93 @@ def test_a_wild_scale_is_scored_at_the_floor_and_the_search_goes_on(tmp_path: Pa
     }
     assert methods["wild"]["failed_samples"] == 16
     assert Guidance.load(tmp_path / "out" / "best.json").weight == Constant(1.0)
+
+
+MILLION = """
+    import dataclasses
+    from guidegym import ClassEnergy, Constant, Guidance
+    from guidegym.search import Baseline
+    from guidegym.studies import sigmoid_schedule
+
+    def study(testbed="fashion"):
+        guide = ClassEnergy("time_dependent")
+        usual = Baseline("usual", Guidance(guide, Constant(2.0)), params={"scale": 2.0})
+        million = Baseline("million", Guidance(guide, Constant(1e6)), params={"scale": 1e6})
+
+        def space(trial):
+            return Guidance(guide, Constant(trial.suggest_float("scale", 1.0, 1e6, log=True)))
+
+        made = sigmoid_schedule.study(testbed)
+        return dataclasses.replace(made, name="million", space=space, baselines=(million, usual), num_trials=3)
+"""
+
+
+def test_a_million_times_the_gradient_saturates_images_is_reported_and_the_search_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "million.py"
+    path.write_text(textwrap.dedent(MILLION))
+    flags = ["--steps", "5", "--samples", "2", "--confirm-samples", "2", "--device", "cpu"]
+    assert main(["--study", str(path), *flags, "--out", str(tmp_path / "out")]) == 0
+    million, usual, _ = _finished(tmp_path / "out")
+    assert million.user_attrs["failed_samples"] > 0
+    assert million.values[0] > 5 * usual.values[0]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("million")]
+    assert "failed)" in line
+    assert "million (" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_larger_confirmation_repeats_nothing_else_and_shares_no_row_with_the_smaller(tmp_path: Path) -> None:
+    assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 0
+    first, trials = json.loads((tmp_path / "results.json").read_text()), _finished(tmp_path)
+    assert main([*SHORT, "--trials", "7", "--confirm-samples", "20", "--out", str(tmp_path)]) == 0
+    second = json.loads((tmp_path / "results.json").read_text())
+    assert (first["confirm_samples_per_class"], second["confirm_samples_per_class"]) == (8, 20)
+    assert [(trial.number, trial.values) for trial in _finished(tmp_path)] == [(t.number, t.values) for t in trials]
+    seeds = [
+        set(Scorer(load_testbed("gaussians"), 0, size, first_row=first_fresh_row(2 * size)).seeds.tolist())
+        for size in (8, 9, 20)
+    ]
+    assert [len(own) for own in seeds] == [16, 18, 40]
+    assert len(set().union(*seeds)) == 16 + 18 + 40
+
+
+def test_the_history_names_baselines_outside_the_space_without_labels_on_its_logarithmic_axis(tmp_path: Path) -> None:
+    from guidegym.search.report import _history
+
+    assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 0
+    opened = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
+    figure = _history(load_study("sigmoid_schedule", testbed="gaussians"), opened)
+    assert not figure.layout.annotations
+    heights = [y for trace in figure.data for y in trace.y]
+    assert "unguided" in {trace.name for trace in figure.data}
+    assert max(heights) < 100 * min(abs(y) for y in heights if y)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("{}", "are not in the space"),
+        ('{"scale": 3.0}', "are not in the space"),
+        ('{"scale": 1e300}, sampler=dataclasses.replace(made.sampler, eta=0.5)', "has a `sampler` of its own"),
+    ],
+)
+def test_a_baseline_outside_the_space_is_refused(
+    params: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "outside.py"
+    path.write_text(textwrap.dedent(WILD).replace('{"scale": 1e300}', params))
+    assert main(["--study", str(path), "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_space_that_returns_no_guidance_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "nothing.py"
+    changed = textwrap.dedent(WILD).replace("return Guidance(", "return repr, (")
+    path.write_text(changed.replace("baselines=(wild,)", "baselines=()"))
+    assert main(["--study", str(path), "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
+    assert "must return a Guidance, got tuple" in capsys.readouterr().err
 
 
 def test_a_pareto_search_runs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A training run that is killed and resumed ends with the weights of one that was not."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from guidegym import FileFormatError, GuideGymError, VPProcess
-from guidegym.networks import UNet
+from guidegym.networks import Judge, UNet
 from guidegym.training.loop import LoopSettings, TrainingRun, train
 from guidegym.training.losses import Loss, noise_prediction, noisy_cross_entropy, shifted_cross_entropy
 
@@ -40,19 +41,33 @@ def test_killing_and_resuming_gives_the_weights_of_an_unbroken_run(tmp_path: Pat
     assert (whole.num_steps, resumed.num_steps) == (8, 8)
 
 
-def test_an_interrupt_saves_a_checkpoint(tmp_path: Path) -> None:
-    run, loss = _run(tmp_path), noise_prediction(VPProcess("cosine"))
+def test_ctrl_c_amid_a_step_changes_nothing_in_the_resumed_weights(tmp_path: Path) -> None:
+    loss = shifted_cross_entropy(shift=1, smoothing=0.05)
+
+    def judge_run(folder: str) -> TrainingRun:
+        torch.manual_seed(0)
+        settings = LoopSettings(num_steps=8, batch_size=16, learning_rate=1e-3)
+        network = Judge(channels=(4, 8, 8))  # its batch statistics move in the forward pass already
+        return TrainingRun(
+            network, settings, checkpoint=tmp_path / folder / "run.pt", seed=0, device=torch.device("cpu")
+        )
+
+    run = judge_run("interrupted")
 
     def interrupted(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+        value = loss(network, images, labels, g)
         if run.step == 5:
-            raise KeyboardInterrupt
-        return loss(network, images, labels, g)
+            signal.raise_signal(signal.SIGINT)
+        return value
 
     with pytest.raises(KeyboardInterrupt):
         train(run, IMAGES, LABELS, interrupted, name="run", on_note=lambda _: None)
-    again = _run(tmp_path)
-    assert again.resume()
-    assert again.step == 5
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = judge_run("interrupted")
+    resumed = train(again, IMAGES, LABELS, loss, name="run", on_note=lambda _: None)
+    whole = train(judge_run("whole"), IMAGES, LABELS, loss, name="run", on_note=lambda _: None)
+    for name, wanted in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], wanted, rtol=0, atol=0)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
