@@ -185,7 +185,8 @@ class TrainingRun:
 @contextmanager
 def _interrupt_noted() -> Iterator[Callable[[], bool]]:
     """Hold Ctrl-C back while a step is taken: half a step must not be saved. A second one is not held back."""
-    if threading.current_thread() is not threading.main_thread():  # only there can it be held back
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as under nohup
+    if ignored or threading.current_thread() is not threading.main_thread():  # only there can it be held back
         yield lambda: False
         return
     noted: list[int] = []
