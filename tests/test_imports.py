@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("optuna", "stable_baselines3", "torchvision", "matplotlib", "plotly", "torch_fidelity", "pandas")
 LAYERS = (
     ("errors", "_checkout"),
-    ("files",),
+    ("files", "interrupts"),
     ("diffusion", "networks", "metrics"),
     ("guidance",),
     ("testbeds",),

@@ -12,7 +12,9 @@ from optuna_dashboard import save_note
 from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
+from guidegym.interrupts import hold_interrupts
 from guidegym.pictures import sample_picture, schedule_picture
+from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, confirm
 from guidegym.search.loop import LoopSettings, best_trials, search
@@ -131,15 +133,24 @@ class _Run:
         remaining = max(study.num_trials - len(complete(self.opened)), 0)
         num_confirmed = len(study.baselines) + self._num_confirmed()
         rows = self.scorer.rows_of(remaining + len(outside)) + self.fresh.rows_of(num_confirmed)
-        with tqdm(total=study.sampler.num_steps * rows, unit="step", unit_scale=True, mininterval=0.5) as bar:
+        with (
+            tqdm(total=study.sampler.num_steps * rows, unit="step", unit_scale=True, mininterval=0.5) as bar,
+            hold_interrupts() as interrupted,
+        ):
+
+            def advance(num: int) -> None:
+                bar.update(num)
+                if interrupted():  # between two sampling steps, never amid a query of the storage
+                    raise KeyboardInterrupt
+
             try:
                 bar.set_description("baselines")
-                self._score_outside(outside, bar)
+                self._score_outside(outside, advance)
                 bar.set_description("search")
                 loop = self._loop_settings()
-                search(self.opened, study, self.scorer, loop, on_trial=self._keep(bar), on_rows=bar.update)
+                search(self.opened, study, self.scorer, loop, on_trial=self._keep(bar), on_rows=advance)
                 bar.set_description("confirm")
-                confirmed = self._confirm(bar)
+                confirmed = self._confirm(advance)
             except KeyboardInterrupt:
                 self._write_unconfirmed()
                 raise
@@ -165,10 +176,10 @@ class _Run:
     def _candidate(self, baseline: Baseline) -> Candidate:
         return Candidate(baseline.name, baseline.guidance, baseline.sampler or self.study.sampler)
 
-    def _score_outside(self, baselines: list[Baseline], bar: "tqdm[Any]") -> None:
+    def _score_outside(self, baselines: list[Baseline], on_rows: OnRows) -> None:
         """Measure the baselines that have no place in the search space on the search seeds."""
         for baseline in baselines:
-            measured = self.scorer.measure([self._candidate(baseline)], on_rows=bar.update)[0]
+            measured = self.scorer.measure([self._candidate(baseline)], on_rows=on_rows)[0]
             keep_baseline_score(self.opened, baseline.name, {name: measured.score(name) for name in OBJECTIVES})
         if not complete(self.opened):
             save_note(self.opened, self._note())
@@ -195,10 +206,10 @@ class _Run:
 
         return keep
 
-    def _confirm(self, bar: "tqdm[Any]") -> list[Confirmed]:
+    def _confirm(self, on_rows: OnRows) -> list[Confirmed]:
         searched = best_trials(self.opened, self.study, self._num_confirmed())
         candidates = [*searched, *map(self._candidate, self.study.baselines)]
-        measured = self.fresh.measure(candidates, on_rows=bar.update)
+        measured = self.fresh.measure(candidates, on_rows=on_rows)
         return confirm(self.fresh, measured, seed=self.settings.seed, objective=self.study.objectives[0])
 
     def _write(self, confirmed: list[Confirmed], best: Candidate) -> Outcome:

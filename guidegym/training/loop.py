@@ -4,14 +4,10 @@ import functools
 import hashlib
 import io
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -22,6 +18,7 @@ from tqdm import tqdm
 
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
+from guidegym.interrupts import hold_interrupts
 from guidegym.testbeds.fashion_data import to_unit_range
 from guidegym.training.losses import Loss
 
@@ -182,26 +179,6 @@ class TrainingRun:
         )
 
 
-@contextmanager
-def _interrupt_noted() -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back while a step is taken: half a step must not be saved. A second one is not held back."""
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as under nohup
-    if ignored or threading.current_thread() is not threading.main_thread():  # only there can it be held back
-        yield lambda: False
-        return
-    noted: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(noted)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def train(
     run: TrainingRun,
     images: UInt8[Tensor, " images *event"],
@@ -231,7 +208,7 @@ def train(
     saved_at = time.monotonic()
     with (
         tqdm(total=run.settings.num_steps, initial=run.step, desc=name, unit="step", mininterval=1.0) as bar,
-        _interrupt_noted() as interrupted,
+        hold_interrupts() as interrupted,
     ):
         while run.step < run.settings.num_steps and not interrupted():
             value = run.train_step(images, labels, loss)
