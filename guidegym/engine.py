@@ -6,64 +6,31 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from guidegym.diffusion import INITIAL, REVERSE, Sampler, rows_like, trajectory_noise
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Guide
+from guidegym.guidance import Guide, advance_degree, initial_degree, step_gamma
+from guidegym.state import State
 from guidegym.testbeds import Testbed
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Network evaluations, counted in rows: an evaluation of a batch of 8 counts 8.
-
-    Args:
-        denoiser: Forward evaluations of the denoiser.
-        guide_forward: Forward evaluations of guide classifiers.
-        guide_backward: Backward evaluations of guide classifiers.
-    """
-
-    denoiser: int = 0
-    guide_forward: int = 0
-    guide_backward: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.denoiser + other.denoiser,
-            self.guide_forward + other.guide_forward,
-            self.guide_backward + other.guide_backward,
-        )
-
-    @property
-    def total(self) -> int:
-        """All evaluations, forward and backward alike."""
-        return self.denoiser + self.guide_forward + self.guide_backward
-
-
 @dataclass(frozen=True, eq=False)
-class State:
-    """One batch of trajectories; rows may stand at different steps.
+class Prediction:
+    """What the networks say of a batch at its present steps; asked once, and used by whatever acts on it.
 
     Args:
-        x: The samples, noisy until their chain ends.
-        x_0: Latest estimate of the clean samples; zero before the first step.
-        step: Steps each row has taken, in 0 .. num_steps.
-        label: Wanted class of each row.
-        degree: Target distribution over classes of each row; one-hot is plain guidance.
-        seed: Noise seed of each row.
-        failed: Rows that became non-finite; they stay at their last finite sample.
-        cost: Network evaluations so far.
+        eps: Predicted noise.
+        gradient: The guide's gradient; None where it was not asked.
+        logits: The guide's logits; None where it was not asked for all rows.
+        asked: Rows that the guide was asked for; None for all.
+        clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
     """
 
-    x: Float[Tensor, " batch *event"]
-    x_0: Float[Tensor, " batch *event"]
-    step: Int[Tensor, " batch"]
-    label: Int[Tensor, " batch"]
-    degree: Float[Tensor, " batch classes"]
-    seed: Int[Tensor, " batch"]
-    failed: Bool[Tensor, " batch"]
-    cost: Cost
+    eps: Float[Tensor, " batch *event"]
+    gradient: Float[Tensor, " batch *event"] | None = None
+    logits: Float[Tensor, " batch classes"] | None = None
+    asked: Int[Tensor, " asked"] | None = None
+    clean_logits: Float[Tensor, " batch classes"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +62,13 @@ class Engine:
         """The sampler's timesteps on the testbed's device, closed by -1."""
         return self.sampler.timesteps(self.testbed.process).to(self.testbed.device)
 
-    def start(self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"]) -> State:
+    def start(self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], *, share: float = 1.0) -> State:
         """Return a batch at the noisy end of the chain.
 
         Args:
             labels: Wanted class of each row, in 0 .. K - 1.
             seeds: Noise seed of each row, in 0 .. 2**63 - 1.
+            share: Degree of the wanted class, in [0, 1] and at least 1 / K; 1 is plain guidance.
 
         Raises:
             GuideGymError: If the two differ in length, or a label or a seed is out of range.
@@ -121,59 +89,144 @@ class Engine:
             x_0=torch.zeros_like(noise),
             step=zero,
             label=labels,
-            degree=functional.one_hot(labels, testbed.num_classes).to(testbed.dtype),
+            degree=initial_degree(
+                labels, testbed.num_classes, share=max(share, 1 / testbed.num_classes), dtype=testbed.dtype
+            ),
+            weight=torch.zeros_like(labels, dtype=testbed.dtype),
             seed=seeds,
             failed=torch.zeros_like(labels, dtype=torch.bool),
-            cost=Cost(),
+            evaluations=torch.zeros(len(labels), 3, dtype=torch.long, device=testbed.device),
         )
 
+    def at(self, state: State) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+        """Return the training timestep of each row and the one its next step leads to; a finished row's are its last."""
+        index = state.step.clamp(max=self.sampler.num_steps - 1)
+        return self.timesteps[index], self.timesteps[index + 1]
+
+    def ended(self, state: State) -> Bool[Tensor, " batch"]:
+        """Return which rows are at the end of their chain, or failed."""
+        return (state.step >= self.sampler.num_steps) | state.failed
+
     @torch.no_grad()
-    def step(
-        self, state: State, weight: Float[Tensor, " batch"] | None, guided: Int[Tensor, " guided"] | None = None
-    ) -> State:
-        """Advance every row by one reverse step; rows at the end of their chain, and failed ones, stay as they are.
+    def predict(
+        self, state: State, *, guide: bool = True, asked: Int[Tensor, " asked"] | None = None, clean: bool = False
+    ) -> Prediction:
+        """Ask the networks: the denoiser for every row, the guide for all rows, for some, or not at all.
 
         Args:
             state: The batch.
-            weight: Guidance weight of each row; None asks no guide at all, which costs nothing.
-            guided: Rows that the guide is asked for, where the others are known to have weight 0; None for all.
+            guide: Whether the guide is asked.
+            asked: Rows that the guide is asked for; None for all.
+            clean: Whether the guide, where it is asked for all rows, is asked at the clean estimate, too.
 
         Raises:
-            GuideGymError: If a weight is given and the engine has no guide.
+            GuideGymError: If the guide is asked and the engine has none.
         """
-        testbed, batch = self.testbed, len(state.x)
-        active = (state.step < self.sampler.num_steps) & ~state.failed
-        index = state.step.clamp(max=self.sampler.num_steps - 1)
-        t, t_prev = self.timesteps[index], self.timesteps[index + 1]
-        eps = testbed.denoiser(state.x, t.to(state.x.dtype))
-        cost = state.cost + Cost(denoiser=batch)
+        t, _ = self.at(state)
+        eps = self.testbed.denoiser(state.x, t.to(state.x.dtype))
+        if not guide:
+            return Prediction(eps)
+        if self.guide is None:
+            raise GuideGymError("`weight` must be None for an engine without a guide")
+        classify = self.testbed.classifier(self.guide.classifier)
+        if asked is None:
+            guided = self.guide.gradient(classify, state.x, t, state.degree)
+            clean_logits = classify(self._clean(state.x, eps, t), torch.zeros_like(t).to(eps.dtype)) if clean else None
+            return Prediction(eps, guided.gradient, guided.logits, clean_logits=clean_logits)
+        some = self.guide.gradient(classify, state.x[asked], t[asked], state.degree[asked])
+        return Prediction(eps, torch.zeros_like(state.x).index_copy_(0, asked, some.gradient), asked=asked)
+
+    @torch.no_grad()
+    def advance(
+        self,
+        state: State,
+        prediction: Prediction,
+        weight: Float[Tensor, " batch"] | None,
+        rate: Float[Tensor, " batch"] | None = None,
+    ) -> State:
+        """Advance every row by one reverse step, given what the networks say of it.
+
+        Rows at the end of their chain, and failed ones, stay as they are.
+
+        Args:
+            state: The batch.
+            prediction: What ``predict`` returned for it.
+            weight: Guidance weight of each row; None for no guidance.
+            rate: Rate of each row's degree towards its wanted class, per unit of the chain, >= 0; None leaves it.
+
+        Raises:
+            GuideGymError: If a weight is given and the guide was not asked.
+        """
+        testbed = self.testbed
+        active = ~self.ended(state)
+        t, t_prev = self.at(state)
         shift = None
         if weight is not None:
-            if self.guide is None:
-                raise GuideGymError("`weight` must be None for an engine without a guide")
-            classify = testbed.classifier(self.guide.classifier)
-            if guided is None:
-                gradient = self.guide.gradient(classify, state.x, t, state.degree).gradient
-            else:
-                asked = self.guide.gradient(classify, state.x[guided], t[guided], state.degree[guided])
-                gradient = torch.zeros_like(state.x).index_copy_(0, guided, asked.gradient)
+            if prediction.gradient is None:
+                raise GuideGymError("`weight` must be None where the guide was not asked")
             # A zero weight is no guidance, also where the gradient is not finite.
-            shift = torch.where(rows_like(weight, gradient) == 0, 0.0, rows_like(weight, gradient) * gradient)
-            num_asked = batch if guided is None else len(guided)
-            cost = cost + Cost(guide_forward=num_asked, guide_backward=num_asked)
+            scale = rows_like(weight, prediction.gradient)
+            shift = torch.where(scale == 0, 0.0, scale * prediction.gradient)
         noise = None
         if self.sampler.is_stochastic:
             noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
         reverse = self.sampler.step(
-            state.x, eps, shift, t=t, t_prev=t_prev, process=testbed.process, noise=noise, clip=testbed.clip
+            state.x, prediction.eps, shift, t=t, t_prev=t_prev, process=testbed.process, noise=noise, clip=testbed.clip
         )
         finite = reverse.x_prev.flatten(1).isfinite().all(dim=1)
         moves = active & finite
+        degree, last = state.degree, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
+        if rate is not None:
+            moved = advance_degree(degree, state.label, step_gamma(rate, self.sampler.num_steps))
+            degree = torch.where(moves[:, None], moved, degree)
         return replace(
             state,
             x=torch.where(rows_like(moves, state.x), reverse.x_prev, state.x),
             x_0=torch.where(rows_like(moves, state.x), reverse.x_0, state.x_0),
             step=state.step + moves.long(),
+            degree=degree,
+            weight=torch.where(moves, last, state.weight),
             failed=state.failed | (active & ~finite),
-            cost=cost,
+            evaluations=state.evaluations + self._evaluations(state, prediction),
         )
+
+    def step(
+        self,
+        state: State,
+        weight: Float[Tensor, " batch"] | None,
+        guided: Int[Tensor, " guided"] | None = None,
+        *,
+        rate: Float[Tensor, " batch"] | None = None,
+    ) -> State:
+        """Predict and advance.
+
+        Args:
+            state: The batch.
+            weight: Guidance weight of each row; None asks no guide at all, which costs nothing.
+            guided: Rows that the guide is asked for, where the others are known to have weight 0; None for all.
+            rate: Rate of each row's degree towards its wanted class, per unit of the chain, >= 0; None leaves it.
+
+        Raises:
+            GuideGymError: If a weight is given and the engine has no guide.
+        """
+        return self.advance(state, self.predict(state, guide=weight is not None, asked=guided), weight, rate)
+
+    def _clean(
+        self, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"], t: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch *event"]:
+        """Return the unguided clean estimate, within the testbed's bounds."""
+        process, clip = self.testbed.process, self.testbed.clip
+        alpha_bar, sigma = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
+        x_0 = (x_t - rows_like(sigma, x_t) * eps) / rows_like(alpha_bar.sqrt(), x_t)
+        return x_0 if clip is None else x_0.clamp(-clip, clip)
+
+    def _evaluations(self, state: State, prediction: Prediction) -> Int[Tensor, " batch 3"]:
+        """Return what a prediction cost each row."""
+        cost = torch.zeros_like(state.evaluations)
+        cost[:, 0] = 1
+        if prediction.gradient is not None:
+            rows = slice(None) if prediction.asked is None else prediction.asked
+            cost[rows, 1:] = 1
+        if prediction.clean_logits is not None:
+            cost[:, 1] += 1
+        return cost

@@ -69,7 +69,8 @@ def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, column
     return buffer.getvalue()
 
 
-def _figure(width: float, height: float) -> "Figure":
+def figure_of(width: float, height: float) -> "Figure":
+    """Return an empty figure of that size in inches, at 100 dots an inch."""
     # A Figure without pyplot: no global state, no screen, safe in threads.
     from matplotlib.figure import Figure
 
@@ -84,7 +85,7 @@ def _png(figure: "Figure") -> bytes:
 
 
 def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: str) -> bytes:
-    figure = _figure(4.5, 4.5)
+    figure = figure_of(4.5, 4.5)
     axes = figure.add_subplot()
     for label, name in enumerate(class_names):
         points = x[labels == label]
@@ -98,7 +99,7 @@ def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: st
 
 def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> bytes:
     """Draw the weight curves of guidances over the chain, noisy end on the left, as a PNG."""
-    figure = _figure(5.0, 3.0)
+    figure = figure_of(5.0, 3.0)
     axes = figure.add_subplot()
     t = torch.arange(process.num_timesteps - 1, -1, -1)
     for name, guidance in guidances.items():

@@ -8,9 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import DDIM, Sampler
-from guidegym.engine import Cost, Engine
+from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Guidance
+from guidegym.guidance import Guidance, Policy
+from guidegym.observation import FEATURES, observe
+from guidegym.state import Cost, State, join
 from guidegym.testbeds import Testbed
 
 SEEDS_PER_RUN = 2**32
@@ -60,6 +62,8 @@ def rollout(
     seeds: Int[Tensor, " batch"],
     weights: Float[Tensor, " batch steps"],
     *,
+    rates: Float[Tensor, " steps"] | None = None,
+    share: float = 1.0,
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> Samples:
@@ -72,6 +76,8 @@ def rollout(
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
         weights: Weight of each row at each step, on the CPU; all zero for an engine without a guide.
+        rates: Rate of the degree at each step, the same for all rows, on the CPU; None leaves the degree.
+        share: Degree of the wanted class at the start; 1 is plain guidance.
         batch_size: Rows that advance together, >= 1; it does not change the samples beyond rounding.
         on_rows: Told after each step how many rows took it.
 
@@ -85,24 +91,67 @@ def rollout(
         raise GuideGymError(f"`weights` must have shape {wanted}, got {tuple(weights.shape)}")
     finished = []
     for rows in torch.arange(len(labels)).split(batch_size):
-        state = engine.start(labels[rows], seeds[rows])
+        state = engine.start(labels[rows], seeds[rows], share=share)
         curves = weights[rows]
         columns = curves.to(device=engine.testbed.device, dtype=engine.testbed.dtype).unbind(dim=1)
-        for column, weighted in zip(columns, (curves != 0).unbind(dim=1), strict=True):
+        for number, (column, weighted) in enumerate(zip(columns, (curves != 0).unbind(dim=1), strict=True)):
             # Decided on the CPU, where the curves are: no waiting for the device.
             some = bool(weighted.any())
             guided = None if bool(weighted.all()) else weighted.nonzero()[:, 0].to(engine.testbed.device)
-            state = engine.step(state, column if some else None, guided)
+            rate = None if rates is None else rates[number].to(column).expand(len(rows))
+            state = engine.step(state, column if some else None, guided, rate=rate)
             if on_rows is not None:
                 on_rows(len(rows))
         finished.append(state)
-    return Samples(
-        x=torch.cat([state.x for state in finished]),
-        labels=torch.cat([state.label for state in finished]),
-        seeds=torch.cat([state.seed for state in finished]),
-        failed=torch.cat([state.failed for state in finished]),
-        cost=sum((state.cost for state in finished), Cost()),
-    )
+    return samples_of(join(finished))
+
+
+def samples_of(state: State) -> Samples:
+    """Return what a batch has come to."""
+    return Samples(x=state.x, labels=state.label, seeds=state.seed, failed=state.failed, cost=state.cost)
+
+
+def policy_rollout(
+    engine: Engine,
+    policy: Policy,
+    labels: Int[Tensor, " batch"],
+    seeds: Int[Tensor, " batch"],
+    *,
+    share: float = 1.0,
+    batch_size: int = BATCH_SIZE,
+    on_rows: OnRows | None = None,
+) -> tuple[State, Float[Tensor, " steps batch size"]]:
+    """Sample rows whose weight, and rate where there is one, a policy decides step by step.
+
+    Args:
+        engine: Testbed, sampler and guide.
+        policy: The policy.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row.
+        share: Degree of the wanted class at the start.
+        batch_size: Rows that advance together.
+        on_rows: Told after each step how many rows took it.
+
+    Returns:
+        The finished batch, and the actions that were taken.
+
+    Raises:
+        GuideGymError: If the policy was made for other features.
+    """
+    if policy.features != FEATURES:
+        raise GuideGymError(f"the policy sees {', '.join(policy.features)}; here it would see {', '.join(FEATURES)}")
+    finished, taken = [], []
+    for rows in torch.arange(len(labels)).split(batch_size):
+        state, actions = engine.start(labels[rows], seeds[rows], share=share), []
+        for _ in range(engine.sampler.num_steps):
+            prediction = engine.predict(state, clean=True)
+            actions.append(policy(observe(engine, state, prediction)))
+            state = engine.advance(state, prediction, *policy.scale.physical(actions[-1].to(state.x.dtype)))
+            if on_rows is not None:
+                on_rows(len(rows))
+        finished.append(state)
+        taken.append(torch.stack(actions))
+    return join(finished), torch.cat(taken, dim=1)
 
 
 def sample(
@@ -141,5 +190,25 @@ def sample(
         )
     rows = row_seeds(seed, len(row_labels)) if seeds is None else torch.as_tensor(seeds, dtype=torch.long)
     engine = Engine(testbed, sampler, guidance.guide)
+    if guidance.policy is not None:
+        finished, _ = policy_rollout(
+            engine,
+            guidance.policy,
+            row_labels,
+            rows,
+            share=guidance.share,
+            batch_size=batch_size,
+            on_rows=on_rows,
+        )
+        return samples_of(finished)
     weights = guidance.weights(sampler, testbed.process).expand(len(row_labels), -1)
-    return rollout(engine, row_labels, rows, weights, batch_size=batch_size, on_rows=on_rows)
+    return rollout(
+        engine,
+        row_labels,
+        rows,
+        weights,
+        rates=guidance.rates(sampler, testbed.process),
+        share=guidance.share,
+        batch_size=batch_size,
+        on_rows=on_rows,
+    )

@@ -10,16 +10,19 @@ import torch
 
 from guidegym.command import add_device, check_device, run_command
 from guidegym.networks import save_network
-from guidegym.testbeds.fashion import build_references
+from guidegym.testbeds.fashion import build_energies, build_references
 from guidegym.testbeds.fashion_data import ImageData, load_fashion_mnist, to_unit_range
 from guidegym.training.loop import TrainingRun, seed_for, train
 from guidegym.training.recipes import FASHION, Budget
+
+MEASURED = ("references", "energies")
+"""What is measured of the training images once the networks are there: by the judge, and by the guides."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m guidegym.train_models", description=__doc__)
     parser.add_argument("--testbed", default="fashion", choices=["fashion"], help="which networks")
-    parser.add_argument("--only", choices=[*FASHION, "references"], help="one of them; default: all")
+    parser.add_argument("--only", choices=[*FASHION, *MEASURED], help="one of them; default: all")
     parser.add_argument(
         "--budget", default="small", choices=["small", "full"], help="small: two hours on two CPU cores"
     )
@@ -68,10 +71,12 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     device = check_device(arguments.device)
     data = load_fashion_mnist(arguments.data)
-    names = [arguments.only] if arguments.only else [*FASHION, "references"]
+    names = [arguments.only] if arguments.only else [*FASHION, *MEASURED]
     for name in names:
         if name == "references":
             print(f"references: {build_references(arguments.out, data, device=device)}")
+        elif name == "energies":
+            print(f"energies: {build_energies(arguments.out, data, device=device)}")
         else:
             train_one(name, data, budget=arguments.budget, out=arguments.out, device=device, seed=arguments.seed)
     return 0

@@ -35,6 +35,7 @@ class Scope:
 SCOPES = {
     "fashion": Scope("time_dependent", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), samples_per_class=16, confirm_per_class=16),
     "gaussians": Scope("exact", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
+    "gaussians-imperfect": Scope("skewed", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
 }
 
 

@@ -1,5 +1,4 @@
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from guidegym import (
     sample,
 )
 from guidegym.sampling import rollout
+from guidegym.state import join
 
 GUIDANCE = Guidance(ClassEnergy("robust"), Sigmoid(8.0, 0.2, 500.0, 0.02))
 LABELS = [0, 3, 9, 1, 7, 7, 2]
@@ -50,9 +50,7 @@ def test_rows_at_different_steps_advance_together_as_they_would_alone(exact: Tes
     rows = [engine.start(labels[i : i + 1], seeds[i : i + 1]) for i in range(2)]
     for _ in range(3):
         rows[1] = engine.step(rows[1], weight)
-    fields = ("x", "x_0", "step", "label", "degree", "seed", "failed")
-    together: dict[str, Any] = {name: torch.cat([getattr(rows[0], name), getattr(rows[1], name)]) for name in fields}
-    mixed = dataclasses.replace(rows[0], **together)
+    mixed = join(rows)
     for _ in range(8):
         mixed = engine.step(mixed, weight.expand(2))
         rows = [engine.step(row, weight) for row in rows]

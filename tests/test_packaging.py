@@ -59,9 +59,9 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path / "dist"), str(source)], check=True, cwd=tmp_path)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
-        shipped = {name for name in opened.namelist() if name.endswith((".py", ".safetensors"))}
+        shipped = {name for name in opened.namelist() if name.endswith((".py", ".safetensors", ".json"))}
     sources = [*copy.glob("guidegym/**/*"), *copy.glob("agents/*.py"), *copy.glob("studies/*.py")]
-    names = [path.relative_to(copy).as_posix() for path in sources if path.suffix in (".py", ".safetensors")]
+    names = [path.relative_to(copy).as_posix() for path in sources if path.suffix in (".py", ".safetensors", ".json")]
     assert shipped == {name if name.startswith("guidegym/") else f"guidegym/{name}" for name in names}
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True, cwd=tmp_path

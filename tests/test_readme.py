@@ -152,7 +152,11 @@ def test_the_users_testbed_block_is_valid_and_complete() -> None:
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Testbed"
     )
     given = {keyword.arg for keyword in call.keywords}
-    needed = {field.name for field in dataclasses.fields(Testbed) if field.default is dataclasses.MISSING}
+    needed = {
+        field.name
+        for field in dataclasses.fields(Testbed)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
     assert given == needed | {"identity"}
 
 
@@ -164,3 +168,10 @@ def test_the_study_of_the_docs_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "constant" not in done.stdout
     assert "one " in done.stdout
+
+
+def test_the_environment_block_runs(tmp_path: Path) -> None:
+    (tmp_path / "block.py").write_text(_block("python", "gym.make_vec"))
+    done = _shell("python block.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "(64, 10) (64,)"

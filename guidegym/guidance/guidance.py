@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch import Tensor
 from guidegym.diffusion import Process, Sampler
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
-from guidegym.guidance.guides import GUIDES, Guide
+from guidegym.guidance.guides import GUIDES, Guide, Likelihood
+from guidegym.guidance.policy import Policy, load_policy
 from guidegym.guidance.schedules import SCHEDULES, Constant, Schedule
 
 NO_WEIGHT = Constant(0.0)
@@ -22,44 +24,87 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Guidance:
-    """A guide and the schedule of its weight. Compares by value; reads and writes one JSON file.
+    """A guide with the schedules of its weight and of its degree's rate, or with a learned policy in their place.
+
+    Compares by value; reads and writes one JSON file, with a safetensors file beside it where there is a policy.
 
     Args:
         guide: The gradient field; None samples without guidance, and then the weight must be 0.
         weight: The schedule of the weight.
+        rate: The schedule of the rate at which the degree moves to the wanted class, per unit of the chain; None leaves it.
+        share: Degree of the wanted class at the start, in [0, 1], the others sharing the rest evenly; 1 is plain guidance,
+            and it is at least one K-th of K classes, so that 0 starts uniform.
+        policy: Decides weight and rate step by step from what it sees of a row; then both schedules must be left out.
     """
 
     guide: Guide | None = None
     weight: Schedule = NO_WEIGHT
+    rate: Schedule | None = None
+    share: float = 1.0
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         if self.guide is None and self.weight != NO_WEIGHT:
             raise GuideGymError("`weight` must be Constant(0.0) where `guide` is None")
+        if self.policy is not None and (self.guide is None or self.weight != NO_WEIGHT or self.rate is not None):
+            raise GuideGymError("a `policy` needs a `guide`, and takes the place of `weight` and `rate`")
+        if not 0 <= self.share <= 1:
+            raise GuideGymError(f"`share` must be in [0, 1], got {self.share}")
+
+    @property
+    def is_weight_curve(self) -> bool:
+        """Whether the guidance is a weight a step and no more: neither a policy nor a moving or soft degree."""
+        return self.policy is None and self.rate is None and self.share == 1
 
     def weights(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"]:
-        """Return the weight at each step of a sampler, float64, noisy end first."""
+        """Return the weight at each step of a sampler, float64, noisy end first.
+
+        Raises:
+            GuideGymError: If a policy decides the weight, which is no curve.
+        """
+        if self.policy is not None:
+            raise GuideGymError("a policy's weights depend on the row; distill it to get a schedule")
         return self.weight(sampler.timesteps(process)[:-1], process)
 
-    def to_json(self) -> str:
-        """Return the file's content: one JSON object, keys in a fixed order."""
-        content = {
+    def rates(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"] | None:
+        """Return the rate of the degree at each step, float64, per unit of the chain; None where there is none."""
+        return None if self.rate is None else self.rate(sampler.timesteps(process)[:-1], process)
+
+    def to_json(self, *, policy_file: str = "policy.safetensors") -> str:
+        """Return the file's content: one JSON object, keys in a fixed order, what is at its default left out.
+
+        Args:
+            policy_file: Name of the file beside it that holds the policy's tensors.
+        """
+        content: dict[str, Any] = {
             "format": f"{FORMAT}/{VERSION}",
             "guide": None if self.guide is None else _to_object(self.guide, GUIDES),
             "weight": _to_object(self.weight, SCHEDULES),
         }
+        if self.rate is not None:
+            content["rate"] = _to_object(self.rate, SCHEDULES)
+        if self.share != 1:
+            content["share"] = self.share
+        if self.policy is not None:
+            content["policy"] = self.policy.describe(policy_file)
         return json.dumps(content, indent=2) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the file atomically."""
-        write_atomically(Path(path), self.to_json().encode())
+        """Write the file atomically, after the policy's tensors (same name, ending ``.safetensors``) if there are any."""
+        path = Path(path)
+        tensors = path.with_suffix(".safetensors")
+        if self.policy is not None:
+            write_atomically(tensors, self.policy.content())
+        write_atomically(path, self.to_json(policy_file=tensors.name).encode())
 
     @classmethod
-    def from_json(cls, text: str, *, source: str = "guidance") -> "Guidance":
+    def from_json(cls, text: str, *, source: str = "guidance", folder: Path = Path()) -> "Guidance":
         """Parse a file's content.
 
         Args:
             text: The JSON text.
             source: What an error calls it.
+            folder: Where the tensors of a policy lie.
 
         Raises:
             FileFormatError: If it is not JSON, is of another format or a later version, lacks a key or has one too
@@ -67,12 +112,17 @@ class Guidance:
         """
         content = _parse(text, source)
         _check_format(content, source)
-        _check_keys(content, {"format", "guide", "weight"}, source)
-        guide = content["guide"]
+        _check_keys(content, {"format", "guide", "weight"}, source, optional={"rate", "share", "policy"})
+        guide, rate, policy, share = (content.get(key) for key in ("guide", "rate", "policy", "share"))
+        if "share" in content and (isinstance(share, bool) or not isinstance(share, int | float)):
+            raise FileFormatError(f"{source}: `share` must be a number, got {share!r}")
         try:
             return cls(
                 guide=None if guide is None else _from_object(guide, GUIDES, f"{source}: guide"),
                 weight=_from_object(content["weight"], SCHEDULES, f"{source}: weight"),
+                rate=None if rate is None else _from_object(rate, SCHEDULES, f"{source}: rate"),
+                share=1.0 if share is None else float(share),
+                policy=None if policy is None else load_policy(policy, folder, f"{source}: policy"),
             )
         except FileFormatError:
             raise
@@ -91,7 +141,7 @@ class Guidance:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise FileFormatError(f"{path} cannot be read: {reason}") from error
-        return cls.from_json(text, source=str(path))
+        return cls.from_json(text, source=str(path), folder=Path(path).parent)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -126,8 +176,10 @@ def _check_format(content: dict[str, Any], source: str) -> None:
         raise FileFormatError(f"{source}: `format` must be '{FORMAT}/{VERSION}', got {given!r}")
 
 
-def _check_keys(content: dict[str, Any], wanted: set[str], source: str) -> None:
-    missing, extra = sorted(wanted - content.keys()), sorted(content.keys() - wanted)
+def _check_keys(
+    content: dict[str, Any], wanted: set[str], source: str, *, optional: frozenset[str] | set[str] = frozenset()
+) -> None:
+    missing, extra = sorted(wanted - content.keys()), sorted(content.keys() - wanted - optional)
     if missing or extra:
         given = [
             f"{word} {', '.join(map(repr, keys))}"
@@ -135,6 +187,18 @@ def _check_keys(content: dict[str, Any], wanted: set[str], source: str) -> None:
             if keys
         ]
         raise FileFormatError(f"{source}: {' and '.join(given)}; the keys are {', '.join(sorted(wanted))}")
+
+
+def make_guide(given: str | Mapping[str, Any]) -> Guide:
+    """Return the guide that a guidance file's object describes, or the likelihood under the classifier of that name.
+
+    Raises:
+        GuideGymError: If the object is not one that a guidance file may hold.
+    """
+    if isinstance(given, str):
+        return Likelihood(given)
+    guide: Guide = _from_object(dict(given), GUIDES, "`guide`")
+    return guide
 
 
 def _to_object(record: Any, kinds: dict[str, type[Any]]) -> dict[str, Any]:
@@ -159,14 +223,11 @@ def _from_object(content: Any, kinds: dict[str, type[Any]], source: str) -> Any:
     for name, wanted in types.items():
         value = content[name]
         if wanted is float:
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise FileFormatError(f"{source}: `{name}` must be a number, got {value!r}")
-            try:
-                value = float(value)
-            except OverflowError:
-                value = math.inf
-            if not math.isfinite(value):
-                raise FileFormatError(f"{source}: `{name}` must be a finite number, got {content[name]!r:.40}")
+            value = _number(value, name, source)
+        elif wanted == tuple[float, ...]:
+            if not isinstance(value, list):
+                raise FileFormatError(f"{source}: `{name}` must be a list of numbers, got {value!r:.40}")
+            value = tuple(_number(one, name, source) for one in value)
         elif not isinstance(value, str):
             raise FileFormatError(f"{source}: `{name}` must be a text, got {value!r}")
         values[name] = value
@@ -174,3 +235,15 @@ def _from_object(content: Any, kinds: dict[str, type[Any]], source: str) -> Any:
         return record(**values)
     except GuideGymError as error:
         raise FileFormatError(f"{source}: {error}") from error
+
+
+def _number(value: Any, name: str, source: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise FileFormatError(f"{source}: `{name}` must be a number, got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise FileFormatError(f"{source}: `{name}` must be a finite number, got {value!r:.40}")
+    return number

@@ -6,6 +6,7 @@ A schedule is a function of the training timestep, never of the position in a pa
 
 import math
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -135,10 +136,50 @@ class Sigmoid:
         return self.scale * ((1 - self.y0) * torch.sigmoid(self.k * (position - self.t0)) + self.y0)
 
 
-SCHEDULES: dict[str, type[Constant | Linear | Power | Sigmoid]] = {
+@dataclass(frozen=True)
+class Table:
+    """Weights at given timesteps, linear between them and level beyond them: any curve, such as a distilled policy.
+
+    Args:
+        timesteps: Training timesteps, descending, on the scale 0..1000 whatever the process' length.
+        weights: The weight at each of them.
+
+    Raises:
+        GuideGymError: If there are none, not as many of both, one is not finite, or the timesteps do not descend.
+    """
+
+    timesteps: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.timesteps or len(self.timesteps) != len(self.weights):
+            raise GuideGymError(
+                f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"
+            )
+        for name, numbers in (("timesteps", self.timesteps), ("weights", self.weights)):
+            wrong = [number for number in numbers if not math.isfinite(number)]
+            if wrong:
+                raise GuideGymError(f"`{name}` must be a finite number each, got {wrong[0]}")
+        if any(after >= before for before, after in pairwise(self.timesteps)):
+            raise GuideGymError("`timesteps` must descend")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        position = t.double() * (1000 / process.num_timesteps)
+        knots = torch.tensor(self.timesteps[::-1], dtype=torch.float64, device=t.device)
+        values = torch.tensor(self.weights[::-1], dtype=torch.float64, device=t.device)
+        if len(knots) == 1:
+            return values.expand(len(t)).clone()
+        right = torch.searchsorted(knots, position.contiguous()).clamp(1, len(knots) - 1)
+        share = ((position - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)
+        return torch.lerp(values[right - 1], values[right], share)
+
+
+SCHEDULES: dict[str, type[Constant | Linear | Power | Sigmoid | Table]] = {
     "constant": Constant,
     "linear": Linear,
     "power": Power,
     "sigmoid": Sigmoid,
+    "table": Table,
 }
 """Every schedule by the name it has in a guidance file."""

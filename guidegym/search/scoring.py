@@ -9,10 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Sampler
-from guidegym.engine import Cost, Engine
+from guidegym.engine import Engine
 from guidegym.guidance import Guidance
 from guidegym.metrics import ClassKernels, class_kernels
-from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds
+from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds, sample
+from guidegym.state import Cost
 from guidegym.testbeds import Testbed, judge_features
 
 FLOOR_FACTOR = 10.0
@@ -139,6 +140,19 @@ class Scorer:
         num = self.rows_of(1)
         labels = torch.arange(num) % testbed.num_classes
         seeds = self.seeds
+        if not all(candidate.guidance.is_weight_curve for candidate in group):
+            return [
+                sample(
+                    testbed,
+                    candidate.guidance,
+                    labels=labels,
+                    seeds=seeds,
+                    sampler=candidate.sampler,
+                    batch_size=self.batch_size,
+                    on_rows=on_rows,
+                )
+                for candidate in group
+            ]
         curves = torch.stack([candidate.guidance.weights(first.sampler, testbed.process) for candidate in group])
         together = rollout(
             Engine(testbed, first.sampler, first.guidance.guide),

@@ -7,11 +7,11 @@ import torch
 from guidegym.errors import GuideGymError
 from guidegym.files import import_file
 from guidegym.testbeds.fashion import load_fashion
-from guidegym.testbeds.gaussians import load_gaussians
+from guidegym.testbeds.gaussians import load_gaussians, load_imperfect
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.testbed import Denoiser, JudgeNetwork, Testbed, judge_features
 
-TESTBEDS = ("fashion", "gaussians")
+TESTBEDS = ("fashion", "gaussians", "gaussians-imperfect")
 
 __all__ = [
     "TESTBEDS",
@@ -29,8 +29,8 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
     """Load a testbed.
 
     Args:
-        name: ``gaussians``, ``fashion``, or a path to a Python file whose function ``testbed(device)`` returns a
-            ``Testbed``.
+        name: ``fashion``, ``gaussians``, ``gaussians-imperfect``, or a path to a Python file whose function
+            ``testbed(device)`` returns a ``Testbed``.
         device: Where the networks go.
         weights: Folder with other weights than the shipped ones, for ``fashion``.
 
@@ -47,6 +47,8 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
         raise GuideGymError(f"`weights` is for the testbed 'fashion' only, got {str(weights)!r} for '{name}'")
     if name == "gaussians":
         return load_gaussians(target)
+    if name == "gaussians-imperfect":
+        return load_imperfect(target)
     if not name.endswith(".py"):
         raise GuideGymError(f"unknown testbed '{name}'; known are {', '.join(TESTBEDS)} and paths to Python files")
     make = getattr(import_file(Path(name)), "testbed", None)

@@ -7,6 +7,7 @@ import torch
 
 from guidegym.diffusion import VPProcess
 from guidegym.networks import load_network
+from guidegym.testbeds.energies import class_energies, load_energies, save_energies
 from guidegym.testbeds.fashion_data import ImageData, to_unit_range
 from guidegym.testbeds.references import (
     file_digest,
@@ -31,6 +32,8 @@ CLASS_NAMES = (
     "bag",
     "ankle boot",
 )
+GUIDES = ("robust", "time_dependent")
+"""The classifiers that may guide."""
 KEPT_REFERENCES = 1000
 
 
@@ -48,6 +51,21 @@ def build_references(folder: Path, data: ImageData, *, device: torch.device) -> 
     )
     save_references(references, folder / "references.safetensors")
     return folder / "references.safetensors"
+
+
+def build_energies(folder: Path, data: ImageData, *, device: torch.device) -> Path:
+    """Measure the training images with the guide classifiers of ``folder`` and write ``energies.json`` beside them."""
+    x = to_unit_range(data.train_images).to(device)
+    energies = {
+        name: class_energies(
+            load_network(folder / f"{name}.safetensors", device=device),
+            x,
+            data.train_labels.to(device),
+            num_classes=len(CLASS_NAMES),
+        )
+        for name in GUIDES
+    }
+    return save_energies(energies, folder)
 
 
 def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbed:
@@ -69,7 +87,7 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         name="fashion",
         process=PROCESS,
         denoiser=networks["denoiser"],
-        classifiers={name: networks[name] for name in ("robust", "time_dependent")},
+        classifiers={name: networks[name] for name in GUIDES},
         judge=cast(JudgeNetwork, networks["judge"]),
         references=load_references(
             folder / "references.safetensors", extractor=file_digest(folder / "judge.safetensors"), device=device
@@ -78,5 +96,6 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         event_shape=(1, 28, 28),
         clip=1.0,
         device=device,
+        class_energies=load_energies(folder, num_classes=len(CLASS_NAMES), device=device),
         identity="-".join(file_digest(folder / f"{name}.safetensors")[:8] for name in networks),
     )

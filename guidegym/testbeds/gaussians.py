@@ -1,5 +1,7 @@
 """The ``gaussians`` testbed: two classes in the plane, several modes each, everything known in closed form."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,12 +27,22 @@ class GaussianMixture:
         process: The noise process.
         dtype: Floating type of the parameters.
         device: Where they live.
+        widen: Factor on the modes' standard deviations.
+        offset: Added to the modes' centres.
     """
 
-    def __init__(self, process: VPProcess, *, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        process: VPProcess,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        widen: float = 1.0,
+        offset: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.process = process
-        self.means = torch.tensor(MEANS, dtype=dtype, device=device)
-        self.spreads = torch.tensor(SPREADS, dtype=dtype, device=device)
+        self.means = torch.tensor(MEANS, dtype=dtype, device=device) + torch.tensor(offset, dtype=dtype, device=device)
+        self.spreads = torch.tensor(SPREADS, dtype=dtype, device=device) * widen
         self.shares = torch.tensor(SHARES, dtype=dtype, device=device)
         self.num_classes = len(MEANS)
 
@@ -93,6 +105,35 @@ def _references(mixture: GaussianMixture) -> References:
     )
 
 
+def _class_energies(mixture: GaussianMixture, references: References) -> Float[Tensor, " classes"]:
+    """Return the mean energy of each class over the references."""
+    points = references.features.to(mixture.means)
+    clean = torch.full((points.shape[1],), -1.0, dtype=points.dtype, device=points.device)
+    return torch.stack([-mixture.logits(own, clean).logsumexp(dim=1).mean() for own in points])
+
+
+def load_imperfect(device: torch.device, *, dtype: torch.dtype = torch.float32) -> Testbed:
+    """Build ``gaussians-imperfect``: the same data, with a denoiser and a guide that are wrong as trained ones are.
+
+    The denoiser blurs - it is exact for modes 1.5 times as wide - and the classifier ``skewed`` is overconfident and a little
+    off: it is exact for modes 0.7 times as wide, moved by (0.25, -0.2). What weight is best then depends on where a sample
+    stands, and no constant is. Judge and references are exact.
+    """
+    perfect = load_gaussians(device, dtype=dtype)
+    process = VPProcess("linear")
+    blurred = GaussianMixture(process, dtype=dtype, device=device, widen=1.5)
+    skewed = GaussianMixture(process, dtype=dtype, device=device, widen=0.7, offset=(0.25, -0.2))
+    return replace(
+        perfect,
+        name="gaussians-imperfect",
+        denoiser=blurred.noise,
+        classifiers={"skewed": skewed.logits},
+        identity="imperfect",
+        class_energies={"skewed": _class_energies(skewed, perfect.references)},
+        judge_note="",
+    )
+
+
 def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32) -> Testbed:
     """Build the testbed; float64 makes it an oracle.
 
@@ -100,18 +141,20 @@ def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32) 
     """
     process = VPProcess("linear")
     mixture = GaussianMixture(process, dtype=dtype, device=device)
+    references = _references(mixture)
     return Testbed(
         name="gaussians",
         process=process,
         denoiser=mixture.noise,
         classifiers={"exact": mixture.logits},
         judge=PlaneJudge(mixture),
-        references=_references(mixture),
+        references=references,
         class_names=("first", "second"),
         event_shape=(2,),
         clip=None,
         device=device,
         dtype=dtype,
         identity="exact",
+        class_energies={"exact": _class_energies(mixture, references)},
         judge_note="The judge is the exact posterior, which is the guide's classifier, too.",
     )

@@ -1,7 +1,7 @@
 """The Testbed record: everything that a guided sample is made with and measured by."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -42,7 +42,7 @@ def judge_features(judge: JudgeNetwork, x: Float[Tensor, " batch *event"]) -> Fl
 
 @dataclass(frozen=True, eq=False)
 class Testbed:
-    """What is guided: a noise process, a denoiser, classifiers to guide with, and a judge to measure with.
+    r"""What is guided: a noise process, a denoiser, classifiers to guide with, and a judge to measure with.
 
     Args:
         name: Its name in results.
@@ -58,6 +58,8 @@ class Testbed:
         dtype: Floating type of the samples.
         identity: Digest of the weights, or any text that changes when the networks do: trials of different networks are
             not comparable.
+        class_energies: For classifiers by name, the mean energy :math:`E(x) = -\log \sum_y e^{f(x)_y}` of real data of each
+            class; what is not there is not known.
         judge_note: What a reader must know where the judge is not independent of the guides; empty otherwise.
     """
 
@@ -75,6 +77,7 @@ class Testbed:
     device: torch.device
     dtype: torch.dtype = torch.float32
     identity: str = ""
+    class_energies: Mapping[str, Float[Tensor, " classes"]] = field(default_factory=dict)
     judge_note: str = ""
 
     def __post_init__(self) -> None:

@@ -1,19 +1,41 @@
 import json
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidegym import ClassEnergy, Constant, FileFormatError, Guidance, GuideGymError, Likelihood, Linear, Power, Sigmoid
+from guidegym import (
+    ClassEnergy,
+    Constant,
+    FileFormatError,
+    Guidance,
+    GuideGymError,
+    Likelihood,
+    Linear,
+    Power,
+    Sigmoid,
+    Table,
+)
 from guidegym.guidance import SCHEDULES
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+
+
+# A table is made of its points outside the strategy: the type checker picks the number it looks at at random, which a
+# strategy must not do.
+def _table(points: list[tuple[float, float]]) -> Table:
+    timesteps, weights = zip(*sorted(points, reverse=True), strict=True)
+    return Table(timesteps, weights)
+
+
 SCHEDULE_VALUES = {
     "constant": st.builds(Constant, NUMBER),
     "linear": st.builds(Linear, NUMBER, NUMBER),
     "power": st.builds(Power, NUMBER, st.floats(0, 100)),
     "sigmoid": st.builds(Sigmoid, NUMBER, NUMBER, NUMBER, NUMBER),
+    "table": st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=9, unique_by=itemgetter(0)),
 }
 GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01)).to_json())
 
@@ -21,8 +43,8 @@ GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_survives_the_round_trip_exactly(name: str) -> None:
     @given(weight=SCHEDULE_VALUES[name], guide=st.sampled_from([Likelihood("time_dependent"), ClassEnergy("robust")]))
-    def check(weight: Constant, guide: Likelihood) -> None:
-        guidance = Guidance(guide, weight)
+    def check(weight: Constant | list[tuple[float, float]], guide: Likelihood) -> None:
+        guidance = Guidance(guide, _table(weight) if isinstance(weight, list) else weight)
         assert Guidance.from_json(guidance.to_json()) == guidance
 
     check()

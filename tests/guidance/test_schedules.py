@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidegym import DDIM, Constant, GuideGymError, Linear, Power, Sigmoid, VPProcess
+from guidegym import DDIM, Constant, GuideGymError, Linear, Power, Sigmoid, Table, VPProcess
 from guidegym.guidance import SCHEDULES, Schedule
 
 PROCESS = VPProcess("cosine")
@@ -15,6 +16,7 @@ EXAMPLES: dict[str, Schedule] = {
     "linear": Linear(start=4.0, end=-1.0),
     "power": Power(scale=5.0, power=2.0),
     "sigmoid": Sigmoid(scale=12.0, y0=0.1, t0=650.0, k=0.01),
+    "table": Table(timesteps=(950.0, 600.0, 120.5), weights=(0.5, 7.0, -1.0)),
 }
 
 
@@ -27,6 +29,12 @@ def _plain(schedule: Schedule, t: int) -> float:
     if isinstance(schedule, Power):
         noise = 1 - float(PROCESS.alpha_bar(torch.tensor([t]), torch.float64))
         return float(schedule.scale * noise**schedule.power)
+    if isinstance(schedule, Table):
+        points = sorted(zip(schedule.timesteps, schedule.weights, strict=True))
+        for (left, low), (right, high) in itertools.pairwise(points):
+            if left <= t <= right:
+                return low + (high - low) * (t - left) / (right - left)
+        return points[0][1] if t < points[0][0] else points[-1][1]
     assert isinstance(schedule, Sigmoid)
     bell = (1 - schedule.y0) / (1 + math.exp(-schedule.k * (t - schedule.t0))) + schedule.y0
     return schedule.scale * bell
@@ -56,7 +64,9 @@ def test_a_parameter_that_is_not_finite_is_refused(name: str) -> None:
     for field in dataclasses.fields(EXAMPLES[name]):  # type: ignore[arg-type]
         for wrong in (math.nan, math.inf, -math.inf):
             with pytest.raises(GuideGymError, match=f"`{field.name}` must be a finite number"):
-                dataclasses.replace(EXAMPLES[name], **{field.name: wrong})  # type: ignore[type-var]
+                old = getattr(EXAMPLES[name], field.name)
+                new = tuple(wrong for _ in old) if isinstance(old, tuple) else wrong
+                dataclasses.replace(EXAMPLES[name], **{field.name: new})  # type: ignore[type-var]
 
 
 def test_a_sigmoid_with_floor_one_is_a_constant() -> None:
@@ -84,3 +94,14 @@ def test_a_short_process_sees_the_same_sigmoid() -> None:
 def test_a_negative_power_is_refused() -> None:
     with pytest.raises(GuideGymError, match="`power` must be >= 0, got -1"):
         Power(1.0, -1.0)
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "weights", "message"),
+    [((), (), "as long, and not empty"), ((1.0,), (1.0, 2.0), "as long"), ((5.0, 9.0), (1.0, 2.0), "must descend")],
+)
+def test_a_table_that_is_none_is_refused(
+    timesteps: tuple[float, ...], weights: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(GuideGymError, match=message):
+        Table(timesteps, weights)

@@ -1,0 +1,28 @@
+"""The same action at every step: plain guidance."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guidegym.envs import Live, Task
+
+
+@dataclass(frozen=True)
+class ConstantAgent:
+    """Uses one weight throughout.
+
+    Args:
+        weight: The guidance weight, in 0 .. the task's largest.
+        rate: The rate of the degree, where the task has one.
+    """
+
+    weight: float
+    rate: float = 0.0
+
+    def __call__(self, task: Task, live: Live) -> Tensor:
+        """Return the action of each row."""
+        parts = [2 * self.weight / task.scale.max_weight - 1]
+        if task.scale.max_rate is not None:
+            parts.append(2 * self.rate / task.scale.max_rate - 1)
+        return torch.tensor(parts, device=live.worth.device).expand(len(live.worth), -1)

@@ -1,0 +1,83 @@
+"""One-step greedy and beam search over candidate weights, by forking the trajectories."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from guidegym.envs import Live, Task
+from guidegym.envs.play import Played
+from guidegym.state import fork
+
+
+def candidates(task: Task, count: int) -> Tensor:
+    """Return ``count`` weights from none to the largest as actions, finer where they are small; a rate is at its largest."""
+    weight = torch.linspace(0, 1, count).square() * 2 - 1
+    columns = [weight] if task.scale.max_rate is None else [weight, torch.ones(count)]
+    return torch.stack(columns, dim=1).to(task.engine.testbed.device)
+
+
+def _branch(task: Task, live: Live, options: Tensor) -> tuple[Live, Tensor, Tensor]:
+    """Take every option in every row: row ``i`` becomes rows ``i * len(options)`` and on. Return actions, too, and worths."""
+    rows = torch.arange(len(live.worth), device=live.worth.device).repeat_interleave(len(options))
+    prediction = live.prediction
+    if prediction is not None:
+        prediction = replace(
+            prediction,
+            **{
+                name: getattr(prediction, name)[rows]
+                for name in ("eps", "gradient", "logits", "clean_logits")
+                if getattr(prediction, name) is not None
+            },
+        )
+    actions = options.repeat(len(live.worth), 1)
+    after, _, _ = task.act(Live(fork(live.state, rows), live.worth[rows], prediction), actions)
+    ended = task.engine.ended(after.state)
+    clean = torch.where(ended.reshape(-1, *(1,) * (after.state.x.ndim - 1)), after.state.x, after.state.x_0)
+    worth = task.reward.worth(task.engine, clean, after.state.label)
+    return after, actions, torch.where(after.state.failed, task.reward.floor, worth)
+
+
+@dataclass(frozen=True)
+class GreedyAgent:
+    """Takes the candidate weight whose clean estimate is worth most one step on.
+
+    The networks are asked once a step, whatever the number of candidates: they differ only in what is done with the answer.
+
+    Args:
+        count: Number of candidate weights, >= 2.
+    """
+
+    count: int = 9
+
+    def __call__(self, task: Task, live: Live) -> Tensor:
+        """Return the action of each row."""
+        options = candidates(task, self.count)
+        _, _, worth = _branch(task, live, options)
+        return options[worth.reshape(-1, self.count).argmax(dim=1)]
+
+
+def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, count: int = 5) -> Played:
+    """Keep the ``width`` most promising branches of each row, and return the best at the end.
+
+    The state's count of evaluations is that of the branch which was kept; the search itself cost ``width`` times as much.
+
+    Args:
+        task: The task.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row.
+        width: Branches kept of each row.
+        count: Candidate weights a branch.
+    """
+    options, rows = candidates(task, count), len(labels)
+    live, kept = task.begin(labels, seeds), 1
+    history = torch.zeros(0, rows, task.scale.size, device=live.worth.device)
+    for _ in range(task.engine.sampler.num_steps):
+        after, actions, worth = _branch(task, task.look(live), options)
+        best = worth.reshape(rows, -1).topk(min(width, kept * count), dim=1).indices
+        chosen = (best + torch.arange(rows, device=best.device)[:, None] * kept * count).flatten()
+        history = torch.cat([history[:, chosen // count], actions[chosen][None]])
+        live, kept = Live(fork(after.state, chosen), after.worth[chosen]), best.shape[1]
+        worth = worth[chosen]
+    first = worth.reshape(rows, kept).argmax(dim=1) + torch.arange(rows, device=worth.device) * kept
+    return Played(fork(live.state, first), worth[first], history[:, first])

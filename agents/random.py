@@ -1,0 +1,22 @@
+"""Actions drawn at random: what any agent must beat."""
+
+import torch
+from torch import Tensor
+
+from guidegym.envs import Live, Task
+
+
+class RandomAgent:
+    """Draws each action evenly from [-1, 1].
+
+    Args:
+        seed: Seed of the draws.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, task: Task, live: Live) -> Tensor:
+        """Return the action of each row."""
+        drawn = torch.rand(len(live.worth), task.scale.size, generator=self.generator)
+        return (2 * drawn - 1).to(live.worth.device)

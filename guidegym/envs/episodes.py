@@ -1,0 +1,167 @@
+"""Episodes of a task, many at a time: what the single and the vector environment share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from guidegym.envs.task import Live, Task
+from guidegym.errors import GuideGymError
+from guidegym.observation import BOUND, FEATURES
+from guidegym.state import put
+
+SAMPLE_BOUND = 1e4
+"""Bound on the observed sample, which a sound one never comes near."""
+
+Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
+
+
+def observation_space(task: Task) -> spaces.Space[Any]:
+    """Return the space of one row's observation."""
+    testbed = task.engine.testbed
+    features = spaces.Box(-BOUND, BOUND, (len(FEATURES),), np.float32)
+    sample = spaces.Box(-SAMPLE_BOUND, SAMPLE_BOUND, testbed.event_shape, np.float32)
+    if task.observation == "features":
+        return features
+    if task.observation == "sample":
+        return sample
+    steps = testbed.process.num_timesteps
+    return spaces.Dict(
+        {
+            "sample": sample,
+            "timestep": spaces.Box(-1.0, float(steps - 1), (1,), np.float32),
+            "label": spaces.Discrete(testbed.num_classes),
+            "features": features,
+        }
+    )
+
+
+def action_space(task: Task) -> spaces.Box:
+    """Return the space of one row's action."""
+    return spaces.Box(-1.0, 1.0, (task.scale.size,), np.float32)
+
+
+class Episodes:
+    """A batch of rows, each with its environment seed and its count of episodes.
+
+    An episode's class and noise seed are functions of the two alone (``Split.draw``): rows need no generator, and a row is
+    the same in a batch of any size.
+
+    Args:
+        task: The task.
+        num_rows: Number of rows.
+    """
+
+    def __init__(self, task: Task, num_rows: int) -> None:
+        self.task = task
+        self.single_space = observation_space(task)
+        self.space = batch_space(self.single_space, num_rows)
+        self.env_seed = torch.zeros(num_rows, dtype=torch.long)
+        self.episode = torch.full((num_rows,), -1, dtype=torch.long)
+        self.live: Live | None = None
+
+    def restart(self, rows: NDArray[np.bool_], *, seeds: list[int | None] | None = None, pairs: Any = None) -> None:
+        """Begin a new episode in the given rows; the networks are not asked.
+
+        Args:
+            rows: A mask.
+            seeds: Environment seed of each row of the batch, None for the next episode under the old one.
+            pairs: Class and noise seed for all the given rows, in place of drawn ones.
+        """
+        mask = torch.from_numpy(rows)
+        for row, seed in enumerate(seeds or ()):
+            if rows[row] and seed is not None:
+                self.env_seed[row], self.episode[row] = seed, -1
+        self.episode[mask] += 1
+        labels, noise = self.task.split.draw(
+            self.env_seed[mask], self.episode[mask], num_classes=self.task.engine.testbed.num_classes
+        )
+        if pairs is not None:
+            labels, noise = (
+                torch.full_like(labels, given) if given is not None else drawn
+                for given, drawn in zip(pairs, (labels, noise), strict=True)
+            )
+        fresh = self.task.begin(labels, noise)
+        if self.live is None or rows.all():
+            self.live = fresh
+            return
+        numbers = mask.nonzero()[:, 0].to(fresh.worth.device)
+        self.live = Live(
+            put(self.live.state, numbers, fresh.state), self.live.worth.index_copy(0, numbers, fresh.worth)
+        )
+
+    def running(self) -> Live:
+        """Return the trajectories under way.
+
+        Raises:
+            GuideGymError: If there was no reset.
+        """
+        if self.live is None:
+            raise GuideGymError("`reset` must come before `step` and `render`")
+        return self.live
+
+    def look(self) -> None:
+        """Ask the networks what the next observation needs, once for all rows."""
+        self.live = self.task.look(self.running())
+
+    def act(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Step all rows that have not ended; return their rewards, and which have ended."""
+        live = self.running()
+        tensor = torch.from_numpy(np.asarray(action, dtype=np.float32)).to(live.worth.device)
+        self.live, reward, ended = self.task.act(live, tensor)
+        return reward.double().cpu().numpy(), ended.cpu().numpy()
+
+    def observation(self) -> Observation:
+        """Return what is seen of all rows, as arrays of their own."""
+        live, task = self.running(), self.task
+        sample = live.state.x.float().clamp(-SAMPLE_BOUND, SAMPLE_BOUND)
+        if task.observation == "sample":
+            return _array(sample)
+        features = task.features(live)
+        if task.observation == "features":
+            return _array(features)
+        t, _ = task.engine.at(live.state)
+        t = torch.where(task.engine.ended(live.state), -1, t)
+        return {
+            "sample": _array(sample),
+            "timestep": _array(t.float()[:, None]),
+            "label": live.state.label.cpu().numpy().copy(),
+            "features": _array(features),
+        }
+
+    def info(self) -> dict[str, NDArray[Any]]:
+        """Return the physical numbers of all rows."""
+        state = self.running().state
+        return {
+            "weight": _array(state.weight.float()),
+            "label": state.label.cpu().numpy().copy(),
+            "noise_seed": state.seed.cpu().numpy().copy(),
+            "failed": state.failed.cpu().numpy().copy(),
+            "network_evaluations": state.evaluations.sum(dim=1).cpu().numpy(),
+        }
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return np.array(tensor.cpu().numpy(), dtype=np.float32)
+
+
+def check_options(options: Mapping[str, Any] | None, num_classes: int) -> tuple[int | None, int | None] | None:
+    """Return the class and the noise seed that reset options ask for; None where they ask for neither.
+
+    Raises:
+        GuideGymError: If an option is unknown or out of range.
+    """
+    given = dict(options or {})
+    label, seed = given.pop("label", None), given.pop("noise_seed", None)
+    if given:
+        raise GuideGymError(f"`options` may hold `label` and `noise_seed`, got {', '.join(map(str, given))}")
+    if label is not None and not 0 <= label < num_classes:
+        raise GuideGymError(f"`label` must be in 0..{num_classes - 1}, got {label}")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise GuideGymError(f"`noise_seed` must be in 0..2**63 - 1, got {seed}")
+    return None if label is None and seed is None else (label, seed)

@@ -1,0 +1,57 @@
+"""Playing whole episodes of a task as tensors, for agents and for comparisons."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.envs.task import Live, Task
+from guidegym.state import State
+
+Act = Callable[[Task, Live], Tensor]
+"""``(task, trajectories that were looked at) -> actions in [-1, 1]``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """Finished episodes.
+
+    Args:
+        state: Their end.
+        total: Sum of the rewards of each row.
+        actions: What was done, in [-1, 1].
+    """
+
+    state: State
+    total: Float[Tensor, " batch"]
+    actions: Float[Tensor, " steps batch size"]
+
+
+def play(task: Task, act: Act, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"]) -> Played:
+    """Play one episode a row, all rows at once.
+
+    Args:
+        task: The task.
+        act: Chooses the actions of a step.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row.
+    """
+    live, actions = task.begin(labels, seeds), []
+    total = torch.zeros_like(live.worth)
+    for _ in range(task.engine.sampler.num_steps):
+        live = task.look(live)
+        actions.append(act(task, live).clamp(-1, 1))
+        live, reward, _ = task.act(live, actions[-1])
+        total = total + reward
+    return Played(live.state, total, torch.stack(actions))
+
+
+def draw_episodes(
+    task: Task, num: int, *, seed: int, first: int = 0
+) -> tuple[Int[Tensor, " num"], Int[Tensor, " num"]]:
+    """Return classes and noise seeds of the task's split: those of environments ``first`` .. under a seed's own range."""
+    env_seed = seed * 2**32 + first + torch.arange(num)
+    zero = torch.zeros_like(env_seed)
+    return task.split.draw(env_seed, zero, num_classes=task.engine.testbed.num_classes)

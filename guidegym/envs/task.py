@@ -1,0 +1,180 @@
+"""A task: what is guided, how, towards which reward. The tensor side of the environments, without episodes or Gymnasium."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import DDIM, DDPM
+from guidegym.engine import Engine, Prediction
+from guidegym.envs.splits import Split, make_split
+from guidegym.errors import GuideGymError
+from guidegym.guidance import ActionScale, make_guide
+from guidegym.observation import observe
+from guidegym.rewards import RewardMix, reward_mix
+from guidegym.state import State
+from guidegym.testbeds import Testbed, load_testbed
+
+OBSERVATIONS = ("full", "features", "sample")
+UNGUIDED = 1e-6
+"""A weight below this share of the largest is 0: in observation mode ``sample`` the guide is then not asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """Trajectories under way.
+
+    Args:
+        state: The batch.
+        worth: What the clean estimate of each row was last worth; 0 before the first step.
+        prediction: What the networks say of the batch; None where they have not been asked.
+    """
+
+    state: State
+    worth: Float[Tensor, " batch"]
+    prediction: Prediction | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """An engine with the range of its actions, a reward, and what a policy sees.
+
+    Args:
+        engine: Testbed, sampler and guide.
+        scale: Physical range of an action.
+        reward: What a sample is worth.
+        split: Where episodes come from.
+        observation: ``full``, ``features`` or ``sample``.
+        share: Degree of the wanted class at the start.
+    """
+
+    engine: Engine
+    scale: ActionScale
+    reward: RewardMix
+    split: Split
+    observation: str = "features"
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.observation not in OBSERVATIONS:
+            raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
+
+    def begin(self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"]) -> Live:
+        """Return trajectories at the noisy end; the networks have not been asked."""
+        state = self.engine.start(labels, seeds, share=self.share)
+        return Live(state, torch.zeros(len(state), device=state.x.device))
+
+    def look(self, live: Live) -> Live:
+        """Ask the networks, once for the whole batch, where what is seen depends on them."""
+        if self.observation == "sample":
+            return replace(live, prediction=None)
+        return replace(live, prediction=self.engine.predict(live.state, clean=True))
+
+    def features(self, live: Live) -> Float[Tensor, " batch features"]:
+        """Return the features of each row; see ``guidegym.observation``."""
+        return observe(self.engine, live.state, live.prediction)
+
+    def act(
+        self, live: Live, action: Float[Tensor, " batch size"]
+    ) -> tuple[Live, Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        """Take one step: actions in [-1, 1] become weights and rates, every row that has not ended moves.
+
+        Args:
+            live: The trajectories, looked at.
+            action: Action of each row; what is outside [-1, 1] is clipped.
+
+        Returns:
+            The trajectories, not looked at; the reward of each row; which rows have ended.
+        """
+        before, engine = live.state, self.engine
+        weight, rate = self.scale.physical(action.to(before.x))
+        if live.prediction is not None:
+            state = engine.advance(before, live.prediction, weight, rate)
+        else:
+            asked = (weight > UNGUIDED * self.scale.max_weight).nonzero()[:, 0]
+            weight = weight.where(weight > UNGUIDED * self.scale.max_weight, 0.0)
+            state = engine.step(before, weight if len(asked) else None, asked, rate=rate)
+        ended, moved = engine.ended(state), ~engine.ended(before)
+        worth = self._worth(live, state, ended, moved)
+        spent = (state.evaluations - before.evaluations).sum(dim=1) * self.reward.evaluation_cost
+        reward = torch.where(moved, worth - live.worth - spent, 0.0)
+        return Live(state, worth), reward, ended
+
+    def _worth(self, live: Live, state: State, ended: Tensor, moved: Tensor) -> Float[Tensor, " batch"]:
+        """Return what each row is worth now: in terminal form 0 until it ends."""
+        scored = moved & ended if self.reward.form == "terminal" else moved
+        rows = (scored & ~state.failed).nonzero()[:, 0]
+        worth = live.worth.clone()
+        if len(rows):
+            done = ended[rows].reshape(-1, *(1,) * (state.x.ndim - 1))
+            clean = torch.where(done, state.x[rows], state.x_0[rows])
+            worth[rows] = self.reward.worth(self.engine, clean, state.label[rows])
+        return torch.where(moved & state.failed, self.reward.floor, worth)
+
+
+def make_task(
+    *,
+    testbed: str | Testbed = "gaussians",
+    guide: str | Mapping[str, Any] | None = None,
+    sampler: str | Mapping[str, Any] = "ddim",
+    num_steps: int = 20,
+    max_weight: float = 8.0,
+    max_rate: float | None = None,
+    share: float = 1.0,
+    reward: str | Mapping[str, float] = "confidence",
+    reward_form: str = "terminal",
+    evaluation_cost: float = 0.0,
+    observation: str = "full",
+    split: str | Mapping[str, Sequence[int]] = "train",
+    device: str = "cpu",
+) -> Task:
+    """Build a task from arguments that JSON can hold.
+
+    Args:
+        testbed: Name of a testbed, path to a Python file with one, or a testbed.
+        guide: A classifier's name for likelihood guidance, or an object as in a guidance file; None for the likelihood under
+            ``time_dependent``, or under the testbed's first classifier.
+        sampler: ``ddim``, ``ddpm``, or an object such as ``{"kind": "ddim", "eta": 1.0}``.
+        num_steps: Steps of the chain, in 1 .. T.
+        max_weight: Guidance weight of action 1; action -1 is no guidance.
+        max_rate: Rate of the degree of the second action's 1, per unit of the chain; None has no second action.
+        share: Degree of the wanted class at the start.
+        reward: A name in ``guidegym.rewards.REWARDS``, or weights by name.
+        reward_form: ``terminal`` or ``difference``.
+        evaluation_cost: Taken off the reward for each network evaluation of the row.
+        observation: ``full``, ``features`` or ``sample``.
+        split: ``train``, ``test``, or ``{"labels": [...], "seeds": [...]}``.
+        device: Where the networks run.
+
+    Raises:
+        GuideGymError: If an argument is unknown or out of range.
+    """
+    target = torch.device(device)
+    loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=target)
+    if guide is None:
+        guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers))
+    return Task(
+        engine=Engine(loaded, make_sampler(sampler, num_steps), make_guide(guide)),
+        scale=ActionScale(max_weight, max_rate),
+        reward=reward_mix(reward, form=reward_form, evaluation_cost=evaluation_cost),
+        split=make_split(split, num_classes=loaded.num_classes),
+        observation=observation,
+        share=share,
+    )
+
+
+def make_sampler(given: str | Mapping[str, Any], num_steps: int) -> DDIM | DDPM:
+    """Return the diffusion sampler of that name, or ``{"kind": name, **arguments}``, with ``num_steps`` steps."""
+    kinds = {"ddim": DDIM, "ddpm": DDPM}
+    arguments = {"kind": given} if isinstance(given, str) else dict(given)
+    kind = arguments.pop("kind", None)
+    if kind not in kinds:
+        raise GuideGymError(f"`sampler` must be of kind {', '.join(kinds)}, got {kind!r}")
+    try:
+        made: DDIM | DDPM = kinds[kind](num_steps, **arguments)
+    except TypeError as error:
+        raise GuideGymError(f"`sampler` of kind '{kind}' does not allow {arguments}: {error}") from error
+    return made

@@ -1,0 +1,154 @@
+"""The vector environment: many trajectories, one network call a step."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from guidegym.envs.episodes import Episodes, action_space, check_options
+from guidegym.envs.frames import Trace, frame
+from guidegym.envs.task import make_task
+from guidegym.errors import GuideGymError
+
+Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+
+class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
+    """Guide many reverse diffusion trajectories at once; row ``i`` is ``GuidanceEnv`` reset with ``seed + i``.
+
+    Args:
+        num_envs: Number of rows, >= 1.
+        autoreset_mode: ``SameStep``, ``NextStep`` or ``Disabled``, or Gymnasium's ``AutoresetMode``.
+        render_mode: ``rgb_array`` or None.
+        **arguments: See ``guidegym.envs.make_task``.
+
+    Raises:
+        GuideGymError: If an argument is unknown or out of range.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        render_mode: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise GuideGymError(f"`num_envs` must be >= 1, got {num_envs}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise GuideGymError(f"`render_mode` must be None or 'rgb_array', got {render_mode!r}")
+        try:
+            self.autoreset_mode = AutoresetMode(autoreset_mode)
+        except ValueError as error:
+            known = ", ".join(mode.value for mode in AutoresetMode)
+            raise GuideGymError(f"`autoreset_mode` must be of {known}, got {autoreset_mode!r}") from error
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self.episodes = Episodes(make_task(**arguments), num_envs)
+        self.single_observation_space = self.episodes.single_space
+        self.observation_space = self.episodes.space
+        self.single_action_space = action_space(self.episodes.task)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.trace = Trace()
+        self._ended = np.ones(num_envs, dtype=np.bool_)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode in every row, or in those of a mask while the others go on.
+
+        Args:
+            seed: Row ``i`` is reset with ``seed + i``; or one seed, or None, a row.
+            options: May hold ``reset_mask``, and ``label`` and ``noise_seed`` for all rows that are reset.
+        """
+        self._check_open()
+        given = dict(options or {})
+        rows = self._mask(given.pop("reset_mask", None))
+        pair = check_options(given, self.episodes.task.engine.testbed.num_classes)
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        self.episodes.restart(rows, seeds=self._seeds(seed), pairs=pair)
+        self.episodes.look()
+        self._ended = self._ended & ~rows
+        self.trace = Trace()
+        return self.episodes.observation(), self._with_masks(self.episodes.info(), rows)
+
+    def step(self, actions: NDArray[np.float32]) -> Step:
+        """Take one reverse step in every row; rows that end begin anew as the autoreset mode says.
+
+        Raises:
+            GuideGymError: If an action is outside its space, there was no reset, or a row that has ended was not reset.
+        """
+        self._check_open()
+        given = np.asarray(actions, dtype=np.float32)
+        if given.shape != self.action_space.shape or not bool((np.abs(given) <= 1).all()):
+            raise GuideGymError(f"`actions` must be of shape {self.action_space.shape} in [-1, 1], got {given!r:.200}")
+        self.episodes.running()
+        anew = self._ended
+        if anew.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP:
+            raise GuideGymError(
+                "rows that have ended must be reset before `step`: `reset(options={'reset_mask': ...})`"
+            )
+        rewards, ended = self.episodes.act(given)
+        if anew.any():  # NEXT_STEP: the rows that ended in the last step only begin in this one
+            self.episodes.restart(anew)
+            rewards[anew], ended = 0.0, ended & ~anew
+        info: dict[str, Any] = {}
+        over = ended.copy()
+        if self.render_mode is not None:
+            self.trace.add(self.episodes)
+        if ended.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            info["final_obs"], info["_final_obs"] = self.episodes.observation(), ended
+            info["final_info"], info["_final_info"] = self._with_masks(self.episodes.info(), ended), ended
+            self.episodes.restart(ended)
+            over = np.zeros_like(ended)
+        self._ended = over
+        if not over.all():
+            self.episodes.look()
+        info |= self._with_masks(self.episodes.info(), np.ones_like(ended))
+        return self.episodes.observation(), rewards, ended, np.zeros_like(ended), info
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Return one picture of all rows, in a tuple."""
+        if self.render_mode is None:
+            return None
+        self._check_open()
+        return (frame(self.episodes, self.trace),)
+
+    def _mask(self, given: Any) -> NDArray[np.bool_]:
+        if given is None:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        if not isinstance(given, np.ndarray) or given.shape != (self.num_envs,) or given.dtype != np.bool_:
+            raise GuideGymError(f"`reset_mask` must be a boolean array of length {self.num_envs}, got {given!r:.80}")
+        if not given.any():
+            raise GuideGymError("`reset_mask` must reset at least one row")
+        if self.episodes.live is None and not given.all():
+            raise GuideGymError("the first `reset` must reset every row")
+        return given
+
+    def _seeds(self, seed: int | list[int | None] | None) -> list[int | None]:
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + row for row in range(self.num_envs)]
+        if seed is not None:
+            if len(seed) != self.num_envs:
+                raise GuideGymError(f"`seed` must be one number or {self.num_envs}, got {len(seed)}")
+            return list(seed)
+        if self.episodes.live is None:
+            first = int(self.np_random.integers(2**31))
+            return [first + row for row in range(self.num_envs)]
+        return [None] * self.num_envs
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise GuideGymError("the environment is closed")
+
+    @staticmethod
+    def _with_masks(info: dict[str, NDArray[Any]], rows: NDArray[np.bool_]) -> dict[str, Any]:
+        return info | {f"_{key}": rows.copy() for key in info}

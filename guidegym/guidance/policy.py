@@ -1,0 +1,197 @@
+"""A learned policy: a small network from features to the action of a step, as tensors and nothing else."""
+
+import hashlib
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from guidegym.errors import FileFormatError, GuideGymError
+
+ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
+SQUASHES = ("clip", "tanh")
+
+
+@dataclass(frozen=True)
+class ActionScale:
+    """The physical range of an action in [-1, 1].
+
+    Args:
+        max_weight: Guidance weight of action 1; action -1 is weight 0.
+        max_rate: Rate of the degree, per unit of the chain, of the second action 1; None where there is no second.
+    """
+
+    max_weight: float
+    max_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("max_weight", self.max_weight), ("max_rate", self.max_rate)):
+            if value is not None and not 0 < value < float("inf"):
+                raise GuideGymError(f"`{name}` must be > 0 and finite, got {value}")
+
+    @property
+    def size(self) -> int:
+        """Number of actions of a row."""
+        return 1 if self.max_rate is None else 2
+
+    def physical(self, action: Float[Tensor, " batch size"]) -> tuple[Tensor, Tensor | None]:
+        """Return the weight and the rate (None where there is none) of actions, which are clipped to [-1, 1]."""
+        unit = (action.clamp(-1, 1) + 1) / 2
+        return unit[:, 0] * self.max_weight, None if self.max_rate is None else unit[:, 1] * self.max_rate
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    r"""A multi-layer perceptron from features to an action, which is deterministic.
+
+    .. math:: a = q(W_n h(\dots h(W_1 (o - m) / s + b_1)) + b_n)
+
+    Compares by value.
+
+    Args:
+        weights: Matrices ``(out, in)`` of the layers.
+        biases: Their biases.
+        shift: Mean ``m`` taken off the features.
+        spread: Standard deviation ``s`` they are divided by, > 0.
+        features: Names of the features, in order.
+        scale: Physical range of the action.
+        activation: ``tanh`` or ``relu``, the function ``h``.
+        squash: How the output gets into [-1, 1], the function ``q``: ``clip`` or ``tanh``.
+
+    Raises:
+        GuideGymError: If the shapes do not fit each other, or a number is not finite.
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+    shift: Float[Tensor, " features"]
+    spread: Float[Tensor, " features"]
+    features: tuple[str, ...]
+    scale: ActionScale
+    activation: str = "tanh"
+    squash: str = "clip"
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS or self.squash not in SQUASHES:
+            raise GuideGymError(
+                f"`activation` must be of {', '.join(ACTIVATIONS)} and `squash` of {', '.join(SQUASHES)}, got "
+                f"{self.activation!r}, {self.squash!r}"
+            )
+        sizes = [len(self.features), *(len(bias) for bias in self.biases)]
+        shapes = [(after, before) for before, after in itertools.pairwise(sizes)]
+        if (
+            not shapes
+            or [tuple(weight.shape) for weight in self.weights] != shapes
+            or sizes[-1] != self.scale.size
+            or len(self.shift) != sizes[0]
+            or len(self.spread) != sizes[0]
+        ):
+            raise GuideGymError(
+                "`weights` and `biases` must be layers that fit each other, the features and the action"
+            )
+        if not all(bool(tensor.isfinite().all()) for tensor in self.tensors().values()) or not bool(
+            (self.spread > 0).all()
+        ):
+            raise GuideGymError("the numbers of a policy must be finite, and `spread` > 0")
+        digest = hashlib.sha256(repr((self.features, self.scale, self.activation, self.squash)).encode())
+        for tensor in self.tensors().values():
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+        object.__setattr__(self, "digest", digest.hexdigest())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Policy) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __call__(self, features: Float[Tensor, " batch features"]) -> Float[Tensor, " batch size"]:
+        """Return the action of each row, in [-1, 1]."""
+        device, activate = features.device, ACTIVATIONS[self.activation]
+        hidden = (features.float() - self.shift.to(device)) / self.spread.to(device)
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.nn.functional.linear(
+                hidden if number == 0 else activate(hidden), weight.to(device), bias.to(device)
+            )
+        return hidden.clamp(-1, 1) if self.squash == "clip" else hidden.tanh()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name, as they are in a file."""
+        layers = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
+        layers |= {f"bias_{i}": bias for i, bias in enumerate(self.biases)}
+        return {**layers, "shift": self.shift, "spread": self.spread}
+
+    def content(self) -> bytes:
+        """Return the safetensors file of the tensors."""
+        return save({name: tensor.detach().float().cpu().contiguous() for name, tensor in self.tensors().items()})
+
+    def describe(self, file: str) -> dict[str, Any]:
+        """Return the JSON object that goes with ``content`` written to ``file``."""
+        return {
+            "kind": "perceptron",
+            "file": file,
+            "digest": self.digest,
+            "features": list(self.features),
+            "layers": len(self.weights),
+            "activation": self.activation,
+            "squash": self.squash,
+            "max_weight": self.scale.max_weight,
+            "max_rate": self.scale.max_rate,
+        }
+
+
+KEYS = {"kind", "file", "digest", "features", "layers", "activation", "squash", "max_weight", "max_rate"}
+
+
+def load_policy(content: Any, folder: Path, source: str) -> Policy:
+    """Return the policy that a JSON object describes, its tensors read from the file beside it.
+
+    Raises:
+        FileFormatError: If the object is not one that ``Policy.describe`` wrote, or the file is missing, damaged or not the
+            one that belongs to it.
+    """
+    if not isinstance(content, dict) or set(content) != KEYS or content["kind"] != "perceptron":
+        raise FileFormatError(
+            f"{source} must be an object of kind 'perceptron' with the keys {', '.join(sorted(KEYS))}"
+        )
+    name, layers, features = content["file"], content["layers"], content["features"]
+    if not isinstance(name, str) or Path(name).name != name:
+        raise FileFormatError(f"{source}: `file` must be the name of a file in the same folder, got {name!r}")
+    if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= 64:
+        raise FileFormatError(f"{source}: `layers` must be in 1..64, got {layers!r}")
+    if not isinstance(features, list) or not all(isinstance(one, str) for one in features):
+        raise FileFormatError(f"{source}: `features` must be a list of names, got {features!r}")
+    scale = [content["max_weight"], content["max_rate"]]
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in scale if one is not None):
+        raise FileFormatError(f"{source}: `max_weight` and `max_rate` must be numbers, got {scale}")
+    path = folder / name
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a dict
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{source}: {path} is not a readable policy file: {error}") from error
+    wanted = {*(f"{part}_{i}" for part in ("weight", "bias") for i in range(layers)), "shift", "spread"}
+    if set(tensors) != wanted:
+        raise FileFormatError(f"{path} must hold the tensors {', '.join(sorted(wanted))}")
+    try:
+        policy = Policy(
+            weights=tuple(tensors[f"weight_{i}"] for i in range(layers)),
+            biases=tuple(tensors[f"bias_{i}"] for i in range(layers)),
+            shift=tensors["shift"],
+            spread=tensors["spread"],
+            features=tuple(features),
+            scale=ActionScale(scale[0], scale[1]),
+            activation=content["activation"],
+            squash=content["squash"],
+        )
+    except (GuideGymError, TypeError) as error:
+        raise FileFormatError(f"{source}: {error}") from error
+    if policy.digest != content["digest"]:
+        raise FileFormatError(f"{path} is not the file that {source} was written with")
+    return policy

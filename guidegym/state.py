@@ -1,0 +1,138 @@
+"""The state of a batch of trajectories: tensors that are forked, joined, saved and loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.files import write_atomically
+
+FORMAT = "guidegym-state/1"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Network evaluations, counted in rows: an evaluation of a batch of 8 counts 8.
+
+    Args:
+        denoiser: Forward evaluations of the denoiser.
+        guide_forward: Forward evaluations of guide classifiers.
+        guide_backward: Backward evaluations of guide classifiers.
+    """
+
+    denoiser: int = 0
+    guide_forward: int = 0
+    guide_backward: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.denoiser + other.denoiser,
+            self.guide_forward + other.guide_forward,
+            self.guide_backward + other.guide_backward,
+        )
+
+    @property
+    def total(self) -> int:
+        """All evaluations, forward and backward alike."""
+        return self.denoiser + self.guide_forward + self.guide_backward
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """One batch of trajectories; rows may stand at different steps.
+
+    Args:
+        x: The samples, noisy until their chain ends.
+        x_0: Latest estimate of the clean samples; zero before the first step.
+        step: Steps each row has taken, in 0 .. num_steps.
+        label: Wanted class of each row.
+        degree: Target distribution over classes of each row; one-hot is plain guidance.
+        weight: Guidance weight of each row's last step; zero before the first.
+        seed: Noise seed of each row.
+        failed: Rows that became non-finite; they stay at their last finite sample.
+        evaluations: Network evaluations of each row so far, in the order of ``Cost``.
+    """
+
+    x: Float[Tensor, " batch *event"]
+    x_0: Float[Tensor, " batch *event"]
+    step: Int[Tensor, " batch"]
+    label: Int[Tensor, " batch"]
+    degree: Float[Tensor, " batch classes"]
+    weight: Float[Tensor, " batch"]
+    seed: Int[Tensor, " batch"]
+    failed: Bool[Tensor, " batch"]
+    evaluations: Int[Tensor, " batch 3"]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def cost(self) -> Cost:
+        """Network evaluations of all rows so far."""
+        return Cost(*self.evaluations.sum(dim=0).tolist())
+
+
+NAMES = tuple(field.name for field in fields(State))
+
+
+def fork(state: State, rows: Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> State:
+    """Return the given rows as a batch of its own; a row may be taken several times.
+
+    A fork and its parent share their seeds: with the same actions they have the same future, with others they differ by the
+    actions alone.
+
+    Args:
+        state: The batch.
+        rows: Numbers of rows, or a mask.
+    """
+    return State(**{name: getattr(state, name)[rows] for name in NAMES})
+
+
+def join(states: Sequence[State]) -> State:
+    """Return the rows of several batches as one.
+
+    Raises:
+        GuideGymError: If there is no batch.
+    """
+    if not states:
+        raise GuideGymError("`states` must not be empty")
+    return State(**{name: torch.cat([getattr(state, name) for state in states]) for name in NAMES})
+
+
+def put(state: State, rows: Int[Tensor, " rows"], other: State) -> State:
+    """Return the batch with the given rows replaced by those of ``other``."""
+    return State(**{name: getattr(state, name).index_copy(0, rows, getattr(other, name)) for name in NAMES})
+
+
+def save_state(state: State, path: str | Path) -> None:
+    """Write a batch to one safetensors file, whose header names the format."""
+    tensors = {name: getattr(state, name).cpu().contiguous() for name in NAMES}
+    write_atomically(Path(path), save(tensors, metadata={"format": FORMAT}))
+
+
+def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State:
+    """Read a batch.
+
+    Raises:
+        FileFormatError: If the file cannot be read, is not a state file, or its tensors do not fit each other.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            found = (file.metadata() or {}).get("format")
+            if found != FORMAT:
+                raise FileFormatError(f"{path} must have format '{FORMAT}', got {found!r}")
+            missing = sorted(set(NAMES) - set(file.keys()))
+            if missing:
+                raise FileFormatError(f"{path} lacks {', '.join(missing)}")
+            tensors = {name: file.get_tensor(name).to(device) for name in NAMES}
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{path} is not a readable state file: {error}") from error
+    if len({len(tensor) for tensor in tensors.values()}) != 1 or tensors["x"].shape != tensors["x_0"].shape:
+        raise FileFormatError(f"{path} holds tensors of different lengths")
+    return State(**tensors)

@@ -1,0 +1,265 @@
+"""The environments keep Gymnasium's rules, and are the sampler."""
+
+import copy
+import json
+import pickle
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import SyncVectorEnv
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed, load_testbed, sample
+from guidegym.envs import GuidanceEnv, GuidanceVectorEnv, check_vector_env
+from guidegym.envs.task import OBSERVATIONS
+
+IDS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
+MODES = ("SameStep", "NextStep", "Disabled")
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_the_checkers_of_gymnasium_and_stable_baselines_pass(
+    name: str, observation: str, render_mode: str | None, steps: int
+) -> None:
+    env = gym.make(name, observation=observation, num_steps=steps, render_mode=render_mode)
+    check_env(env.unwrapped)
+    sb3_check_env(env.unwrapped)
+
+
+@pytest.mark.parametrize("name", IDS)
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_native_vector_environment_equals_single_ones_row_by_row(name: str, observation: str, mode: str) -> None:
+    arguments: dict[str, Any] = {"observation": observation, "num_steps": 3, "reward_form": "difference"}
+    native = gym.make_vec(name, num_envs=3, vectorization_mode="vector_entry_point", autoreset_mode=mode, **arguments)
+    check_vector_env(native, steps=8)
+    singles = SyncVectorEnv([lambda: gym.make(name, **arguments)] * 3, autoreset_mode=mode)
+    assert native.observation_space == singles.observation_space
+    assert native.action_space == singles.action_space
+    assert native.metadata["autoreset_mode"] == singles.metadata["autoreset_mode"]
+    first, _ = native.reset(seed=5)
+    second, _ = singles.reset(seed=5)
+    _assert_same(first, second)
+    singles.action_space.seed(1)
+    for _ in range(3 * 4):
+        actions = singles.action_space.sample()
+        one, other = native.step(actions), singles.step(actions)
+        for mine, theirs in zip(one[:4], other[:4], strict=True):
+            _assert_same(mine, theirs)
+        over = one[2]
+        if over.any() and mode == "SameStep":
+            assert other[4]["_final_obs"].tolist() == one[4]["_final_obs"].tolist() == over.tolist()
+            for row in np.flatnonzero(over):
+                final = one[4]["final_obs"]
+                mine = {key: value[row] for key, value in final.items()} if isinstance(final, dict) else final[row]
+                _assert_same(mine, other[4]["final_obs"][row])
+        if over.any() and mode == "Disabled":
+            _assert_same(*(env.reset(options={"reset_mask": over.copy()})[0] for env in (native, singles)))
+
+
+def _assert_same(one: Any, other: Any) -> None:
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            _assert_same(one[key], other[key])
+    else:
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _action(weight: float, most: float = 8.0) -> float:
+    return 2 * weight / most - 1
+
+
+@pytest.mark.parametrize("observation", OBSERVATIONS)
+def test_a_constant_action_episode_is_plain_sampling(observation: str) -> None:
+    env = GuidanceVectorEnv(
+        4,
+        num_steps=7,
+        sampler={"kind": "ddim", "eta": 0.6},
+        observation=observation,
+        split={"labels": [0, 1, 1, 0], "seeds": [11, 12, 13, 14]},
+        autoreset_mode="Disabled",
+    )
+    env.reset(seed=0)
+    ended = np.zeros(4, dtype=bool)
+    while not ended.all():
+        _, reward, ended, _, info = env.step(np.full((4, 1), _action(1.5), dtype=np.float32))
+    assert info["weight"] == pytest.approx(np.full(4, 1.5))
+    testbed = load_testbed("gaussians")
+    samples = sample(
+        testbed,
+        Guidance(Likelihood("exact"), Constant(1.5)),
+        labels=[0, 1, 1, 0],
+        seeds=[11, 12, 13, 14],
+        sampler=DDIM(7, eta=0.6),
+    )
+    torch.testing.assert_close(env.episodes.running().state.x, samples.x, rtol=1e-4, atol=1e-5)
+    logits = testbed.judge.classify(testbed.judge.features(samples.x)).log_softmax(dim=1)
+    np.testing.assert_allclose(reward, logits.gather(1, samples.labels[:, None])[:, 0].numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_replaying_an_action_log_gives_the_same_rewards() -> None:
+    env = GuidanceVectorEnv(3, num_steps=5, observation="features", reward_form="difference")
+    actions = np.random.default_rng(0).uniform(-1, 1, (10, 3, 1)).astype(np.float32)
+    runs = []
+    for _ in range(2):
+        env.reset(seed=3)
+        runs.append([env.step(action)[1] for action in actions])
+    np.testing.assert_array_equal(runs[0], runs[1])
+
+
+@pytest.mark.parametrize("num", [1, 5])
+@pytest.mark.parametrize("mode", MODES)
+def test_one_denoiser_call_a_step_whatever_the_number_of_rows(num: int, mode: str, exact: Testbed) -> None:
+    import dataclasses
+
+    calls: list[int] = []
+
+    def denoiser(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return exact.denoiser(x, t)
+
+    counting = dataclasses.replace(exact, denoiser=denoiser)
+    env = GuidanceVectorEnv(num, testbed=counting, num_steps=4, observation="features", autoreset_mode=mode)
+    env.reset(seed=0)
+    for _ in range(3):
+        env.step(env.action_space.sample())
+    assert calls == [num] * 4
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"])  # noqa: S301
+def test_a_copy_goes_on_identically(make: Any) -> None:
+    env = GuidanceEnv(num_steps=4, sampler={"kind": "ddim", "eta": 1.0})
+    env.reset(seed=2)
+    action = np.array([0.2], dtype=np.float32)
+    env.step(action)
+    other = make(env)
+    for _ in range(3):
+        (seen, *rest), (seen_too, *rest_too) = env.step(action), other.step(action)
+        _assert_same(seen, seen_too)
+        assert rest == rest_too
+    _assert_same(env.reset()[0], other.reset()[0])
+
+
+def test_some_rows_are_reset_while_others_go_on_amid_their_chain() -> None:
+    arguments: dict[str, Any] = {"num_steps": 4, "observation": "sample"}
+    env = GuidanceVectorEnv(3, autoreset_mode="Disabled", **arguments)
+    alone = GuidanceEnv(**arguments)
+    alone.reset(seed=7)
+    env.reset(seed=7)
+    action = np.full((3, 1), 0.1, dtype=np.float32)
+    env.step(action)
+    alone.step(action[0])
+    env.reset(options={"reset_mask": np.array([False, True, False])})
+    for _ in range(3):
+        seen, _, ended, _, _ = env.step(action)
+        wanted = alone.step(action[0])[0]
+        np.testing.assert_allclose(seen[0], wanted, rtol=1e-4, atol=1e-5)
+    assert ended.tolist() == [True, False, True]
+    with pytest.raises(GuideGymError, match="rows that have ended must be reset before `step`"):
+        env.step(action)
+
+
+def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
+    seeds = {}
+    for split in ("train", "test"):
+        env = GuidanceVectorEnv(64, num_steps=1, split=split, observation="sample")
+        seeds[split] = set(env.reset(seed=0)[1]["noise_seed"].tolist())
+        assert len(seeds[split]) == 64
+    assert not seeds["train"] & seeds["test"]
+    assert max(seeds["train"]) < min(seeds["test"])
+    single = GuidanceEnv(num_steps=1)
+    _, info = single.reset(seed=0, options={"label": 1, "noise_seed": 42})
+    assert (info["label"], info["noise_seed"]) == (1, 42)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"testbed": "moons"}, "unknown testbed 'moons'; known are fashion, gaussians"),
+        ({"reward": "beauty"}, "`reward` must be of confidence"),
+        ({"observation": "pixels"}, "`observation` must be of full, features, sample, got 'pixels'"),
+        ({"split": "valid"}, "`split` must be train, test, or lists"),
+        ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have `labels` and `seeds`"),
+        ({"split": {"labels": [7], "seeds": [1]}}, r"`split` must have labels in 0..1"),
+        ({"sampler": "euler"}, "`sampler` must be of kind ddim, ddpm, got 'euler'"),
+        ({"sampler": {"kind": "ddim", "order": 2}}, "`sampler` of kind 'ddim' does not allow"),
+        ({"num_steps": 0}, "`num_steps` must be"),
+        ({"guide": "robust"}, "testbed 'gaussians' has no classifier 'robust'; it has exact"),
+        ({"max_weight": 0.0}, "`max_weight` must be > 0"),
+        ({"render_mode": "human"}, "`render_mode` must be None or 'rgb_array', got 'human'"),
+    ],
+)
+def test_a_wrong_argument_gets_one_clear_line(arguments: dict[str, Any], message: str) -> None:
+    for make in (GuidanceEnv, GuidanceVectorEnv):
+        with pytest.raises(GuideGymError, match=message):
+            make(**arguments)
+
+
+def test_misuse_gets_one_clear_line() -> None:
+    env, action = GuidanceEnv(num_steps=2, observation="features"), np.zeros(1, dtype=np.float32)
+    with pytest.raises(GuideGymError, match="`reset` must come before `step`"):
+        env.step(action)
+    env.reset(seed=0)
+    with pytest.raises(GuideGymError, match="`action` must be in Box"):
+        env.step(np.array([1.5], dtype=np.float32))
+    with pytest.raises(GuideGymError, match="`options` may hold `label` and `noise_seed`, got labels"):
+        env.reset(options={"labels": 1})
+    env.close()
+    with pytest.raises(GuideGymError, match="the environment is closed"):
+        env.reset()
+    vector = GuidanceVectorEnv(2, num_steps=2, observation="features", autoreset_mode="Disabled")
+    with pytest.raises(GuideGymError, match="`reset` must come before `step`"):
+        vector.step(np.zeros((2, 1), dtype=np.float32))
+    with pytest.raises(GuideGymError, match="the first `reset` must reset every row"):
+        vector.reset(options={"reset_mask": np.array([True, False])})
+    vector.reset(seed=0)
+    with pytest.raises(GuideGymError, match=r"`actions` must be of shape \(2, 1\) in \[-1, 1\]"):
+        vector.step(np.full((2, 1), np.nan, dtype=np.float32))
+    with pytest.raises(GuideGymError, match="`reset_mask` must be a boolean array of length 2"):
+        vector.reset(options={"reset_mask": [True, False]})
+    with pytest.raises(GuideGymError, match="`autoreset_mode` must be of"):
+        GuidanceVectorEnv(2, autoreset_mode="Never")
+    vector.close()
+    with pytest.raises(GuideGymError, match="the environment is closed"):
+        vector.step(np.zeros((2, 1), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_the_specification_is_json_and_makes_the_same_environment(name: str) -> None:
+    env = gym.make(name, num_steps=3, reward={"confidence": 1.0}, split={"labels": [0], "seeds": [1]})
+    assert env.spec is not None
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    _assert_same(env.reset(seed=1)[0], again.reset(seed=1)[0])
+    assert json.loads(env.spec.to_json())["kwargs"]["num_steps"] == 3
+
+
+def test_the_checker_finds_a_broken_environment() -> None:
+    class Forgetful(GuidanceVectorEnv):
+        def step(self, actions: Any) -> Any:
+            observation, rewards, *rest = super().step(actions)
+            return observation, rewards + np.random.default_rng().normal(size=len(rewards)), *rest
+
+    with pytest.raises(GuideGymError, match="the same seed gave another"):
+        check_vector_env(Forgetful(2, num_steps=3, observation="features"), steps=5)
+
+
+def test_a_frame_is_a_picture_that_changes(fashion: Testbed) -> None:
+    env = GuidanceVectorEnv(5, testbed=fashion, num_steps=2, observation="sample", render_mode="rgb_array")
+    env.reset(seed=0)
+    env.step(np.zeros((5, 1), dtype=np.float32))
+    frames = env.render()
+    assert frames is not None
+    assert frames[0].shape == (300, 900, 3)
+    assert frames[0].dtype == np.uint8
+    env.step(np.ones((5, 1), dtype=np.float32))
+    again = env.render()
+    assert again is not None
+    assert not np.array_equal(frames[0], again[0])
