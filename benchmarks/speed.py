@@ -1,6 +1,6 @@
 """Measure what guided sampling and the default search cost, beside the bare network calls and beside diffusers.
 
-    python benchmarks/speed.py [--search] [--device cpu] [--rows 128] [--steps 15] [--repeats 7]
+    python benchmarks/speed.py [--search] [--device cpu] [--rows 128] [--steps 20] [--repeats 7]
 
 All variants run in one process, in turn, on the same networks and the same guidance. The result goes to
 ``benchmarks/results/DATE-DEVICE.json`` with the machine and the commit.
@@ -28,6 +28,8 @@ from guidegym.diffusion import INITIAL, trajectory_noise
 
 ROOT = Path(__file__).parent.parent
 SCALE = 2.0
+STEPS = [steps for steps in range(2, 501) if 1000 % steps == 0]
+"""Numbers of steps that divide the training timesteps: at others diffusers' last strides differ from the true ones."""
 GUIDE = ClassEnergy("time_dependent")
 """The default study's guide."""
 
@@ -193,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rows", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=20, choices=STEPS, metavar="N")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--search", action="store_true", help="time the default search, too (minutes)")
     arguments = parser.parse_args()
