@@ -20,6 +20,11 @@ class ConstantAgent:
     weight: float
     rate: float = 0.0
 
+    @property
+    def name(self) -> str:
+        """What a table calls it."""
+        return f"constant {self.weight:.3g}" + (f", rate {self.rate:.3g}" if self.rate else "")
+
     def __call__(self, task: Task, live: Live) -> Tensor:
         """Return the action of each row."""
         parts = [2 * self.weight / task.scale.max_weight - 1]

@@ -17,8 +17,11 @@ def candidates(task: Task, count: int) -> Tensor:
     return torch.stack(columns, dim=1).to(task.engine.testbed.device)
 
 
-def _branch(task: Task, live: Live, options: Tensor) -> tuple[Live, Tensor, Tensor]:
-    """Take every option in every row: row ``i`` becomes rows ``i * len(options)`` and on. Return actions, too, and worths."""
+def _branch(task: Task, live: Live, options: Tensor, *, kept: int = 1) -> tuple[Live, Tensor, Tensor]:
+    """Take every option in every row: row ``i`` becomes rows ``i * len(options)`` and on. Return actions, too, and worths.
+
+    Every ``kept`` rows are branches of one trajectory.
+    """
     rows = torch.arange(len(live.worth), device=live.worth.device).repeat_interleave(len(options))
     prediction = live.prediction
     if prediction is not None:
@@ -31,10 +34,10 @@ def _branch(task: Task, live: Live, options: Tensor) -> tuple[Live, Tensor, Tens
             },
         )
     actions = options.repeat(len(live.worth), 1)
-    after, _, _ = task.act(Live(fork(live.state, rows), live.worth[rows], prediction), actions)
+    after, _, _ = task.act(Live(fork(live.state, rows), live.worth[rows], prediction, rows // kept), actions)
     ended = task.engine.ended(after.state)
     clean = torch.where(ended.reshape(-1, *(1,) * (after.state.x.ndim - 1)), after.state.x, after.state.x_0)
-    worth = task.reward.worth(task.engine, clean, after.state.label)
+    worth = task.reward.worth(task.engine, clean, after.state.label, rows // kept)
     return after, actions, torch.where(after.state.failed, task.reward.floor, worth)
 
 
@@ -42,13 +45,19 @@ def _branch(task: Task, live: Live, options: Tensor) -> tuple[Live, Tensor, Tens
 class GreedyAgent:
     """Takes the candidate weight whose clean estimate is worth most one step on.
 
-    The networks are asked once a step, whatever the number of candidates: they differ only in what is done with the answer.
+    Denoiser and guide are asked once a step, whatever the number of candidates: they differ only in what is done with the
+    answer. The reward's judge is asked about each of them.
 
     Args:
         count: Number of candidate weights, >= 2.
     """
 
     count: int = 9
+
+    @property
+    def evaluations_per_step(self) -> int:
+        """Network evaluations of a row and step that its state does not count: the judge's of each candidate."""
+        return self.count
 
     def __call__(self, task: Task, live: Live) -> Tensor:
         """Return the action of each row."""
@@ -73,7 +82,7 @@ def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, co
     live, kept = task.begin(labels, seeds), 1
     history = torch.zeros(0, rows, task.scale.size, device=live.worth.device)
     for _ in range(task.engine.sampler.num_steps):
-        after, actions, worth = _branch(task, task.look(live), options)
+        after, actions, worth = _branch(task, task.look(live), options, kept=kept)
         best = worth.reshape(rows, -1).topk(min(width, kept * count), dim=1).indices
         chosen = (best + torch.arange(rows, device=best.device)[:, None] * kept * count).flatten()
         history = torch.cat([history[:, chosen // count], actions[chosen][None]])

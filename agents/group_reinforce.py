@@ -4,57 +4,21 @@ Everything stays on the device of the networks: no environment shell, no arrays,
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from guidegym.envs import Task
+from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Policy
 from guidegym.observation import FEATURES
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How it learns.
-
-    Args:
-        iterations: Updates.
-        groups: Start noises an update.
-        rows: Rows that share each of them, >= 2.
-        learning_rate: Of Adam, falling to a tenth.
-        hidden: Width of the two hidden layers.
-        spread: Standard deviation of the exploration at the start, falling to ``last_spread``.
-        last_spread: Standard deviation at the end.
-        epochs: Passes over the rows of an update.
-        clip: How far a ratio of probabilities may move from 1.
-        start: Action of the fresh policy, in [-1, 1].
-        seed: Seed of the initial weights, the episodes and the exploration.
-
-    Raises:
-        GuideGymError: If a number is out of range.
-    """
-
-    iterations: int = 150
-    groups: int = 64
-    rows: int = 8
-    learning_rate: float = 3e-3
-    hidden: int = 32
-    spread: float = 0.3
-    last_spread: float = 0.1
-    epochs: int = 2
-    clip: float = 0.2
-    start: float = -0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("iterations", 1), ("groups", 1), ("rows", 2), ("hidden", 1), ("epochs", 1)):
-            if getattr(self, name) < least:
-                raise GuideGymError(f"`{name}` must be >= {least}, got {getattr(self, name)}")
+CLIP = 0.2
+"""How far a ratio of probabilities may move from 1."""
 
 
 def leave_one_out(total: Float[Tensor, " groups rows"]) -> Float[Tensor, " groups rows"]:
@@ -63,127 +27,214 @@ def leave_one_out(total: Float[Tensor, " groups rows"]) -> Float[Tensor, " group
     return (total - total.mean(dim=1, keepdim=True)) * rows / (rows - 1)
 
 
-class _Actor(nn.Module):
-    """Features to the mean of the action; the features are normalised by running moments."""
+class Actor(nn.Module):
+    """Features to the mean of the action; the features are normalised by the moments of the first batch.
+
+    Args:
+        size: Number of actions.
+        hidden: Width of the two hidden layers.
+        start: What the fresh actor answers to anything.
+    """
 
     shift: Tensor
     spread: Tensor
 
-    def __init__(self, size: int, settings: Settings) -> None:
+    def __init__(self, size: int, *, hidden: int, start: float) -> None:
         super().__init__()
-        width = settings.hidden
-        self.layers = nn.ModuleList([nn.Linear(len(FEATURES), width), nn.Linear(width, width), nn.Linear(width, size)])
+        last = nn.Linear(hidden, size)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, start)
+        self.layers = nn.ModuleList([nn.Linear(len(FEATURES), hidden), nn.Linear(hidden, hidden), last])
         self.register_buffer("shift", torch.zeros(len(FEATURES)))
         self.register_buffer("spread", torch.ones(len(FEATURES)))
-        last = self.layers[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, settings.start)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the mean of the action."""
         hidden = (features - self.shift) / self.spread
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden if number == 0 else hidden.tanh())
         return hidden
 
     def normalise(self, features: Tensor) -> None:
-        """Take the moments of the first features seen."""
+        """Take over the moments of features seen."""
         self.shift.copy_(features.mean(dim=0))
         self.spread.copy_(features.std(dim=0).clamp_min(1e-2))
 
 
-def train(
-    task: Task, settings: Settings | None = None, *, on_update: Callable[[int, float, Policy], None] | None = None
-) -> Policy:
-    """Learn a policy of the task.
+class GroupLearner:
+    """The agent; see ``learner`` for its arguments."""
 
-    Args:
-        task: The task; its observation must be ``features``.
-        settings: How it learns.
-        on_update: Told after each update its number, the mean reward, and the policy so far.
+    def __init__(
+        self,
+        task: Task,
+        *,
+        timesteps: int,
+        seed: int,
+        groups: int,
+        rows: int,
+        learning_rate: float,
+        spreads: tuple[float, float],
+        epochs: int,
+        actor: Actor,
+    ) -> None:
+        self._task, self.total, self.seed = task, timesteps, seed
+        self.groups, self.rows, self.epochs = groups, rows, epochs
+        self.learning_rate, self.spreads = learning_rate, spreads
+        self.actor = actor.to(task.engine.testbed.device)
+        self.optimiser = torch.optim.Adam(actor.parameters(), lr=learning_rate)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.updates = 0
 
-    Raises:
-        GuideGymError: If the task shows something else than features.
+    @property
+    def task(self) -> Task:
+        """The task it learns."""
+        return self._task
 
-    Source:
-        The leave-one-out baseline is that of Kool et al. 2019, the clipped ratio that of Schulman et al. 2017.
-    """
-    settings = settings or Settings()
-    if task.observation != "features":
-        raise GuideGymError(f"the task must show `features`, got observation '{task.observation}'")
-    device = task.engine.testbed.device
-    torch_seed = torch.Generator().manual_seed(settings.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        actor = _Actor(task.scale.size, settings).to(device)
-    optimiser = torch.optim.Adam(actor.parameters(), lr=settings.learning_rate)
-    for update in range(settings.iterations):
-        done = update / settings.iterations
-        spread = settings.spread * (settings.last_spread / settings.spread) ** done
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * (1 - 0.9 * done)
-        labels, seeds = draw_episodes(task, settings.groups, seed=settings.seed, first=update * settings.groups)
-        live = task.begin(labels.repeat_interleave(settings.rows), seeds.repeat_interleave(settings.rows))
+    @property
+    def timesteps(self) -> int:
+        """How many rows were stepped so far."""
+        return self.updates * self.groups * self.rows * self.task.engine.sampler.num_steps
+
+    def improve(self) -> float:
+        """Play one episode a row, learn from how each did against its group, and return the mean reward."""
+        done = min(self.timesteps / self.total, 1.0)
+        first, last = self.spreads
+        spread = first * (last / first) ** done
+        for parameters in self.optimiser.param_groups:
+            parameters["lr"] = self.learning_rate * (1 - 0.9 * done)
+        labels, seeds = draw_episodes(self.task, self.groups, seed=self.seed, first=self.updates * self.groups)
+        seen, actions, total = self._play(labels, seeds, spread)
+        advantage = leave_one_out(total.reshape(self.groups, self.rows)).flatten()
+        self._follow(seen, actions, advantage / advantage.std().clamp_min(1e-6), spread)
+        self.updates += 1
+        return float(total.mean())
+
+    def _play(self, labels: Tensor, seeds: Tensor, spread: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Return features and actions of every step, and the sum of rewards, of ``rows`` tries at each episode."""
+        task = self.task
+        group = torch.arange(self.groups).repeat_interleave(self.rows)
+        live = task.begin(labels[group], seeds[group], group)
         seen: list[Tensor] = []
-        done_actions: list[Tensor] = []
+        actions: list[Tensor] = []
         total = torch.zeros_like(live.worth)
         for _ in range(task.engine.sampler.num_steps):
             live = task.look(live)
-            features = task.features(live)
-            if update == 0 and not seen:
-                actor.normalise(features)
-            noise = torch.randn(len(features), task.scale.size, generator=torch_seed).to(device)
+            seen.append(task.features(live))
+            noise = torch.randn(len(group), task.scale.size, generator=self.generator).to(seen[-1])
             with torch.no_grad():
-                action = actor(features) + spread * noise
-            live, reward, _ = task.act(live, action)
-            seen.append(features)
-            done_actions.append(action)
+                actions.append(self.actor(seen[-1]) + spread * noise)
+            live, reward, _ = task.act(live, actions[-1])
             total = total + reward
-        if update == 0:
-            actor.normalise(torch.cat(seen))
-            continue  # the first batch only tells the scale of the features
-        advantage = leave_one_out(total.reshape(settings.groups, settings.rows)).flatten()
-        advantage = advantage / advantage.std().clamp_min(1e-6)
-        _improve(actor, optimiser, torch.stack(seen), torch.stack(done_actions), advantage, spread, settings)
-        if on_update is not None:
-            on_update(update, float(total.mean()), export(actor, task))
-    return export(actor, task)
+        if self.updates == 0:
+            # The fresh actor's answer does not depend on what it sees: the moments can still be set.
+            self.actor.normalise(torch.cat(seen))
+        return torch.stack(seen), torch.stack(actions), total
 
+    def _follow(
+        self,
+        seen: Float[Tensor, " steps batch features"],
+        actions: Float[Tensor, " steps batch size"],
+        advantage: Float[Tensor, " batch"],
+        spread: float,
+    ) -> None:
+        """Take the update's gradient steps on the clipped surrogate, all steps of the chain alike."""
+        with torch.no_grad():
+            old = _log_probability(self.actor(seen), actions, spread)
+        for _ in range(self.epochs):
+            ratio = (_log_probability(self.actor(seen), actions, spread) - old).exp()
+            loss = -torch.minimum(ratio * advantage, ratio.clamp(1 - CLIP, 1 + CLIP) * advantage).mean()
+            self.optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.actor.parameters(), 1.0)
+            self.optimiser.step()
 
-def _improve(
-    actor: _Actor,
-    optimiser: torch.optim.Optimizer,
-    seen: Float[Tensor, " steps batch features"],
-    actions: Float[Tensor, " steps batch size"],
-    advantage: Float[Tensor, " batch"],
-    spread: float,
-    settings: Settings,
-) -> None:
-    """Take the update's gradient steps on the clipped surrogate, all steps of the chain alike."""
-    with torch.no_grad():
-        old = _log_probability(actor(seen), actions, spread)
-    for _ in range(settings.epochs):
-        ratio = (_log_probability(actor(seen), actions, spread) - old).exp()
-        clipped = ratio.clamp(1 - settings.clip, 1 + settings.clip)
-        loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(actor.parameters(), 1.0)
-        optimiser.step()
+    def policy(self) -> Policy:
+        """Return the actor's mean."""
+        layers = [layer for layer in self.actor.layers if isinstance(layer, nn.Linear)]
+        return Policy(
+            weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
+            biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
+            shift=self.actor.shift.cpu().clone(),
+            spread=self.actor.spread.cpu().clone(),
+            features=FEATURES,
+            scale=self.task.scale,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the actor, its optimiser, the exploration's random state and the number of updates."""
+        return {
+            "actor": self.actor.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.actor.load_state_dict(state["actor"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.updates = state["updates"]
 
 
 def _log_probability(mean: Tensor, action: Tensor, spread: float) -> Tensor:
     return (-0.5 * ((action - mean) / spread).square() - math.log(spread)).sum(dim=-1)
 
 
-def export(actor: _Actor, task: Task) -> Policy:
-    """Return the actor's mean as a policy that needs no training code."""
-    layers = [layer for layer in actor.layers if isinstance(layer, nn.Linear)]
-    return Policy(
-        weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
-        biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
-        shift=actor.shift.cpu().clone(),
-        spread=actor.spread.cpu().clone(),
-        features=FEATURES,
-        scale=task.scale,
+def learner(
+    arguments: Mapping[str, Any],
+    *,
+    timesteps: int,
+    seed: int,
+    groups: int = 64,
+    rows: int = 8,
+    learning_rate: float = 3e-3,
+    spread: float = 0.3,
+    last_spread: float = 0.1,
+    epochs: int = 2,
+    hidden: int = 32,
+    start: float = -0.5,
+) -> GroupLearner:
+    """Make the agent.
+
+    Args:
+        arguments: Those of the environment; its observation must be ``features``.
+        timesteps: Rows stepped in all.
+        seed: Seed of the initial weights, the episodes and the exploration.
+        groups: Start noises an update.
+        rows: Rows that share each of them, >= 2.
+        learning_rate: Of Adam at the start, falling to a tenth.
+        spread: Standard deviation of the exploration at the start.
+        last_spread: The same at the end.
+        epochs: Gradient steps on each batch.
+        hidden: Width of the two hidden layers.
+        start: Action of the fresh policy, in [-1, 1].
+
+    Raises:
+        GuideGymError: If the environment shows something else than features, or a number is out of range.
+
+    Source:
+        The leave-one-out baseline is that of Kool et al. 2019, the clipped ratio that of Schulman et al. 2017.
+    """
+    for name, value, least in (("groups", groups, 1), ("rows", rows, 2), ("epochs", epochs, 1), ("hidden", hidden, 1)):
+        if value < least:
+            raise GuideGymError(f"`{name}` must be >= {least}, got {value}")
+    if not (spread > 0 and last_spread > 0):
+        raise GuideGymError(f"`spread` and `last_spread` must be > 0, got {spread}, {last_spread}")
+    task = make_task(**arguments)
+    if task.observation != "features":
+        raise GuideGymError(f"the environment must show `features`, got observation '{task.observation}'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        actor = Actor(task.scale.size, hidden=hidden, start=start)
+    return GroupLearner(
+        task,
+        timesteps=timesteps,
+        seed=seed,
+        groups=groups,
+        rows=rows,
+        learning_rate=learning_rate,
+        spreads=(spread, last_spread),
+        epochs=epochs,
+        actor=actor,
     )

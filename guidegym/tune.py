@@ -9,6 +9,7 @@ from pathlib import Path
 from guidegym.command import add_device, check_device, run_command
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.search.study import OBJECTIVES
+from guidegym.tables import format_table
 from guidegym.testbeds import load_testbed
 
 
@@ -56,7 +57,7 @@ def _main(argv: Sequence[str] | None) -> int:
     import optuna
 
     from guidegym.search.run import RunSettings, run_study, with_overrides
-    from guidegym.search.table import HEADINGS, format_table, table_rows
+    from guidegym.search.table import HEADINGS, table_rows
     from guidegym.search.writing import replay_command
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -6,10 +6,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("optuna", "stable_baselines3", "torchvision", "matplotlib", "plotly", "torch_fidelity", "pandas")
+HEAVY = (
+    "optuna",
+    "stable_baselines3",
+    "sb3_contrib",
+    "torchvision",
+    "matplotlib",
+    "plotly",
+    "torch_fidelity",
+    "pandas",
+)
 LAYERS = (
     ("errors", "_checkout"),
-    ("files", "interrupts"),
+    ("files", "interrupts", "finding", "tables"),
     ("diffusion", "networks", "metrics"),
     ("guidance",),
     ("testbeds",),
@@ -18,8 +27,9 @@ LAYERS = (
     ("observation",),
     ("sampling", "distillation", "rewards", "pictures"),
     ("envs", "training", "search"),
+    ("learning",),
     ("agents", "studies"),
-    ("command", "tune", "train_agent", "train_models", "sample", "evaluate"),
+    ("command", "contest", "tune", "train_agent", "train_models", "sample", "evaluate"),
 )
 
 

@@ -29,21 +29,18 @@ def philox(
     Source:
         Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
+    c0, c1, c2, c3 = torch.broadcast_tensors(*counter, key[0])[:4]
+    shape = (2, *(1,) * c0.ndim)
+    multipliers, weyl = (torch.tensor(pair, device=c0.device).reshape(shape) for pair in (MULTIPLIERS, WEYL))
+    # The two halves of the block go through each round side by side, in as few passes over memory as there can be.
+    factor, other, keys = torch.stack([c0, c2]), torch.stack([c3, c1]), torch.stack(key)
     for _ in range(ROUNDS):
         # Products of two 32-bit words wrap around in int64, but keep all 64 bits; the mask undoes the sign extension.
-        product0 = c0 * MULTIPLIERS[0]
-        product1 = c2 * MULTIPLIERS[1]
-        c0, c1, c2, c3 = (
-            ((product1 >> 32) & MASK) ^ c1 ^ k0,
-            product1 & MASK,
-            ((product0 >> 32) & MASK) ^ c3 ^ k1,
-            product0 & MASK,
-        )
-        k0 = (k0 + WEYL[0]) & MASK
-        k1 = (k1 + WEYL[1]) & MASK
-    return c0, c1, c2, c3
+        product = factor * multipliers
+        high = (product >> 32).bitwise_and_(MASK).bitwise_xor_(other).bitwise_xor_(keys.flip(0))
+        factor, other = high.flip(0), product.bitwise_and_(MASK)
+        keys = (keys + weyl).bitwise_and_(MASK)
+    return factor[0], other[1], factor[1], other[0]
 
 
 def trajectory_noise(
@@ -69,8 +66,8 @@ def trajectory_noise(
     key = ((seeds & MASK)[:, None], ((seeds >> 32) & MASK)[:, None])
     words = philox((blocks, steps[:, None], zero + stream, zero), key)
     # Half a unit keeps the uniforms away from 0 and 1, so the logarithm is finite.
-    u0, u1, u2, u3 = ((word.double() + 0.5) / 2**32 for word in words)
-    radii = torch.cat([u0, u2], dim=1).log_().mul_(-2).sqrt_()
-    angles = torch.cat([u1, u3], dim=1).mul_(2 * math.pi)
+    uniform = torch.cat([words[0], words[2], words[1], words[3]], dim=1).double().add_(0.5).mul_(2**-32)
+    first, second = uniform.chunk(2, dim=1)
+    radii, angles = first.log_().mul_(-2).sqrt_(), second.mul_(2 * math.pi)
     normals = torch.cat([radii * angles.cos(), radii * angles.sin()], dim=1)
     return normals[:, :size].reshape(len(seeds), *event_shape).to(dtype)

@@ -23,7 +23,7 @@ class Compared:
 
     Args:
         name: What the table calls it.
-        worth: What each sample is worth, its network evaluations taken off.
+        worth: What each sample is worth, its network evaluations taken off; for a measure of sets what it does to the mean.
         hits: Rows that the judge takes for the wanted class.
         cost: Network evaluations a row, those of a search inside the method counted in.
     """
@@ -52,8 +52,12 @@ def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed
             x, failed, total = samples.x, samples.failed, samples.cost.total
         else:
             state = play(task, method, labels, seeds).state
-            x, failed, total = state.x, state.failed, state.cost.total
-        worth = torch.where(failed, task.reward.floor, task.reward.worth(task.engine, x, labels.to(x.device)))
+            search = getattr(method, "evaluations_per_step", 0) * sampler.num_steps * num
+            x, failed, total = state.x, state.failed, state.cost.total + search
+        worth = torch.full((num,), task.reward.floor, device=x.device)
+        sound = (~failed).nonzero()[:, 0]
+        if len(sound):
+            worth[sound] = task.reward.influence(task.engine, x[sound], labels.to(x.device)[sound])
         with torch.no_grad():
             predicted = testbed.judge.classify(judge_features(testbed.judge, x)).argmax(dim=1)
         hits = ((predicted == labels.to(x.device)) & ~failed).float()
@@ -62,15 +66,19 @@ def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed
     return sorted(compared, key=lambda one: -float(one.worth.mean()))
 
 
-def comparison_rows(compared: list[Compared], *, seed: int = 0) -> list[tuple[str, ...]]:
+def interval(values: Float[Tensor, " rows"], *, seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean over rows and its 95 % bootstrap interval; equal seeds draw equal rows."""
+    drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=torch.Generator().manual_seed(seed))
+    means = values.double()[drawn].mean(dim=1)
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return float(values.double().mean()), low, high
+
+
+def comparison_rows(compared: list[Compared]) -> list[tuple[str, ...]]:
     """Return one row of texts a method, with 95 % bootstrap intervals; the second is paired with the best."""
-    generator = torch.Generator().manual_seed(seed)
-    num = len(compared[0].worth)
-    drawn = torch.randint(num, (RESAMPLES, num), generator=generator)
 
     def text(values: Tensor, scale: float = 1.0) -> str:
-        ends = torch.quantile(values[drawn].mean(dim=1).double(), torch.tensor([0.025, 0.975], dtype=torch.float64))
-        value, low, high = (scale * float(one) for one in (values.mean(), *ends))
+        value, low, high = (scale * one for one in interval(values))
         return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
     best = compared[0]

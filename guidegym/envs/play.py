@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.envs.task import Live, Task
+from guidegym.guidance import Policy
 from guidegym.state import State
 
 Act = Callable[[Task, Live], Tensor]
@@ -27,6 +28,11 @@ class Played:
     state: State
     total: Float[Tensor, " batch"]
     actions: Float[Tensor, " steps batch size"]
+
+
+def follow(policy: Policy) -> Act:
+    """Return the acting of a learned policy."""
+    return lambda task, live: policy(task.features(live))
 
 
 def play(task: Task, act: Act, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"]) -> Played:

@@ -31,11 +31,13 @@ class Live:
         state: The batch.
         worth: What the clean estimate of each row was last worth; 0 before the first step.
         prediction: What the networks say of the batch; None where they have not been asked.
+        group: Rows of one group are alternatives to each other (see ``Reward``); None where each stands for itself.
     """
 
     state: State
     worth: Float[Tensor, " batch"]
     prediction: Prediction | None = None
+    group: Int[Tensor, " batch"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +64,13 @@ class Task:
         if self.observation not in OBSERVATIONS:
             raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
 
-    def begin(self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"]) -> Live:
+    def begin(
+        self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], group: Int[Tensor, " batch"] | None = None
+    ) -> Live:
         """Return trajectories at the noisy end; the networks have not been asked."""
         state = self.engine.start(labels, seeds, share=self.share)
-        return Live(state, torch.zeros(len(state), device=state.x.device))
+        device = state.x.device
+        return Live(state, torch.zeros(len(state), device=device), group=None if group is None else group.to(device))
 
     def look(self, live: Live) -> Live:
         """Ask the networks, once for the whole batch, where what is seen depends on them."""
@@ -101,7 +106,7 @@ class Task:
         worth = self._worth(live, state, ended, moved)
         spent = (state.evaluations - before.evaluations).sum(dim=1) * self.reward.evaluation_cost
         reward = torch.where(moved, worth - live.worth - spent, 0.0)
-        return Live(state, worth), reward, ended
+        return Live(state, worth, group=live.group), reward, ended
 
     def _worth(self, live: Live, state: State, ended: Tensor, moved: Tensor) -> Float[Tensor, " batch"]:
         """Return what each row is worth now: in terminal form 0 until it ends."""
@@ -111,7 +116,8 @@ class Task:
         if len(rows):
             done = ended[rows].reshape(-1, *(1,) * (state.x.ndim - 1))
             clean = torch.where(done, state.x[rows], state.x_0[rows])
-            worth[rows] = self.reward.worth(self.engine, clean, state.label[rows])
+            group = None if live.group is None else live.group[rows]
+            worth[rows] = self.reward.worth(self.engine, clean, state.label[rows], group)
         return torch.where(moved & state.failed, self.reward.floor, worth)
 
 

@@ -1,33 +1,17 @@
-"""Finding a study: a shipped name, a dotted module, or a path to a Python file."""
+"""Finding a study by its name."""
 
-import importlib
 import inspect
-import pkgutil
-from pathlib import Path
-from types import ModuleType
 
 from guidegym.errors import GuideGymError
-from guidegym.files import import_file
+from guidegym.finding import find_module, shipped
 from guidegym.search.study import Study
+
+STUDIES = "guidegym.studies"
 
 
 def shipped_studies() -> list[str]:
     """Return the names of the shipped studies."""
-    package = importlib.import_module("guidegym.studies")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-
-
-def _import_module(name: str) -> ModuleType:
-    """Import a study's module; only that very module missing means that the study is unknown."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise GuideGymError(
-                f"unknown study '{name.removeprefix('guidegym.studies.')}'; shipped are "
-                f"{', '.join(shipped_studies())}; a dotted module or a path to a .py file will do, too"
-            ) from error
-        raise
+    return shipped(STUDIES)
 
 
 def load_study(where: str, *, testbed: str | None = None) -> Study:
@@ -42,15 +26,7 @@ def load_study(where: str, *, testbed: str | None = None) -> Study:
         GuideGymError: If there is no such study, or its file has no such function. An error inside the study's own
             file is left as it is.
     """
-    if where.startswith(".") and not where.endswith(".py"):
-        raise GuideGymError(f"unknown study '{where}'; shipped are {', '.join(shipped_studies())}")
-    if where.endswith(".py") or "/" in where:
-        module = import_file(Path(where))
-    elif "." in where:
-        module = _import_module(where)
-    else:
-        module = _import_module(f"guidegym.studies.{where}")
-    make = getattr(module, "study", None)
+    make = getattr(find_module(where, package=STUDIES, noun="study"), "study", None)
     if not callable(make):
         raise GuideGymError(f"{where} has no function `study`")
     if testbed is not None and not inspect.signature(make).parameters:

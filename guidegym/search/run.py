@@ -30,8 +30,9 @@ from guidegym.search.storage import (
     owner_of,
 )
 from guidegym.search.study import OBJECTIVES, Baseline, Study
-from guidegym.search.table import HEADINGS, format_table, table_rows
+from guidegym.search.table import HEADINGS, table_rows
 from guidegym.search.writing import Outcome, file_name, holds_confirmed_results, write_files
+from guidegym.tables import format_table
 from guidegym.testbeds import Testbed
 
 RESERVED_SEEDS = 2**30

@@ -1,4 +1,4 @@
-"""The table at the end of a search: as text for the terminal, as rows for JSON and for the report."""
+"""The table at the end of a search: as rows of texts, and for JSON."""
 
 import math
 from typing import Any
@@ -21,17 +21,6 @@ def table_rows(confirmed: list[Confirmed]) -> list[tuple[str, ...]]:
         )
         for one in confirmed
     ]
-
-
-def format_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Align columns with spaces: texts to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
-    lines = []
-    for row in [headings, *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(len(line) for line in lines))
-    return "\n".join(lines)
 
 
 def table_json(confirmed: list[Confirmed]) -> list[dict[str, Any]]:

@@ -7,12 +7,13 @@ import pytest
 import torch
 from guidegym.agents.constant import ConstantAgent
 from guidegym.agents.greedy import GreedyAgent, beam_search, candidates
-from guidegym.agents.group_reinforce import Settings, leave_one_out, train
+from guidegym.agents.group_reinforce import leave_one_out
 from guidegym.agents.random import RandomAgent
 
-from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, sample
+from guidegym import DDIM, Constant, Guidance, Likelihood, sample
 from guidegym.envs import Task, make_task
-from guidegym.envs.play import draw_episodes, play
+from guidegym.envs.play import draw_episodes, follow, play
+from guidegym.learning import load_learner
 
 SEEN: dict[str, Any] = {"observation": "features", "num_steps": 8, "max_weight": 4.0}
 
@@ -84,44 +85,30 @@ def test_the_baseline_of_a_row_is_the_mean_of_the_others() -> None:
     torch.testing.assert_close(leave_one_out(total), torch.tensor(wanted))
 
 
-def test_the_group_relative_agent_learns_and_repeats_itself(task: Task) -> None:
-    learn = make_task(**SEEN)
-    settings = Settings(iterations=25, groups=32, rows=8, start=-0.9)
-    rewards: list[float] = []
-    policy = train(learn, settings, on_update=lambda update, reward, policy: rewards.append(reward))
-    assert sum(rewards[-5:]) > sum(rewards[:5])
-    labels, seeds = draw_episodes(task, 200, seed=5)
-    learned = play(task, lambda task, live: policy(task.features(live)), labels, seeds).total.mean()
-    fresh = play(task, ConstantAgent(0.2), labels, seeds).total.mean()  # what it started from
-    assert float(learned) > float(fresh) + 0.02
-    assert train(learn, dataclasses.replace(settings, iterations=3)) == train(
-        learn, dataclasses.replace(settings, iterations=3)
+def test_rows_of_a_group_are_no_company_of_each_other() -> None:
+    # Forty copies of one point would each have near-copies for company, were they not alternatives to each other.
+    task = make_task(**{**SEEN, "reward": "kid_witness"})
+    labels, seeds = draw_episodes(task, 6, seed=0)
+    x = play(task, ConstantAgent(1.0), labels, seeds).state.x
+    alone = torch.stack(
+        [task.reward.worth(task.engine, torch.cat([x[:i], x[i : i + 1], x[i + 1 :]]), labels)[i] for i in range(len(x))]
     )
+    group = torch.arange(6).repeat_interleave(3)
+    thrice = task.reward.worth(task.engine, x[group], labels[group], group)
+    torch.testing.assert_close(thrice, alone.repeat_interleave(3), rtol=1e-4, atol=1e-5)
 
 
-def test_the_group_relative_agent_needs_features() -> None:
-    with pytest.raises(GuideGymError, match="the task must show `features`, got observation 'sample'"):
-        train(make_task(observation="sample"))
-    with pytest.raises(GuideGymError, match="`rows` must be >= 2, got 1"):
-        Settings(rows=1)
-
-
-def test_ppo_learns_and_its_export_acts_as_the_model_does() -> None:
-    import numpy as np
-    from guidegym.agents.ppo import export
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import VecNormalize
-
-    from guidegym.envs import GuidanceVectorEnv
-    from guidegym.envs.sb3 import SB3VecEnv
-
-    native = GuidanceVectorEnv(16, **SEEN)
-    env = VecNormalize(SB3VecEnv(native), gamma=1.0, clip_obs=1e3)
-    model = PPO("MlpPolicy", env, n_steps=16, batch_size=64, gamma=1.0, device="cpu", seed=0)
-    model.learn(512)
-    env.training = False  # its moments stay as they are
-    policy = export(model, env, native.episodes.task)
-    seen = env.reset()
-    wanted, _ = model.predict(seen, deterministic=True)
-    got = policy(torch.from_numpy(env.get_original_obs()))
-    np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-4, atol=1e-5)
+def test_the_group_relative_agent_learns() -> None:
+    learner = load_learner(
+        "group_reinforce",
+        SEEN,
+        timesteps=25 * 32 * 8 * 8,
+        seed=0,
+        settings={"groups": 32, "rows": 8, "start": -0.9},
+    )
+    labels, seeds = draw_episodes(learner.task, 200, seed=5)
+    fresh = play(learner.task, follow(learner.policy()), labels, seeds).total.mean()
+    rewards = [learner.improve() for _ in range(25)]
+    assert sum(rewards[-5:]) > sum(rewards[:5])
+    learned = play(learner.task, follow(learner.policy()), labels, seeds).total.mean()
+    assert float(learned) > float(fresh) + 0.02

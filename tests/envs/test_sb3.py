@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sb3_contrib import ARS
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -56,10 +57,27 @@ def test_ppo_learns_saves_loads_and_is_evaluated(observation: str, tmp_path: Pat
     np.testing.assert_allclose(np.array(again), np.array([mean, spread]), rtol=1e-5)
 
 
-def test_sac_learns_on_normalised_features() -> None:
-    model = SAC("MlpPolicy", VecNormalize(_env(2)), learning_starts=10, device="cpu", seed=0)
-    model.learn(30)
-    assert model.num_timesteps == 30
+@pytest.mark.parametrize("kind", [PPO, SAC, ARS])
+def test_every_library_agent_learns_saves_loads_and_is_evaluated_on_normalised_features(
+    kind: Any, tmp_path: Path
+) -> None:
+    settings: dict[Any, dict[str, Any]] = {
+        PPO: {"n_steps": 10, "batch_size": 20},
+        SAC: {"learning_starts": 10},
+        ARS: {"n_delta": 2},
+    }
+    test = VecNormalize(VecMonitor(_env(2, split="test")), training=False, norm_reward=False)
+    callback = EvalCallback(test, eval_freq=10, n_eval_episodes=2, verbose=0)
+    model = kind("MlpPolicy", VecNormalize(VecMonitor(_env(2))), device="cpu", seed=0, **settings[kind])
+    model.learn(40, callback=callback)
+    assert model.num_timesteps >= 40
+    assert -20 <= callback.last_mean_reward <= 0
+    model.save(tmp_path / "model")
+    loaded = kind.load(tmp_path / "model", device="cpu")
+    test.seed(0)
+    told = evaluate_policy(model, test, n_eval_episodes=4)
+    test.seed(0)
+    np.testing.assert_allclose(evaluate_policy(loaded, test, n_eval_episodes=4), told, rtol=1e-5)
 
 
 def test_the_extractor_sees_images_the_timestep_and_the_class() -> None:

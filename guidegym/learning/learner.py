@@ -1,0 +1,73 @@
+"""What every learning agent has, and how one is found by its name."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from guidegym.envs import Task
+from guidegym.errors import GuideGymError
+from guidegym.finding import find_module, shipped
+from guidegym.guidance import Policy
+
+AGENTS = "guidegym.agents"
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """An agent that learns in pieces; between two of them it can be saved, and goes on as if it had not been."""
+
+    @property
+    def task(self) -> Task:
+        """The task it learns."""
+
+    @property
+    def timesteps(self) -> int:
+        """How many rows were stepped so far."""
+
+    def improve(self) -> float:
+        """Collect one batch of episodes, learn from it, and return their mean reward."""
+
+    def policy(self) -> Policy:
+        """Return what was learned so far, without exploration and free of training code."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that ``load_state_dict`` needs to go on: tensors, numbers, texts, and lists and mappings of them."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` of an equal learner returned."""
+
+
+def shipped_learners() -> list[str]:
+    """Return the names of the shipped agents that learn."""
+    return [name for name in shipped(AGENTS) if hasattr(find_module(name, package=AGENTS, noun="agent"), "learner")]
+
+
+def load_learner(
+    where: str, arguments: Mapping[str, Any], *, timesteps: int, seed: int, settings: Mapping[str, Any] | None = None
+) -> Learner:
+    """Make an agent that is ready to learn.
+
+    Args:
+        where: A shipped name, a dotted module, or a path to a Python file, whose function
+            ``learner(arguments, *, timesteps, seed, **settings)`` returns a ``Learner``.
+        arguments: Those of the environment; see ``guidegym.envs.make_task``.
+        timesteps: Rows it will step in all, which its learning rate falls along.
+        seed: Seed of the initial weights, the episodes and the exploration.
+        settings: Further arguments of the function.
+
+    Raises:
+        GuideGymError: If there is no such agent, it does not learn, or does not allow a setting.
+    """
+    if timesteps < 1:
+        raise GuideGymError(f"`timesteps` must be >= 1, got {timesteps}")
+    if not 0 <= seed < 2**31:
+        raise GuideGymError(f"`seed` must be in 0..2**31 - 1, got {seed}")
+    make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
+    if not callable(make):
+        raise GuideGymError(f"agent '{where}' does not learn; those that do are {', '.join(shipped_learners())}")
+    allowed = [name for name in inspect.signature(make).parameters if name not in ("arguments", "timesteps", "seed")]
+    unknown = [name for name in settings or {} if name not in allowed]
+    if unknown:
+        raise GuideGymError(f"agent '{where}' allows the settings {', '.join(allowed) or 'none'}; got {unknown[0]!r}")
+    made: Learner = make(arguments, timesteps=timesteps, seed=seed, **(settings or {}))
+    return made

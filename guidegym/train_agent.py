@@ -1,0 +1,220 @@
+"""``python -m guidegym.train_agent``: train an agent in an environment, and compare it with what needs no learning."""
+
+import argparse
+import inspect
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guidegym.command import add_device, check_device, run_command
+from guidegym.errors import GuideGymError
+from guidegym.files import write_atomically
+from guidegym.guidance import Guidance
+from guidegym.tables import format_table
+from guidegym.testbeds import TESTBEDS
+
+ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m guidegym.train_agent", description=__doc__)
+    parser.add_argument("--agent", help="a shipped agent, a dotted module, or a path to a Python file")
+    parser.add_argument("--list", action="store_true", help="print the shipped agents that learn and stop")
+    parser.add_argument("--env", default=ENVIRONMENTS[0], help=f"{' or '.join(ENVIRONMENTS)} (default: the first)")
+    parser.add_argument(
+        "--testbed", default="gaussians", help=f"{', '.join(TESTBEDS)}, or a path to a Python file (default: gaussians)"
+    )
+    parser.add_argument("--steps", type=int, help="reverse steps, which are the steps of an episode (default: 20)")
+    parser.add_argument("--reward", default="kid_witness", help="name of the reward (default: kid_witness)")
+    parser.add_argument(
+        "--env-kwargs",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further arguments of the environment, in JSON",
+    )
+    parser.add_argument(
+        "--agent-kwargs", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the agent, in JSON"
+    )
+    parser.add_argument("--timesteps", type=int, default=1_000_000, help="rows to step in all (default: 1000000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/AGENT-TESTBED)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--eval-every", type=int, help="rows stepped between evaluations (default: a tenth of them all)"
+    )
+    parser.add_argument("--eval-episodes", type=int, default=512, help="held-out episodes of each (default: 512)")
+    parser.add_argument(
+        "--tuned", nargs="+", type=Path, default=[], metavar="FILE", help="guidance files to compare with"
+    )
+    parser.add_argument("--compare-episodes", type=int, default=2048, help="fresh episodes at the end (default: 2048)")
+    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events to --out")
+    add_device(parser)
+    return parser
+
+
+def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` texts as a dictionary; a value that is not JSON is a text.
+
+    Raises:
+        GuideGymError: If a text has no ``=``, or a name comes twice.
+    """
+    pairs: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise GuideGymError(f"`{flag}` must be NAME=VALUE, got {text!r}")
+        if name in pairs:
+            raise GuideGymError(f"`{flag}` has `{name}` twice")
+        try:
+            pairs[name] = json.loads(value)
+        except json.JSONDecodeError:
+            pairs[name] = value
+    return pairs
+
+
+def _environment(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of the environment: those of its name, then those of the flags."""
+    import gymnasium as gym
+
+    from guidegym.envs import make_task
+
+    if arguments.env not in ENVIRONMENTS:
+        raise GuideGymError(f"`--env` must be of {', '.join(ENVIRONMENTS)}, got {arguments.env!r}")
+    further = parse_pairs(arguments.env_kwargs, "--env-kwargs")
+    fixed = {"testbed", "reward", "num_steps", "observation", "split", "device"}
+    allowed = set(inspect.signature(make_task).parameters) - fixed
+    for name in further:
+        if name in fixed:
+            raise GuideGymError(f"`--env-kwargs` may not set {name}, which has a flag or is the command's own")
+        if name not in allowed:
+            raise GuideGymError(f"the environment does not allow {name}; it allows {', '.join(sorted(allowed))}")
+    steps = {} if arguments.steps is None else {"num_steps": arguments.steps}
+    return {
+        **gym.spec(arguments.env).kwargs,
+        **further,
+        **steps,
+        "testbed": arguments.testbed,
+        "reward": arguments.reward,
+        "observation": "features",
+        "device": str(check_device(arguments.device)),
+    }
+
+
+def _list_agents() -> int:
+    from guidegym.finding import find_module
+    from guidegym.learning import shipped_learners
+
+    for name in shipped_learners():
+        print(
+            f"{name:20s} {(find_module(name, package='guidegym.agents', noun='agent').__doc__ or '').splitlines()[0]}"
+        )
+    return 0
+
+
+def _events(arguments: argparse.Namespace, out: Path) -> Any:
+    """Return a TensorBoard writer, or None where none is asked for."""
+    if not arguments.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise GuideGymError(
+            "`--tensorboard` needs the package tensorboard: pip install 'guidegym[tensorboard]'"
+        ) from error
+    writer: Any = SummaryWriter(str(out / "tensorboard"))
+    return writer
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    # Imported here, after the arguments are parsed: Stable-Baselines3 takes seconds.
+    from guidegym.envs import make_task
+    from guidegym.learning import LearnSettings, learn, load_learner, shipped_learners
+
+    if arguments.list:
+        return _list_agents()
+    if arguments.agent is None:
+        parser.error(f"--agent is needed; those that learn are {', '.join(shipped_learners())}")
+    environment = _environment(arguments)
+    own = parse_pairs(arguments.agent_kwargs, "--agent-kwargs")
+    tuned = {str(path): Guidance.load(path) for path in arguments.tuned}
+    if arguments.compare_episodes < 2:
+        raise GuideGymError(f"`--compare-episodes` must be >= 2, got {arguments.compare_episodes}")
+    test = make_task(**environment, split="test")
+    out = arguments.out or Path("runs") / f"{Path(arguments.agent).stem}-{test.engine.testbed.name}"
+    shown = {name: value for name, value in environment.items() if name != "device"}
+    identity = {
+        "agent": arguments.agent,
+        "seed": arguments.seed,
+        **shown,
+        **own,
+        "weights": test.engine.testbed.identity,
+    }
+    settings = LearnSettings(
+        timesteps=arguments.timesteps,
+        out=out,
+        eval_every=arguments.eval_every or max(arguments.timesteps // 10, 1),
+        eval_episodes=arguments.eval_episodes,
+        identity=json.dumps(identity, sort_keys=True),
+    )
+    learner = load_learner(
+        arguments.agent, environment, timesteps=arguments.timesteps, seed=arguments.seed, settings=own
+    )
+    events = _events(arguments, out)
+
+    def note(timesteps: int, scalars: Mapping[str, float]) -> None:
+        for name, value in scalars.items():
+            events.add_scalar(name, value, timesteps)
+
+    try:
+        progress = learn(learner, test, settings, resume=arguments.resume, on_scalars=None if events is None else note)
+    except KeyboardInterrupt:
+        print(f"stopped; --resume goes on from {out}", file=sys.stderr)
+        raise
+    finally:
+        if events is not None:
+            events.close()
+    print(f"learned from {learner.timesteps} rows stepped, in {progress.seconds:.0f} s")
+    return _compare(arguments, environment, tuned, out)
+
+
+def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: dict[str, Guidance], out: Path) -> int:
+    """Print and write the table on fresh episodes, and say how to replay the agent."""
+    from guidegym.contest import contest
+
+    began = time.monotonic()
+    result = contest(
+        environment,
+        agent=out / "agent.json",
+        tuned=tuned,
+        num=arguments.compare_episodes,
+        seed=1 + arguments.seed,
+    )
+    print(format_table(result.headings, result.rows))
+    print(result.note)
+    content = {**result.to_json(), "environment": environment, "agent": arguments.agent, "seed": arguments.seed}
+    write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())
+    sampler = environment.get("sampler", "ddim")
+    kind = {"kind": sampler} if isinstance(sampler, str) else sampler
+    flags = [f"--sampler {kind['kind']}", f"--steps {environment.get('num_steps', 20)}"]
+    if kind["kind"] == "ddim":
+        flags.append(f"--eta {kind.get('eta', 0.0):g}")
+    print(f"compared in {time.monotonic() - began:.0f} s; replay the agent with")
+    print(
+        f"  python -m guidegym.sample --guidance {out / 'agent.json'} --testbed {arguments.testbed} {' '.join(flags)}"
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_command(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
