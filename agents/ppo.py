@@ -15,12 +15,12 @@ def learner(
     *,
     timesteps: int,
     seed: int,
-    num_envs: int = 64,
+    num_envs: int = 512,
     learning_rate: float = 1e-3,
-    spread: float = 0.3,
+    spread: float = 0.5,
     hidden: int = 32,
 ) -> SB3Learner:
-    """Make the agent: two chains of every row a batch.
+    """Make the agent: one chain of every row a batch.
 
     Reward is not discounted and advantages reach far back: what an early step was worth is known at the end of the chain only.
 
@@ -38,7 +38,7 @@ def learner(
     """
 
     def make(env: VecNormalize, left: Callable[[], float]) -> PPO:
-        steps = 2 * env.get_attr("episodes")[0].task.engine.sampler.num_steps
+        steps = env.get_attr("episodes")[0].task.engine.sampler.num_steps
         return PPO(
             "MlpPolicy",
             env,
@@ -47,7 +47,7 @@ def learner(
             n_epochs=10,
             learning_rate=lambda _: learning_rate * max(left(), 0.02),
             gamma=1.0,
-            gae_lambda=0.98,
+            gae_lambda=0.95,
             policy_kwargs={"net_arch": [hidden, hidden], "log_std_init": math.log(spread)},
             device="cpu",
             seed=seed,

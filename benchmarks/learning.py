@@ -1,6 +1,6 @@
 """Do agents beat the best open-loop schedule where the best weight depends on the sample?
 
-    python benchmarks/learning.py [--agents ppo group_reinforce] [--seeds 0 1 2] [--timesteps 1500000]
+    python benchmarks/learning.py [--agents ppo group_reinforce] [--seeds 0 1 2] [--timesteps 2500000]
 
 On ``gaussians-imperfect``: the best constant weight, the best sigmoid (TPE) and the best curve through six knots (CMA-ES) are
 searched on training episodes with the agents' own reward; then each agent learns with each seed, and all are compared on
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--agents", nargs="+", default=["ppo", "group_reinforce"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--timesteps", type=int, default=1_500_000)
+    parser.add_argument("--timesteps", type=int, default=2_500_000)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--episodes", type=int, default=8192)
     arguments = parser.parse_args()

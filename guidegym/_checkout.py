@@ -5,7 +5,7 @@ only, and only where a ``pyproject.toml`` stands beside the package.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -20,7 +20,7 @@ class CheckoutFinder(MetaPathFinder):
     """Finds the served packages in the folder that holds the checkout."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, fullname: str, path: Iterable[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec of a served package under its full name, None for every other module."""
         folder = SERVED.get(fullname)

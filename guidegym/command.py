@@ -1,8 +1,10 @@
 """What the commands of the package share: devices, and one line with exit code 2 for bad input."""
 
 import argparse
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -11,16 +13,42 @@ from guidegym.errors import GuideGymError
 INTERRUPTED = 130
 
 
-def run_command(body: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a command's body and return its exit code: its own, 2 for bad input, 130 after Ctrl-C."""
+def run_command(
+    body: Callable[[Sequence[str] | None], int],
+    argv: Sequence[str] | None = None,
+    *,
+    flags: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command's body and return its exit code: its own, 2 for bad input, 130 after Ctrl-C.
+
+    Args:
+        body: What the command does.
+        argv: Its arguments; None for those of the process.
+        flags: Names of arguments that errors speak of, and the flags that set them: the user knows the flags.
+    """
+    words = {word.split("=")[0] for word in (sys.argv[1:] if argv is None else argv)}
+    given = {name: flag for name, flag in (flags or {}).items() if flag in words}
     try:
         return body(argv)
     except GuideGymError as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = re.sub(r"`(\w+)`", lambda found: f"`{given.get(found[1], found[1])}`", str(error))
+        print(f"error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def not_empty(text: str) -> str:
+    """Return a flag's value, which must not be empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
+def folder(text: str) -> Path:
+    """Return a flag's value as a path, which must not be empty."""
+    return Path(not_empty(text))
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -124,6 +124,11 @@ class Engine:
         """
         t, _ = self.at(state)
         eps = self.testbed.denoiser(state.x, t.to(state.x.dtype))
+        if eps.shape != state.x.shape:
+            raise GuideGymError(
+                f"the denoiser of testbed '{self.testbed.name}' must return noise of the samples' shape "
+                f"{tuple(state.x.shape)}, got {tuple(eps.shape)}"
+            )
         if not guide:
             return Prediction(eps)
         if self.guide is None:

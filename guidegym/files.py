@@ -39,6 +39,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for files to come, so that a place they cannot go to is found before the work and not after.
+
+    Raises:
+        GuideGymError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GuideGymError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def import_file(path: Path) -> ModuleType:
     """Import a user's Python file.
 

@@ -1,4 +1,4 @@
-"""Ctrl-C at a place where it does no harm."""
+"""Ctrl-C, and the ``SIGTERM`` of a batch system, at a place where they do no harm."""
 
 import signal
 import threading
@@ -9,23 +9,26 @@ from types import FrameType
 
 @contextmanager
 def hold_interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back: the body asks at its safe points whether there was one. A second one is not held back.
+    """Hold both back: the body asks at its safe points whether there was one. A second one is not held back.
 
-    Half a training step must not be saved, and a storage must not be left amid a query. Where Ctrl-C is ignored, as under
-    ``nohup``, it stays so; in another thread than the main one nothing can be held back.
+    Half a training step must not be saved, and a storage must not be left amid a query. Where one is ignored, as Ctrl-C is
+    under ``nohup``, it stays so; in another thread than the main one nothing can be held back.
     """
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if ignored or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
+    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: before for number, before in held.items() if before is not signal.SIG_IGN}
     noted: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, held[signal.Signals(number)])
 
-    before = signal.signal(signal.SIGINT, note)
+    for number in held:
+        signal.signal(number, note)
     try:
         yield lambda: bool(noted)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, before in held.items():
+            signal.signal(number, before)

@@ -1,6 +1,7 @@
 """Pictures: a grid of samples with class names, points in the plane, and schedule curves. All PNG, made off screen."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ SCALE = 2
 """Screen pixels a pixel of a sample."""
 GAP = 2
 LABEL_WIDTH = 92
+COLUMNS = 8
+"""Samples of each class that a grid shows."""
 
 
 def sample_picture(
@@ -26,7 +29,7 @@ def sample_picture(
     labels: Int[Tensor, " batch"],
     class_names: Sequence[str],
     *,
-    columns: int = 8,
+    columns: int = COLUMNS,
     title: str = "",
 ) -> bytes:
     """Draw samples as a PNG: images in one labelled row a class, points of the plane as a scatter plot.
@@ -51,10 +54,10 @@ def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, column
     columns = min(columns, max(int((labels == label).sum()) for label in present))
     height, width = x.shape[2] * SCALE, x.shape[3] * SCALE
     top = 22 if title else GAP
-    size = (LABEL_WIDTH + columns * (width + GAP), top + len(present) * (height + GAP))
-    canvas = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=13)
+    wide = max(LABEL_WIDTH + columns * (width + GAP), GAP + math.ceil(font.getlength(title)))
+    canvas = Image.new("RGB", (wide, top + len(present) * (height + GAP)), "white")
+    draw = ImageDraw.Draw(canvas)
     draw.text((GAP, 3), title, fill="black", font=font)
     grey = ((x.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     for row, label in enumerate(present):

@@ -40,7 +40,7 @@ class Reward:
         label: Int[Tensor, " batch"],
         group: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch"]:
-        """Return the worth of each row, at least the floor and finite.
+        """Return the worth of each row, finite and between the floor and what is as far above nought.
 
         Args:
             engine: What made the samples.
@@ -50,7 +50,7 @@ class Reward:
                 of its group. None for rows that all stand for themselves.
         """
         worth = self.worth(engine, x, label, group).float()
-        return worth.nan_to_num(self.floor, -self.floor, self.floor).clamp_min(self.floor)
+        return worth.nan_to_num(self.floor, -self.floor, self.floor).clamp(self.floor, -self.floor)
 
 
 def _confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:

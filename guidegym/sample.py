@@ -12,14 +12,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from guidegym.command import add_device, check_device, run_command
+from guidegym.command import add_device, check_device, folder, run_command
 from guidegym.diffusion import DDIM, DDPM
+from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
-from guidegym.files import write_atomically
+from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Guidance
-from guidegym.pictures import sample_picture
-from guidegym.sampling import BATCH_SIZE, Samples, sample
+from guidegym.pictures import COLUMNS, sample_picture
+from guidegym.sampling import BATCH_SIZE, Samples, row_seeds, sample
 from guidegym.testbeds import TESTBEDS, Testbed, judge_features, load_testbed
+
+MAX_SAMPLES = 1_000_000
+"""Samples of a run: they are held in memory until they are written."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default: 1)")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default: {BATCH_SIZE})")
     add_device(parser)
-    parser.add_argument("--out", type=Path, default=Path("runs/samples"), help="folder for the files")
+    parser.add_argument("--out", type=folder, default=Path("runs/samples"), help="folder for the files")
     return parser
 
 
@@ -55,8 +59,8 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
     Raises:
         GuideGymError: If a class is unknown or ``num`` is not positive.
     """
-    if num < 1:
-        raise GuideGymError(f"`--num` must be >= 1, got {num}")
+    if not 1 <= num <= MAX_SAMPLES:
+        raise GuideGymError(f"`--num` must be in 1..{MAX_SAMPLES}, got {num}")
     known = {name.lower(): label for label, name in enumerate(class_names)}
     known |= {str(label): label for label in range(len(class_names))}
     wanted = [part.strip() for text in given or [] for part in text.split(",") if part.strip()]
@@ -65,6 +69,8 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
             raise GuideGymError(
                 f"`--labels` must be of {', '.join(class_names)} or 0..{len(class_names) - 1}, got {name!r}"
             )
+    if given is not None and not wanted:
+        raise GuideGymError("`--labels` must name a class, got none")
     chosen = [known[name.lower()] for name in wanted] or list(range(len(class_names)))
     return [chosen[i % len(chosen)] for i in range(num)]
 
@@ -100,17 +106,22 @@ def _main(argv: Sequence[str] | None) -> int:
     sampler = DDIM(steps, eta=eta) if arguments.sampler == "ddim" else DDPM(steps)
     testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
     labels = parse_labels(arguments.labels, testbed.class_names, arguments.num)
+    seeds = row_seeds(arguments.seed, arguments.num)
+    if arguments.batch_size < 1:
+        raise GuideGymError(f"`--batch-size` must be >= 1, got {arguments.batch_size}")
+    Engine(testbed, sampler, guidance.guide)  # says what does not fit before there is a progress bar
+    make_folder(arguments.out)
     with tqdm(total=arguments.num * steps, unit="step", unit_scale=True, desc="sample") as bar:
         samples = sample(
             testbed,
             guidance,
             labels=labels,
-            seed=arguments.seed,
+            seeds=seeds,
             sampler=sampler,
             batch_size=arguments.batch_size,
             on_rows=bar.update,
         )
-    title = str(arguments.guidance) if arguments.guidance else "unguided"
+    title = arguments.guidance.name if arguments.guidance else "unguided"
     _write(samples, testbed, arguments.out, title=title)
     print(
         f"{arguments.num} samples, accuracy under the judge {100 * _judged(samples, testbed):.1f} %, "
@@ -118,13 +129,17 @@ def _main(argv: Sequence[str] | None) -> int:
     )
     if testbed.judge_note:
         print(f"note: {testbed.judge_note}")
-    print(f"wrote {arguments.out / 'samples.png'} and {arguments.out / 'samples.npz'}")
+    print(
+        f"wrote {arguments.out / 'samples.png'} ({COLUMNS} of each class at most) and {arguments.out / 'samples.npz'}"
+    )
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run_command(_main, argv)
+    return run_command(
+        _main, argv, flags={"num_steps": "--steps", "seed": "--seed", "eta": "--eta", "weights": "--weights"}
+    )
 
 
 class _CallableModule(ModuleType):

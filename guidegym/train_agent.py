@@ -3,13 +3,14 @@
 import argparse
 import inspect
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guidegym.command import add_device, check_device, run_command
+from guidegym.command import add_device, check_device, folder, run_command
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
@@ -17,6 +18,17 @@ from guidegym.tables import format_table
 from guidegym.testbeds import TESTBEDS
 
 ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
+
+
+FLAGS = {
+    "num_steps": "--steps",
+    "timesteps": "--timesteps",
+    "seed": "--seed",
+    "reward": "--reward",
+    "eval_every": "--eval-every",
+    "eval_episodes": "--eval-episodes",
+}
+"""What errors call the arguments, and the flags that set them."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--timesteps", type=int, default=1_000_000, help="rows to step in all (default: 1000000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/AGENT-TESTBED)")
+    parser.add_argument("--out", type=folder, help="folder of the run (default: runs/AGENT-TESTBED)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument(
         "--eval-every", type=int, help="rows stepped between evaluations (default: a tenth of them all)"
@@ -205,15 +217,14 @@ def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: 
     if kind["kind"] == "ddim":
         flags.append(f"--eta {kind.get('eta', 0.0):g}")
     print(f"compared in {time.monotonic() - began:.0f} s; replay the agent with")
-    print(
-        f"  python -m guidegym.sample --guidance {out / 'agent.json'} --testbed {arguments.testbed} {' '.join(flags)}"
-    )
+    where = f"--guidance {shlex.quote(str(out / 'agent.json'))} --testbed {shlex.quote(arguments.testbed)}"
+    print(f"  python -m guidegym.sample {where} {' '.join(flags)}")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run_command(_main, argv)
+    return run_command(_main, argv, flags=FLAGS)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from guidegym.command import add_device, check_device, run_command
+from guidegym.command import add_device, check_device, folder, run_command
+from guidegym.files import make_folder
 from guidegym.networks import save_network
 from guidegym.testbeds.fashion import build_energies, build_references
 from guidegym.testbeds.fashion_data import ImageData, load_fashion_mnist, to_unit_range
@@ -27,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         "--budget", default="small", choices=["small", "full"], help="small: two hours on two CPU cores"
     )
     parser.add_argument("--data", type=Path, help="folder with the four idx files of Fashion-MNIST")
-    parser.add_argument("--out", type=Path, default=Path("runs/models/fashion"), help="where the weights go")
+    parser.add_argument("--out", type=folder, default=Path("runs/models/fashion"), help="where the weights go")
     add_device(parser)
     parser.add_argument("--seed", type=int, default=0)
     return parser
@@ -70,6 +71,7 @@ def train_one(name: str, data: ImageData, *, budget: Budget, out: Path, device: 
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     device = check_device(arguments.device)
+    make_folder(arguments.out)
     data = load_fashion_mnist(arguments.data)
     names = [arguments.only] if arguments.only else [*FASHION, *MEASURED]
     for name in names:

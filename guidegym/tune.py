@@ -6,19 +6,29 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from guidegym.command import add_device, check_device, run_command
+from guidegym.command import add_device, check_device, folder, not_empty, run_command
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.search.study import OBJECTIVES
 from guidegym.tables import format_table
-from guidegym.testbeds import load_testbed
+from guidegym.testbeds import TESTBEDS, load_testbed
+
+FLAGS = {
+    "num_steps": "--steps",
+    "num_trials": "--trials",
+    "samples_per_class": "--samples",
+    "confirm_per_class": "--confirm-samples",
+    "weights": "--weights",
+    "objectives": "--objectives",
+}
+"""What errors call the arguments, and the flags that set them."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m guidegym.tune", description=__doc__)
     parser.add_argument("--study", help="a shipped study, a dotted module, or a path to a Python file")
     parser.add_argument("--list", action="store_true", help="print the shipped studies and stop")
-    parser.add_argument("--study-name", help="name in the storage (default: study and testbed)")
-    parser.add_argument("--storage", help="Optuna storage address (default: a SQLite file in --out)")
+    parser.add_argument("--study-name", type=not_empty, help="name in the storage (default: study and testbed)")
+    parser.add_argument("--storage", type=not_empty, help="Optuna storage address (default: a SQLite file in --out)")
     parser.add_argument("--trials", type=int, help="finished trials to stop at (default: the study's)")
     parser.add_argument("--timeout", type=float, help="seconds after which no new trials are begun")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
@@ -26,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--objectives", help=f"one or more of {','.join(OBJECTIVES)}, with commas (default: the study's)"
     )
-    parser.add_argument("--testbed", help="gaussians, fashion, or a path to a Python file (default: the study's)")
+    parser.add_argument("--testbed", help=f"{', '.join(TESTBEDS)}, or a path to a Python file (default: the study's)")
     parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
     parser.add_argument("--steps", type=int, help="reverse steps of the diffusion sampler (default: the study's)")
     parser.add_argument("--samples", type=int, help="samples of each class a trial is scored on (default: the study's)")
@@ -35,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch-trials", type=int, default=4, help="trials that are sampled together (default: 4)")
     add_device(parser)
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/STUDY-NAME)")
+    parser.add_argument("--out", type=folder, help="folder of the run (default: runs/STUDY-NAME)")
     return parser
 
 
@@ -67,7 +77,9 @@ def _main(argv: Sequence[str] | None) -> int:
         num_trials=arguments.trials,
         samples_per_class=arguments.samples,
         confirm_per_class=arguments.confirm_samples,
-        objectives=None if arguments.objectives is None else tuple(arguments.objectives.split(",")),
+        objectives=None
+        if arguments.objectives is None
+        else tuple(name.strip() for name in arguments.objectives.split(",")),
     )
     testbed = load_testbed(study.testbed, device=device, weights=arguments.weights)
     name = arguments.study_name or f"{study.name}-{testbed.name}"
@@ -98,7 +110,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run_command(_main, argv)
+    return run_command(_main, argv, flags=FLAGS)
 
 
 if __name__ == "__main__":

@@ -22,18 +22,21 @@ WRONG_TUNE = {
         ["--study", "sigmoid_schedule", "--testbed", "moon"],
         "unknown testbed 'moon'; known are fashion, gaussians",
     ),
-    "no steps": ([*STUDY, "--steps", "0"], "`num_steps` must be >= 1, got 0"),
-    "too many steps": ([*STUDY, "--steps", "1001"], "`num_steps` must be <= 1000"),
-    "no trials": ([*STUDY, "--trials", "0"], "`num_trials` must be >= 1, got 0"),
-    "one sample": ([*STUDY, "--samples", "1"], "`samples_per_class` must be >= 2, got 1"),
-    "one fresh sample": ([*STUDY, "--confirm-samples", "1"], "`confirm_per_class` must be >= 2, got 1"),
+    "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be >= 1, got 0"),
+    "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` must be <= 1000"),
+    "no trials": ([*STUDY, "--trials", "0"], "`--trials` must be a whole number >= 1, got 0"),
+    "one sample": ([*STUDY, "--samples", "1"], "`--samples` must be a whole number >= 2, got 1"),
+    "one fresh sample": ([*STUDY, "--confirm-samples", "1"], "`--confirm-samples` must be a whole number >= 2, got 1"),
     "no batch": ([*STUDY, "--batch-trials", "0"], "`--batch-trials` must be >= 1, got 0"),
     "unknown sampler": (
         [*STUDY, "--sampler", "magic"],
         "`--sampler` must be one of tpe, gp, cmaes, random, got 'magic'",
     ),
-    "unknown objective": ([*STUDY, "--objectives", "beauty"], "`objectives` must be different names of kid, accuracy"),
-    "objective twice": ([*STUDY, "--objectives", "kid,kid"], "`objectives` must be different names"),
+    "unknown objective": (
+        [*STUDY, "--objectives", "beauty"],
+        "`--objectives` must be different names of kid, accuracy",
+    ),
+    "objective twice": ([*STUDY, "--objectives", "kid,kid"], "`--objectives` must be different names"),
     "cmaes for two": (
         [*STUDY, "--objectives", "kid,accuracy", "--sampler", "cmaes"],
         "`--sampler cmaes` takes one objective",
@@ -42,7 +45,7 @@ WRONG_TUNE = {
     "no time": ([*STUDY, "--timeout", "0"], "`--timeout` must be > 0, got 0.0"),
     "unknown device": ([*STUDY, "--device", "abacus"], "`--device` must be one that torch can use here, got 'abacus'"),
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),
-    "weights for gaussians": ([*STUDY, "--weights", "x"], "`weights` is for the testbed 'fashion' only"),
+    "weights for gaussians": ([*STUDY, "--weights", "x"], "`--weights` is for the testbed 'fashion' only"),
 }
 
 
@@ -90,13 +93,15 @@ def test_sample_writes_a_picture_and_the_numbers(tmp_path: Path, capsys: pytest.
 
 
 WRONG_SAMPLE = {
-    "no samples": (["--num", "0"], "`--num` must be >= 1, got 0"),
+    "no samples": (["--num", "0"], "`--num` must be in 1..1000000, got 0"),
+    "too many samples": (["--num", "99999999999"], "`--num` must be in 1..1000000, got 99999999999"),
+    "no class": (["--labels", ","], "`--labels` must name a class, got none"),
     "unknown class": (["--labels", "third"], "`--labels` must be of first, second or 0..1, got 'third'"),
     "class out of range": (["--labels", "0,2"], "`--labels` must be of first, second or 0..1, got '2'"),
-    "eta out of range": (["--eta", "1.5"], "`eta` must be in [0, 1], got 1.5"),
-    "negative seed": (["--seed", "-3"], "`seed` must be in 0..2147483647, got -3"),
+    "eta out of range": (["--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
+    "negative seed": (["--seed", "-3"], "`--seed` must be in 0..2147483647, got -3"),
     "missing file": (["--guidance", "none.json"], "none.json cannot be read: No such file"),
-    "no batch": (["--batch-size", "0"], "`batch_size` must be >= 1, got 0"),
+    "no batch": (["--batch-size", "0"], "`--batch-size` must be >= 1, got 0"),
 }
 
 
@@ -117,6 +122,10 @@ BAD_FILES = {
     "future": ('{"format": "guidegym-guidance/2"}', "was written by a later version"),
     "unknown kind": (_file_with_weight('{"kind": "zigzag"}'), "unknown kind 'zigzag'"),
     "NaN": (_file_with_weight('{"kind": "constant", "value": NaN}'), "must be finite"),
+    "a key twice": (
+        _file_with_weight('{"kind": "constant", "value": 1, "value": 2}'),
+        "a key comes twice in one object",
+    ),
     "wrong type": (_file_with_weight('{"kind": "constant", "value": "1"}'), "must be a number"),
 }
 
@@ -154,6 +163,45 @@ def testbed(device):
 """
 
 
+def test_a_run_never_takes_the_place_of_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = [
+        *STUDY,
+        "--steps",
+        "3",
+        "--samples",
+        "3",
+        "--confirm-samples",
+        "3",
+        "--trials",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
+    assert tune_main(quick) == 0
+    assert "note: all these trials are baselines" in capsys.readouterr().err
+    before = (tmp_path / "results.json").read_bytes()
+    for other in (["--seed", "3"], ["--seed", "3", "--study-name", "other"]):
+        assert tune_main([*quick, *other]) == 2
+        assert "holds the results of a run with seed 0, not seed 3; use another --out" in capsys.readouterr().err
+    assert (tmp_path / "results.json").read_bytes() == before
+    (tmp_path / ".owner").write_bytes(b"\xfa\xfb")
+    assert tune_main(quick) == 2
+    assert ".owner is damaged; remove it to go on" in capsys.readouterr().err
+
+
+def test_a_place_that_files_cannot_go_to_is_found_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "best.json").mkdir()
+    assert tune_main([*STUDY, "--out", str(tmp_path)]) == 2
+    assert "best.json is in the way: it must be a file" in capsys.readouterr().err
+    assert tune_main([*STUDY, "--out", str(tmp_path / "what?")]) == 2
+    assert "`--out` must not have a '?'" in capsys.readouterr().err
+    (tmp_path / "file").write_text("precious")
+    assert train_models_main(["--out", str(tmp_path / "file")]) == 2
+    assert "file cannot be written" in capsys.readouterr().err
+
+
 def test_a_users_own_testbed_is_sampled_and_tuned(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(OWN_TESTBED)
@@ -170,10 +218,13 @@ def test_a_users_own_testbed_is_sampled_and_tuned(tmp_path: Path) -> None:
 def test_a_file_that_is_no_testbed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.py").write_text("")
     assert sample_main(["--testbed", str(tmp_path / "empty.py")]) == 2
+    (tmp_path / "deaf.py").write_text("def testbed():\n    return 1\n")
+    assert sample_main(["--testbed", str(tmp_path / "deaf.py")]) == 2
     (tmp_path / "wrong.py").write_text("def testbed(device):\n    return 1\n")
     assert sample_main(["--testbed", str(tmp_path / "wrong.py")]) == 2
     errors = capsys.readouterr().err
     assert "has no function `testbed`" in errors
+    assert "must take one argument, the device" in errors
     assert "must return a guidegym.Testbed, got int" in errors
 
 

@@ -113,6 +113,9 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
         sample(exact, labels=[0], batch_size=0)
     with pytest.raises(GuideGymError, match="testbed 'gaussians' has no classifier 'robust'; it has exact"):
         sample(exact, GUIDANCE, labels=[0])
+    wrong = dataclasses.replace(exact, denoiser=lambda x, t: x[:, :1])
+    with pytest.raises(GuideGymError, match=r"must return noise of the samples' shape \(1, 2\), got \(1, 1\)"):
+        sample(wrong, labels=[0])
     with pytest.raises(GuideGymError, match="`weight` must be None"):
         engine = Engine(exact, DDIM(3))
         engine.step(engine.start(torch.tensor([0]), torch.tensor([0])), torch.ones(1, dtype=torch.float64))

@@ -29,6 +29,35 @@ def test_the_mean_witness_of_a_class_is_minus_its_kernel_distance(engine: Engine
     torch.testing.assert_close(-share.mean().double(), distance, rtol=1e-4, atol=1e-4)
 
 
+def test_following_the_witness_follows_the_kernel_distance(engine: Engine) -> None:
+    # Rows drawn from N(m, 1): the score-function gradient of the mean reward is the derivative of the distance in m.
+    references, generator = engine.testbed.references, torch.Generator().manual_seed(0)
+    label = torch.zeros(4000, dtype=torch.long)
+
+    def gradient(m: float) -> float:
+        noise = torch.randn(4000, 2, generator=generator)
+        worth = REWARDS["kid_witness"](engine, noise + m, label)
+        return float((worth * noise[:, 0]).mean())
+
+    def distance(m: float) -> float:
+        noise = torch.randn(1, 4000, 2, generator=torch.Generator().manual_seed(1))
+        noise[..., 0] += m
+        noise[..., 1] += 0.3
+        return float(class_kernels(noise, references.features[:1], references.self_term[:1]).distance()[0])
+
+    assert sum(gradient(0.3) for _ in range(20)) / 20 == pytest.approx(-(distance(0.4) - distance(0.2)) / 0.2, rel=0.1)
+
+
+def test_the_spread_of_influences_is_the_error_of_the_mean(engine: Engine) -> None:
+    mix, generator = reward_mix({"frechet": 1.0}), torch.Generator().manual_seed(0)
+    label = torch.arange(400) % 2
+    drawn = [torch.randn(400, 2, generator=generator) for _ in range(300)]
+    means = torch.stack([mix.worth(engine, x, label).mean() for x in drawn])
+    influence = mix.influence(engine, drawn[0], label)
+    torch.testing.assert_close(influence.mean(), mix.worth(engine, drawn[0], label).mean(), rtol=1e-4, atol=1e-4)
+    assert float(influence.std() / 20) == pytest.approx(float(means.std()), rel=0.2)
+
+
 @pytest.mark.parametrize("name", REWARDS)
 def test_real_data_of_the_wanted_class_is_worth_more_than_anything_else(engine: Engine, name: str) -> None:
     x, label = _real(engine, 200)

@@ -137,7 +137,7 @@ class Guidance:
             FileFormatError: If the file cannot be read or is not a guidance file; see ``from_json``.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = Path(path).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise FileFormatError(f"{path} cannot be read: {reason}") from error
@@ -148,8 +148,14 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     def refuse(constant: str) -> float:
         raise FileFormatError(f"{source}: numbers must be finite, got {constant}")
 
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            raise FileFormatError(f"{source}: a key comes twice in one object, of {', '.join(names)}")
+        return dict(pairs)
+
     try:
-        content = json.loads(text, parse_constant=refuse)
+        content = json.loads(text, parse_constant=refuse, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise FileFormatError(
             f"{source} is not complete JSON: {error.msg} at line {error.lineno}, column {error.colno}"

@@ -20,11 +20,12 @@ from guidegym.search.table import HEADINGS, table_rows
 from guidegym.testbeds import Testbed
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em; color: #222; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; width: 100%; } th, td { padding: .35em .7em; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead { border-bottom: 2px solid #444; }
 tbody tr:nth-child(odd) { background: #f4f6f8; } tbody tr:first-child { font-weight: 600; }
-.grids { display: flex; flex-wrap: wrap; gap: 16px; } .grids img { max-width: 100%; border: 1px solid #ddd; }
+.grids { display: flex; flex-wrap: wrap; gap: 16px; } .grids img { width: calc(50% - 10px); border: 1px solid #ddd; }
+.wide { overflow-x: auto; }
 pre { background: #f4f6f8; padding: 1em; overflow-x: auto; } .note { color: #555; }
 """
 
@@ -63,7 +64,8 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
         "evaluations a sample. " + testbed.judge_note
     )
     return (
-        f"<h2>Confirmed on fresh seeds</h2><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        '<h2>Confirmed on fresh seeds</h2><div class="wide"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<p class="note">{html.escape(note)}</p>'
     )
 
@@ -73,8 +75,10 @@ def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Candidate) -> go
     t = torch.arange(testbed.process.num_timesteps - 1, -1, -1)
     for candidate in [one.measured.candidate for one in confirmed] or [best]:
         weights = candidate.guidance.weight(t, testbed.process)
-        width = 4 if candidate.name == best.name else 1.5
-        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=candidate.name, line={"width": width})
+        line: dict[str, object] = {"width": 4 if candidate.name == best.name else 1.5}
+        if candidate.guidance.guide is None:
+            line |= {"color": "#888", "dash": "dot"}
+        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=candidate.name, line=line)
     figure.update_xaxes(title="training timestep (noise to the left)", autorange="reversed")
     figure.update_yaxes(title="guidance weight")
     return figure
@@ -96,7 +100,9 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
             mode="markers",
             name=name,
         )
-    figure.add_scatter(x=[trial.number for trial in trials], y=best, name="best so far", line={"shape": "hv"})
+    figure.add_scatter(
+        x=[trial.number for trial in trials], y=best, mode="lines", name="best so far", line={"shape": "hv"}
+    )
     ends = [min(trial.number for trial in trials), max(trial.number for trial in trials)] if trials else [0, 1]
     for name, scores in baseline_scores(opened).items():
         # A line with a name in the legend: a label's height on a logarithmic axis is an exponent, and stretches it.
@@ -104,7 +110,7 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
         figure.add_scatter(x=ends, y=[scores[objective]] * 2, mode="lines", name=name, line=line)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(
-        title=f"{objective} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"
+        title=f"{_shown(objective)} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"
     )
     return figure
 
@@ -125,13 +131,17 @@ def _importances(study: Study, opened: optuna.Study) -> str:
     except (RuntimeError, ValueError, UserWarning) as error:
         return f'<p class="note">No parameter importances: {html.escape(str(error).splitlines()[0])}</p>'
     figure = go.Figure(go.Bar(x=list(importances.values()), y=list(importances), orientation="h"))
-    figure.update_xaxes(title=f"importance for {study.objectives[0]} (PED-ANOVA)")
-    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(title=f"importance for {_shown(study.objectives[0])} (PED-ANOVA)")
+    figure.update_yaxes(autorange="reversed", ticksuffix="  ")
     return "<h2>Parameter importances</h2>" + _figure(figure, height=260)
 
 
+def _shown(objective: str) -> str:
+    return "KID" if objective == "kid" else objective
+
+
 def _figure(figure: go.Figure, *, height: int = 420) -> str:
-    figure.update_layout(template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 20, "b": 60})
+    figure.update_layout(template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 40, "b": 60})
     text: str = figure.to_html(full_html=False, include_plotlyjs=False)
     return text
 

@@ -1,5 +1,6 @@
 """A whole study: baselines, search, and confirmation on fresh seeds."""
 
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, confirm
 from guidegym.search.loop import LoopSettings, best_trials, search
+from guidegym.search.queue import BASELINE
 from guidegym.search.samplers import check_sampler
 from guidegym.search.scoring import Candidate, Measured, Scorer
 from guidegym.search.storage import (
@@ -31,7 +33,7 @@ from guidegym.search.storage import (
 )
 from guidegym.search.study import OBJECTIVES, Baseline, Study
 from guidegym.search.table import HEADINGS, table_rows
-from guidegym.search.writing import Outcome, file_name, holds_confirmed_results, write_files
+from guidegym.search.writing import Outcome, check_folder, file_name, holds_confirmed_results, write_files
 from guidegym.tables import format_table
 from guidegym.testbeds import Testbed
 
@@ -114,11 +116,10 @@ class _Run:
             study.confirm_per_class,
             first_row=first_fresh_row(study.confirm_per_class * testbed.num_classes),
         )
-        self.store_path = settings.out / "artifacts"
-        self.store_path.mkdir(parents=True, exist_ok=True)
-        self.store = FileSystemArtifactStore(str(self.store_path))
-        self.owner = owner_of(settings.out)
         self.comparability = comparability(study, testbed, seed=settings.seed)
+        check_folder(settings.out, self.comparability)
+        self.store = FileSystemArtifactStore(str(settings.out / "artifacts"))
+        self.owner = owner_of(settings.out)
         self.opened = open_study(
             study,
             study_name=settings.study_name,
@@ -144,6 +145,10 @@ class _Run:
                 if interrupted():  # between two sampling steps, never amid a query of the storage
                     raise KeyboardInterrupt
 
+            if remaining and remaining <= self._num_baselines_left():
+                bar.write(
+                    "note: all these trials are baselines; more --trials leave some to search with", file=sys.stderr
+                )
             try:
                 bar.set_description("baselines")
                 self._score_outside(outside, advance)
@@ -151,6 +156,8 @@ class _Run:
                 loop = self._loop_settings()
                 search(self.opened, study, self.scorer, loop, on_trial=self._keep(bar), on_rows=advance)
                 bar.set_description("confirm")
+                # Fewer may be confirmed than planned, where few were searched.
+                bar.total = bar.n + study.sampler.num_steps * self.fresh.rows_of(len(self._to_confirm()))
                 confirmed = self._confirm(advance)
             except KeyboardInterrupt:
                 self._write_unconfirmed()
@@ -207,10 +214,17 @@ class _Run:
 
         return keep
 
-    def _confirm(self, on_rows: OnRows) -> list[Confirmed]:
+    def _num_baselines_left(self) -> int:
+        """Return how many baselines are still to be trials."""
+        done = {trial.user_attrs.get(BASELINE) for trial in complete(self.opened)}
+        return sum(baseline.params is not None and baseline.name not in done for baseline in self.study.baselines)
+
+    def _to_confirm(self) -> list[Candidate]:
         searched = best_trials(self.opened, self.study, self._num_confirmed())
-        candidates = [*searched, *map(self._candidate, self.study.baselines)]
-        measured = self.fresh.measure(candidates, on_rows=on_rows)
+        return [*searched, *map(self._candidate, self.study.baselines)]
+
+    def _confirm(self, on_rows: OnRows) -> list[Confirmed]:
+        measured = self.fresh.measure(self._to_confirm(), on_rows=on_rows)
         return confirm(self.fresh, measured, seed=self.settings.seed, objective=self.study.objectives[0])
 
     def _write(self, confirmed: list[Confirmed], best: Candidate) -> Outcome:

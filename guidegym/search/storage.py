@@ -20,7 +20,15 @@ BASELINE_SCORES = "guidegym:baseline_scores"
 
 
 def default_storage(out: Path) -> str:
-    """Return the address of the SQLite file in a run's folder."""
+    """Return the address of the SQLite file in a run's folder.
+
+    Raises:
+        GuideGymError: If the folder's name has a character that ends the file's name in such an address.
+    """
+    if "?" in str(out):
+        raise GuideGymError(
+            f"`--out` must not have a '?', which ends a file's name in SQLite's addresses, got {str(out)!r}"
+        )
     return f"sqlite:///{out / 'study.db'}"
 
 
@@ -87,7 +95,8 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
         old = ", ".join(f"{key} {known.get(key)!r}" for key in changed)
         new = ", ".join(f"{key} {wanted.get(key)!r}" for key in changed)
         raise GuideGymError(
-            f"study '{study_name}' was run with {old}, not {new}: trials would not be comparable; use another --study-name"
+            f"study '{study_name}' was run with {old}, not {new}: trials would not be comparable; "
+            "use another --out, and another --study-name in a storage that both share"
         )
     opened.set_user_attr(SETTINGS, wanted)
     clear_unfinished(opened, owner)
@@ -135,4 +144,7 @@ def owner_of(out: Path) -> str:
     path = out / ".owner"
     if not path.is_file():
         write_atomically(path, uuid.uuid4().hex.encode())
-    return path.read_text()
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GuideGymError(f"{path} is damaged; remove it to go on") from error

@@ -58,16 +58,21 @@ class Study:
     testbed: str
     sampler: DDIM | DDPM
     space: "Callable[[optuna.trial.BaseTrial], Guidance]"
-    baselines: tuple[Baseline, ...]
+    baselines: tuple[Baseline, ...] = ()
     objectives: tuple[str, ...] = ("kid",)
     num_trials: int = 32
     samples_per_class: int = 8
     confirm_per_class: int = 20
 
     def __post_init__(self) -> None:
+        if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
+            raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
+        if not isinstance(self.sampler, DDIM | DDPM) or not callable(self.space):
+            raise GuideGymError(f"`sampler` must be a DDIM or a DDPM and `space` a function, got {self.sampler!r:.60}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
-            if getattr(self, name) < least:
-                raise GuideGymError(f"`{name}` must be >= {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise GuideGymError(f"`{name}` must be a whole number >= {least}, got {value!r}")
         unknown = [name for name in self.objectives if name not in OBJECTIVES]
         if unknown or not self.objectives or len(set(self.objectives)) != len(self.objectives):
             raise GuideGymError(

@@ -1,6 +1,8 @@
 """The files that a run leaves behind."""
 
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import optuna
 
 from guidegym.diffusion import DDIM, Sampler
+from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.pictures import sample_picture
 from guidegym.search.confirm import Confirmed
@@ -48,11 +51,39 @@ def holds_confirmed_results(out: Path) -> bool:
         return False
 
 
+def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
+    """Check, before anything is sampled, that a run's files can go to ``out`` and take no other run's place.
+
+    Raises:
+        GuideGymError: If something in their place is in the way, or the results of other settings lie there.
+    """
+    for name, is_folder in (("best.json", False), ("results.json", False), ("report.html", False), ("samples", True)):
+        path = out / name
+        if path.exists() and path.is_dir() != is_folder:
+            raise GuideGymError(f"{path} is in the way: it must be a {'folder' if is_folder else 'file'}")
+    try:
+        (out / "artifacts").mkdir(parents=True, exist_ok=True)
+        known = json.loads((out / "results.json").read_text())["settings"]
+        differ = [name for name in settings if known.get(name) != settings[name]]
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError):
+            raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
+        return
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise GuideGymError(f"{out / 'results.json'} is not guidegym's; use another --out") from error
+    if differ:
+        theirs = ", ".join(f"{name} {known.get(name)!r}" for name in differ)
+        ours = ", ".join(f"{name} {settings[name]!r}" for name in differ)
+        raise GuideGymError(f"{out} holds the results of a run with {theirs}, not {ours}; use another --out")
+
+
 def replay_command(best: Path, study: Study, sampler: Sampler) -> str:
     """Return the command that samples under a guidance file as the search did."""
     flags = f"--steps {sampler.num_steps}"
     flags += f" --eta {sampler.eta:g}" if isinstance(sampler, DDIM) else " --sampler ddpm"
-    return f"python -m guidegym.sample --guidance {best} --testbed {study.testbed} {flags}"
+    return (
+        f"python -m guidegym.sample --guidance {shlex.quote(str(best))} --testbed {shlex.quote(study.testbed)} {flags}"
+    )
 
 
 def write_files(

@@ -1,5 +1,6 @@
 """What is guided: the shipped testbeds and the record that a user's own is made of."""
 
+import inspect
 from pathlib import Path
 
 import torch
@@ -54,6 +55,8 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
     make = getattr(import_file(Path(name)), "testbed", None)
     if not callable(make):
         raise GuideGymError(f"{name} has no function `testbed`")
+    if len(inspect.signature(make).parameters) != 1:
+        raise GuideGymError(f"`testbed` of {name} must take one argument, the device")
     loaded = make(target)
     if not isinstance(loaded, Testbed):
         raise GuideGymError(f"`testbed` of {name} must return a guidegym.Testbed, got {type(loaded).__name__}")

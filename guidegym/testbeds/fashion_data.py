@@ -24,6 +24,9 @@ FILES = {
     "test_labels": "t10k-labels-idx1-ubyte",
 }
 
+SIZE = (28, 28)
+NUM_CLASSES = 10
+
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
@@ -133,6 +136,11 @@ def load_fashion_mnist(folder: Path | None = None) -> ImageData:
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
             raise FileFormatError(
                 f"the {split} files do not belong together: images {images.shape}, labels {labels.shape}"
+            )
+        if images.shape[1:] != SIZE or labels.max() >= NUM_CLASSES:
+            raise FileFormatError(
+                f"the {split} files must hold images of {SIZE[0]}x{SIZE[1]} in classes 0..{NUM_CLASSES - 1}, got "
+                f"{images.shape[1]}x{images.shape[2]} and classes up to {labels.max()}"
             )
     tensors = {role: torch.from_numpy(array.copy()) for role, array in arrays.items()}
     return ImageData(

@@ -127,9 +127,10 @@ class TrainingRun:
             return False
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            identity = state["identity"]
         except Exception as error:
             raise FileFormatError(f"{self.checkpoint} is not a readable checkpoint; remove it to start over") from error
-        if state["identity"] != self.identity:
+        if identity != self.identity:
             raise GuideGymError(
                 f"{self.checkpoint} belongs to a run with other settings, seed or data; remove it or use another --out"
             )

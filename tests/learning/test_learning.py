@@ -69,7 +69,7 @@ def test_an_exported_policy_acts_as_the_model_does(name: str) -> None:
         learner.improve()
     learner.env.training = False  # its moments stay as they are
     seen = learner.env.reset()
-    wanted, _ = learner.model.predict(seen, deterministic=True)  # type: ignore[arg-type]
+    wanted, _ = learner.model.predict(seen, deterministic=True)
     got = learner.policy()(torch.from_numpy(np.asarray(learner.env.get_original_obs())))
     np.testing.assert_allclose(got.numpy(), np.clip(wanted, -1, 1), rtol=1e-4, atol=1e-5)
 

@@ -71,3 +71,9 @@ def test_bad_folders_and_files_are_refused(tmp_path: Path) -> None:
         read_idx(packed)
     with pytest.raises(FileFormatError, match="do not belong together"):
         load_fashion_mnist(_folder(tmp_path, num_labels=5))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(_idx(np.array([0, 200, 1])))
+    with pytest.raises(FileFormatError, match=r"28x28 in classes 0\.\.9, got 28x28 and classes up to 200"):
+        load_fashion_mnist(tmp_path)
+    (_folder(tmp_path) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(np.zeros((3, 7, 9)))))
+    with pytest.raises(FileFormatError, match="got 7x9 and classes up to 2"):
+        load_fashion_mnist(tmp_path)

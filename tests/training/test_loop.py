@@ -41,7 +41,8 @@ def test_killing_and_resuming_gives_the_weights_of_an_unbroken_run(tmp_path: Pat
     assert (whole.num_steps, resumed.num_steps) == (8, 8)
 
 
-def test_ctrl_c_amid_a_step_changes_nothing_in_the_resumed_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_amid_a_step_changes_nothing_in_the_resumed_weights(number: signal.Signals, tmp_path: Path) -> None:
     loss = shifted_cross_entropy(shift=1, smoothing=0.05)
 
     def judge_run(folder: str) -> TrainingRun:
@@ -57,12 +58,13 @@ def test_ctrl_c_amid_a_step_changes_nothing_in_the_resumed_weights(tmp_path: Pat
     def interrupted(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, g: torch.Generator) -> torch.Tensor:
         value = loss(network, images, labels, g)
         if run.step == 5:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return value
 
     with pytest.raises(KeyboardInterrupt):
         train(run, IMAGES, LABELS, interrupted, name="run", on_note=lambda _: None)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     again = judge_run("interrupted")
     resumed = train(again, IMAGES, LABELS, loss, name="run", on_note=lambda _: None)
     whole = train(judge_run("whole"), IMAGES, LABELS, loss, name="run", on_note=lambda _: None)
@@ -83,6 +85,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(t
     again = _run(tmp_path)
     assert again.resume()
     assert again.step == 1
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    for content in ({"a": 1}, [1, 2]):
+        torch.save(content, tmp_path / "run.pt")
+        with pytest.raises(GuideGymError, match="is not a readable checkpoint"):
+            _run(tmp_path).resume()
 
 
 def test_a_checkpoint_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
