@@ -128,6 +128,11 @@ def main() -> None:
         "timesteps": arguments.timesteps,
         "held_out_episodes": arguments.episodes,
         "seconds": seconds,
+        "schedules": {
+            name: method.weights(test.engine.sampler, test.engine.testbed.process).tolist()
+            for name, method in methods.items()
+            if isinstance(method, Guidance) and method.policy is None
+        },
         "methods": [
             {
                 "method": one.name,

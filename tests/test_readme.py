@@ -175,3 +175,11 @@ def test_the_environment_block_runs(tmp_path: Path) -> None:
     done = _shell("python block.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "(64, 10) (64,)"
+
+
+@pytest.mark.slow
+def test_the_agent_block_runs(tmp_path: Path) -> None:
+    done = _shell(_block("bash", "guidegym.train_agent"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "distilled, the agent loses" in done.stdout
+    assert (tmp_path / "runs" / "agent" / "samples" / "samples.png").is_file()
