@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes
@@ -19,6 +20,8 @@ from guidegym.observation import FEATURES
 
 CLIP = 0.2
 """How far a ratio of probabilities may move from 1."""
+DECAY = 0.95
+"""Decay of the moving average of the weights, an update."""
 
 
 def leave_one_out(total: Float[Tensor, " groups rows"]) -> Float[Tensor, " groups rows"]:
@@ -82,6 +85,7 @@ class GroupLearner:
         self.learning_rate, self.spreads = learning_rate, spreads
         self.actor = actor.to(task.engine.testbed.device)
         self.optimiser = torch.optim.Adam(actor.parameters(), lr=learning_rate)
+        self.average = AveragedModel(self.actor, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
         self.generator = torch.Generator().manual_seed(seed)
         self.updates = 0
 
@@ -101,11 +105,12 @@ class GroupLearner:
         first, last = self.spreads
         spread = first * (last / first) ** done
         for parameters in self.optimiser.param_groups:
-            parameters["lr"] = self.learning_rate * (1 - 0.9 * done)
+            parameters["lr"] = self.learning_rate * (1 - 0.98 * done)
         labels, seeds = draw_episodes(self.task, self.groups, seed=self.seed, first=self.updates * self.groups)
         seen, actions, total = self._play(labels, seeds, spread)
         advantage = leave_one_out(total.reshape(self.groups, self.rows)).flatten()
         self._follow(seen, actions, advantage / advantage.std().clamp_min(1e-6), spread)
+        self.average.update_parameters(self.actor)
         self.updates += 1
         return float(total.mean())
 
@@ -149,21 +154,24 @@ class GroupLearner:
             self.optimiser.step()
 
     def policy(self) -> Policy:
-        """Return the actor's mean."""
-        layers = [layer for layer in self.actor.layers if isinstance(layer, nn.Linear)]
+        """Return the mean of the actor whose weights are the moving average over updates, which evens out their noise."""
+        actor = self.average.module if self.updates else self.actor
+        assert isinstance(actor, Actor)
+        layers = [layer for layer in actor.layers if isinstance(layer, nn.Linear)]
         return Policy(
             weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
             biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
-            shift=self.actor.shift.cpu().clone(),
-            spread=self.actor.spread.cpu().clone(),
+            shift=actor.shift.cpu().clone(),
+            spread=actor.spread.cpu().clone(),
             features=FEATURES,
             scale=self.task.scale,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the actor, its optimiser, the exploration's random state and the number of updates."""
+        """Return the actor, its average, its optimiser, the exploration's random state and the number of updates."""
         return {
             "actor": self.actor.state_dict(),
+            "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "updates": self.updates,
@@ -172,6 +180,7 @@ class GroupLearner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
         self.actor.load_state_dict(state["actor"])
+        self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.updates = state["updates"]
@@ -189,8 +198,8 @@ def learner(
     groups: int = 64,
     rows: int = 8,
     learning_rate: float = 3e-3,
-    spread: float = 0.3,
-    last_spread: float = 0.1,
+    spread: float = 0.4,
+    last_spread: float = 0.2,
     epochs: int = 2,
     hidden: int = 32,
     start: float = -0.5,
@@ -203,7 +212,7 @@ def learner(
         seed: Seed of the initial weights, the episodes and the exploration.
         groups: Start noises an update.
         rows: Rows that share each of them, >= 2.
-        learning_rate: Of Adam at the start, falling to a tenth.
+        learning_rate: Of Adam at the start, falling to a fiftieth.
         spread: Standard deviation of the exploration at the start.
         last_spread: The same at the end.
         epochs: Gradient steps on each batch.
