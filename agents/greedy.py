@@ -9,6 +9,9 @@ from guidegym.envs import Live, Task
 from guidegym.envs.play import Played
 from guidegym.state import fork
 
+ROWS = 128
+"""Trajectories whose candidates are scored together: the cost of a measure of sets grows with the square."""
+
 
 def candidates(task: Task, count: int) -> Tensor:
     """Return ``count`` weights from none to the largest as actions, finer where they are small; a rate is at its largest."""
@@ -17,24 +20,27 @@ def candidates(task: Task, count: int) -> Tensor:
     return torch.stack(columns, dim=1).to(task.engine.testbed.device)
 
 
+def _some(live: Live, rows: Tensor) -> Live:
+    """Return some rows of trajectories, with what the networks said of them."""
+    prediction = live.prediction
+    if prediction is not None:
+        told = ("eps", "gradient", "logits", "clean_logits")
+        known = {name: getattr(prediction, name) for name in told}
+        prediction = replace(
+            prediction, **{name: None if value is None else value[rows] for name, value in known.items()}
+        )
+    return Live(fork(live.state, rows), live.worth[rows], prediction)
+
+
 def _branch(task: Task, live: Live, options: Tensor, *, kept: int = 1) -> tuple[Live, Tensor, Tensor]:
     """Take every option in every row: row ``i`` becomes rows ``i * len(options)`` and on. Return actions, too, and worths.
 
     Every ``kept`` rows are branches of one trajectory.
     """
     rows = torch.arange(len(live.worth), device=live.worth.device).repeat_interleave(len(options))
-    prediction = live.prediction
-    if prediction is not None:
-        prediction = replace(
-            prediction,
-            **{
-                name: getattr(prediction, name)[rows]
-                for name in ("eps", "gradient", "logits", "clean_logits")
-                if getattr(prediction, name) is not None
-            },
-        )
+    branches = replace(_some(live, rows), group=rows // kept)
     actions = options.repeat(len(live.worth), 1)
-    after, _, _ = task.act(Live(fork(live.state, rows), live.worth[rows], prediction, rows // kept), actions)
+    after, _, _ = task.act(branches, actions)
     ended = task.engine.ended(after.state)
     clean = torch.where(ended.reshape(-1, *(1,) * (after.state.x.ndim - 1)), after.state.x, after.state.x_0)
     worth = task.reward.worth(task.engine, clean, after.state.label, rows // kept)
@@ -62,8 +68,11 @@ class GreedyAgent:
     def __call__(self, task: Task, live: Live) -> Tensor:
         """Return the action of each row."""
         options = candidates(task, self.count)
-        _, _, worth = _branch(task, live, options)
-        return options[worth.reshape(-1, self.count).argmax(dim=1)]
+        chosen = []
+        for rows in torch.arange(len(live.worth), device=live.worth.device).split(ROWS):
+            _, _, worth = _branch(task, _some(live, rows), options)
+            chosen.append(worth.reshape(-1, self.count).argmax(dim=1))
+        return options[torch.cat(chosen)]
 
 
 def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, count: int = 5) -> Played:

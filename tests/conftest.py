@@ -1,3 +1,4 @@
+import os
 import signal
 
 import pytest
@@ -5,6 +6,11 @@ import torch
 
 from guidegym import Testbed, load_testbed
 from guidegym.testbeds.gaussians import load_gaussians
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers that each use all cores wait for each other most of the time; what they start inherits this.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

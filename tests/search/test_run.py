@@ -282,7 +282,7 @@ def test_a_pareto_search_runs(tmp_path: Path) -> None:
 def test_a_study_with_other_settings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 0
     assert main([*SHORT, "--trials", "7", "--seed", "9", "--out", str(tmp_path)]) == 2
-    assert "was run with seed 0, not seed 9" in capsys.readouterr().err
+    assert "holds the results of a run with seed 0, not seed 9" in capsys.readouterr().err
 
 
 def test_two_searches_in_one_folder_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
