@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from guidegym.engine import Prediction
 from guidegym.envs import Live, Task
 from guidegym.envs.play import Played
 from guidegym.state import fork
@@ -22,14 +23,15 @@ def candidates(task: Task, count: int) -> Tensor:
 
 def _some(live: Live, rows: Tensor) -> Live:
     """Return some rows of trajectories, with what the networks said of them."""
-    prediction = live.prediction
-    if prediction is not None:
-        told = ("eps", "gradient", "logits", "clean_logits")
-        known = {name: getattr(prediction, name) for name in told}
-        prediction = replace(
-            prediction, **{name: None if value is None else value[rows] for name, value in known.items()}
+    told = live.prediction
+    if told is not None:
+        told = Prediction(
+            told.eps[rows],
+            None if told.gradient is None else told.gradient[rows],
+            None if told.logits is None else told.logits[rows],
+            clean_logits=None if told.clean_logits is None else told.clean_logits[rows],
         )
-    return Live(fork(live.state, rows), live.worth[rows], prediction)
+    return Live(fork(live.state, rows), live.worth[rows], told)
 
 
 def _branch(task: Task, live: Live, options: Tensor, *, kept: int = 1) -> tuple[Live, Tensor, Tensor]:
