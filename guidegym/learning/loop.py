@@ -126,7 +126,10 @@ class _Run:
                 reward = learner.improve()
                 progress.seconds = before + time.monotonic() - began
                 bar.update(learner.timesteps - bar.n)
-                bar.set_postfix({"reward": f"{reward:.4g}", "held out": f"{progress.best:.4g}"}, refresh=False)
+                shown = {"reward": f"{reward:.4g}"}
+                if progress.evaluations:
+                    shown["best held out"] = f"{progress.best:.4g}"
+                bar.set_postfix(shown, refresh=False)
                 self.on_scalars(learner.timesteps, {"train/reward": reward})
                 if self._is_due():
                     self._evaluate()
