@@ -96,6 +96,9 @@ def main() -> None:
     parser.add_argument("--timesteps", type=int, default=2_500_000)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--episodes", type=int, default=8192)
+    parser.add_argument("--episodes-seed", type=int, default=1, help="which held-out episodes")
+    parser.add_argument("--schedules", type=Path, help="an earlier record, whose tuned schedules are taken")
+    parser.add_argument("--name", default="learning", help="end of the record's name")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
@@ -104,7 +107,13 @@ def main() -> None:
     constant, _ = best_constant(train, num=SEARCH_EPISODES, seed=7)
     methods: dict[str, Act | Guidance] = {"unguided": Guidance(), constant.name: constant}
     methods["constant 1"] = Guidance(train.engine.guide, Constant(1.0))
-    methods |= tuned(train, trials=arguments.trials)
+    if arguments.schedules is None:
+        methods |= tuned(train, trials=arguments.trials)
+    else:
+        t = tuple(float(t) for t in train.engine.timesteps[:-1])
+        for name, weights in json.loads(arguments.schedules.read_text())["schedules"].items():
+            if name.startswith("tuned"):
+                methods[name] = Guidance(train.engine.guide, Table(t, tuple(weights)))
     seconds = {"open-loop searches": round(time.monotonic() - began, 1)}
     for agent in arguments.agents:
         for seed in arguments.seeds:
@@ -118,7 +127,7 @@ def main() -> None:
                     bar.set_postfix(reward=f"{reward:.4g}", refresh=False)
             seconds[name] = round(time.monotonic() - began, 1)
             methods[name] = as_guidance(test, learner.policy())
-    compared = compare(test, methods, num=arguments.episodes, seed=1)
+    compared = compare(test, methods, num=arguments.episodes, seed=arguments.episodes_seed)
     print(format_table(HEADINGS, comparison_rows(compared)))
     best = max((one for one in compared if one.name in ("tuned sigmoid", "tuned knots")), key=lambda o: o.worth.mean())
     content = {
@@ -127,6 +136,7 @@ def main() -> None:
         "environment": ENVIRONMENT,
         "timesteps": arguments.timesteps,
         "held_out_episodes": arguments.episodes,
+        "held_out_seed": arguments.episodes_seed,
         "seconds": seconds,
         "schedules": {
             name: method.weights(test.engine.sampler, test.engine.testbed.process).tolist()
@@ -144,7 +154,7 @@ def main() -> None:
             for one in compared
         ],
     }
-    path = ROOT / "benchmarks" / "results" / f"{content['date']}-learning.json"
+    path = ROOT / "benchmarks" / "results" / f"{content['date']}-{arguments.name}.json"
     path.write_text(json.dumps(content, indent=2) + "\n")
     print(f"wrote {path.relative_to(ROOT)}")
 
