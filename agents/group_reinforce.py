@@ -157,10 +157,8 @@ class GroupLearner:
         """Return the mean of the actor whose weights are the moving average over updates, which evens out their noise."""
         actor = self.average.module if self.updates else self.actor
         assert isinstance(actor, Actor)
-        layers = [layer for layer in actor.layers if isinstance(layer, nn.Linear)]
-        return Policy(
-            weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
-            biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
+        return Policy.of_layers(
+            actor.layers,
             shift=actor.shift.cpu().clone(),
             spread=actor.spread.cpu().clone(),
             features=FEATURES,
@@ -231,8 +229,7 @@ def learner(
     if not (spread > 0 and last_spread > 0):
         raise GuideGymError(f"`spread` and `last_spread` must be > 0, got {spread}, {last_spread}")
     task = make_task(**arguments)
-    if task.observation != "features":
-        raise GuideGymError(f"the environment must show `features`, got observation '{task.observation}'")
+    task.check_features()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         actor = Actor(task.scale.size, hidden=hidden, start=start)

@@ -1,11 +1,12 @@
 """What ``render`` shows: clean estimates, the weights so far, and the judge's probability of the wanted class."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from guidegym.errors import GuideGymError
 from guidegym.pictures import figure_of
 from guidegym.testbeds import judge_features
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from guidegym.envs.episodes import Episodes
 
 MAX_SHOWN = 16
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
+"""What both environments say of their rendering."""
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Check that a render mode is one there is."""
+    if render_mode not in (None, *METADATA["render_modes"]):
+        raise GuideGymError(f"`render_mode` must be None or 'rgb_array', got {render_mode!r}")
 
 
 class Trace:

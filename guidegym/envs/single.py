@@ -8,7 +8,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from guidegym.envs.episodes import Episodes, Observation, action_space, check_options
-from guidegym.envs.frames import Trace, frame
+from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
 
@@ -24,14 +24,10 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
         GuideGymError: If an argument is unknown or out of range.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
-        "render_modes": ["rgb_array"],
-        "render_fps": 10,
-    }
+    metadata: dict[str, Any] = METADATA
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise GuideGymError(f"`render_mode` must be None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
         self.render_mode = render_mode
         self.episodes = Episodes(make_task(**arguments), 1)
         self.observation_space = self.episodes.single_space

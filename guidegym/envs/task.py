@@ -64,6 +64,15 @@ class Task:
         if self.observation not in OBSERVATIONS:
             raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
 
+    def check_features(self) -> None:
+        """Check that the task shows what a policy file can name.
+
+        Raises:
+            GuideGymError: If it shows something else than ``features``.
+        """
+        if self.observation != "features":
+            raise GuideGymError(f"the environment must show `features`, got observation '{self.observation}'")
+
     def begin(
         self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], group: Int[Tensor, " batch"] | None = None
     ) -> Live:

@@ -8,7 +8,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from guidegym.envs.episodes import Episodes, action_space, check_options
-from guidegym.envs.frames import Trace, frame
+from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
 
@@ -28,10 +28,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         GuideGymError: If an argument is unknown or out of range.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
-        "render_modes": ["rgb_array"],
-        "render_fps": 10,
-    }
+    metadata: dict[str, Any] = METADATA
 
     def __init__(
         self,
@@ -43,8 +40,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
     ) -> None:
         if num_envs < 1:
             raise GuideGymError(f"`num_envs` must be >= 1, got {num_envs}")
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise GuideGymError(f"`render_mode` must be None or 'rgb_array', got {render_mode!r}")
+        check_render_mode(render_mode)
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,16 @@ class Policy:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    @classmethod
+    def of_layers(cls, modules: Iterable[torch.nn.Module], **others: Any) -> "Policy":
+        """Return the policy of a network's linear layers, in order, copied to the CPU; ``others`` are its other arguments."""
+        layers = [module for module in modules if isinstance(module, torch.nn.Linear)]
+        return cls(
+            weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
+            biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
+            **others,
+        )
 
     def __call__(self, features: Float[Tensor, " batch features"]) -> Float[Tensor, " batch size"]:
         """Return the action of each row, in [-1, 1]."""

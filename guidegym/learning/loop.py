@@ -14,7 +14,7 @@ from tqdm import tqdm
 from guidegym.envs import Task
 from guidegym.envs.play import draw_episodes, follow, play
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.files import write_atomically
+from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Guidance, Policy
 from guidegym.interrupts import hold_interrupts
 from guidegym.learning.learner import Learner
@@ -102,6 +102,7 @@ def learn(
         if not resume:
             raise GuideGymError(f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew")
         run.load()
+    make_folder(settings.out)
     return run.go()
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from guidegym.envs import GuidanceVectorEnv, Task
 from guidegym.envs.sb3 import SB3VecEnv
-from guidegym.errors import GuideGymError
 from guidegym.guidance import Policy
 from guidegym.observation import FEATURES
 
@@ -61,8 +60,7 @@ class SB3Learner:
     def __init__(self, kind: Kind, arguments: Mapping[str, Any], *, timesteps: int, num_envs: int) -> None:
         self.kind, self.total = kind, timesteps
         self.native = GuidanceVectorEnv(num_envs, **arguments)
-        if self.task.observation != "features":
-            raise GuideGymError(f"the environment must show `features`, got observation '{self.task.observation}'")
+        self.task.check_features()
         monitored = VecMonitor(SB3VecEnv(self.native))
         self.env = VecNormalize(monitored, gamma=1.0, clip_obs=1e3, norm_reward=kind.norm_reward)
         done: list[BaseAlgorithm] = []
@@ -98,11 +96,9 @@ class SB3Learner:
 
     def policy(self) -> Policy:
         """Return the mean of the actor, with the environment's running moments."""
-        layers = [module for module in self.kind.layers(self.model) if isinstance(module, nn.Linear)]
         moments: Any = self.env.obs_rms
-        return Policy(
-            weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
-            biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
+        return Policy.of_layers(
+            self.kind.layers(self.model),
             shift=torch.as_tensor(moments.mean, dtype=torch.float32),
             spread=(torch.as_tensor(moments.var, dtype=torch.float32) + self.env.epsilon).sqrt(),
             features=FEATURES,
