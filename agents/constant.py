@@ -1,6 +1,7 @@
 """The same action at every step: plain guidance."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ class ConstantAgent:
 
     weight: float
     rate: float = 0.0
+
+    blind: ClassVar[bool] = True
+    """It does not look at the trajectory, and so does not pay for looking."""
 
     @property
     def name(self) -> str:

@@ -43,10 +43,7 @@ def _branch(task: Task, live: Live, options: Tensor, *, kept: int = 1) -> tuple[
     branches = replace(_some(live, rows), group=rows // kept)
     actions = options.repeat(len(live.worth), 1)
     after, _, _ = task.act(branches, actions)
-    ended = task.engine.ended(after.state)
-    clean = torch.where(ended.reshape(-1, *(1,) * (after.state.x.ndim - 1)), after.state.x, after.state.x_0)
-    worth = task.reward.worth(task.engine, clean, after.state.label, rows // kept)
-    return after, actions, torch.where(after.state.failed, task.reward.floor, worth)
+    return after, actions, task.worth(after.state, rows // kept)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def learner(
 ) -> SB3Learner:
     """Make the agent: one chain of every row a batch.
 
-    Reward is not discounted and advantages reach far back: what an early step was worth is known at the end of the chain only.
+    Reward is not discounted: what an early step was worth is known at the end of the chain only.
 
     Args:
         arguments: Those of the environment; its observation must be ``features``.

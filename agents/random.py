@@ -1,5 +1,7 @@
 """Actions drawn at random: what any agent must beat."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,9 @@ class RandomAgent:
     Args:
         seed: Seed of the draws.
     """
+
+    blind: ClassVar[bool] = True
+    """It does not look at the trajectory, and so does not pay for looking."""
 
     def __init__(self, seed: int = 0) -> None:
         self.generator = torch.Generator().manual_seed(seed)

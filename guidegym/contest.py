@@ -13,7 +13,7 @@ from guidegym.distillation import distill
 from guidegym.envs import Task, make_task
 from guidegym.envs.comparison import HEADINGS, Compared, compare, comparison_rows, interval
 from guidegym.envs.play import Act, draw_episodes, play
-from guidegym.guidance import Constant, Guidance
+from guidegym.guidance import Guidance
 
 WEIGHTS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 """Constant weights that are tried, as shares of the largest."""
@@ -80,11 +80,6 @@ def best_constant(task: Task, *, num: int, seed: int) -> tuple[ConstantAgent, di
     return agents[max(range(len(agents)), key=earned.__getitem__)], tried
 
 
-def _as_guidance(constant: ConstantAgent, task: Task) -> Guidance:
-    rate = None if task.scale.max_rate is None else Constant(constant.rate)
-    return Guidance(task.engine.guide, Constant(constant.weight), rate=rate, share=task.share)
-
-
 def contest(
     arguments: Mapping[str, Any], *, agent: Path, tuned: Mapping[str, Guidance], num: int, seed: int
 ) -> Contest:
@@ -107,7 +102,7 @@ def contest(
     methods: dict[str, Act | Guidance] = {
         "agent": learned,
         "agent, distilled": schedule,
-        constant.name: _as_guidance(constant, train),  # without looking at the clean estimate, which costs
+        constant.name: constant,
         "greedy": GreedyAgent(),
         "random": RandomAgent(seed),
         "unguided": Guidance(),

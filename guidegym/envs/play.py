@@ -12,7 +12,7 @@ from guidegym.guidance import Policy
 from guidegym.state import State
 
 Act = Callable[[Task, Live], Tensor]
-"""``(task, trajectories that were looked at) -> actions in [-1, 1]``."""
+"""``(task, trajectories that were looked at) -> actions in [-1, 1]``; one with a true attribute ``blind`` does not look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def play(task: Task, act: Act, labels: Int[Tensor, " batch"], seeds: Int[Tensor,
     live, actions = task.begin(labels, seeds), []
     total = torch.zeros_like(live.worth)
     for _ in range(task.engine.sampler.num_steps):
-        live = task.look(live)
+        live = live if getattr(act, "blind", False) else task.look(live)
         actions.append(act(task, live).clamp(-1, 1))
         live, reward, _ = task.act(live, actions[-1])
         total = total + reward

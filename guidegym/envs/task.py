@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import DDIM, DDPM
+from guidegym.diffusion import DDIM, DDPM, rows_like
 from guidegym.engine import Engine, Prediction
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
 from guidegym.guidance import ActionScale, make_guide
 from guidegym.observation import observe
 from guidegym.rewards import RewardMix, reward_mix
-from guidegym.state import State
+from guidegym.state import State, fork
 from guidegym.testbeds import Testbed, load_testbed
 
 OBSERVATIONS = ("full", "features", "sample")
@@ -123,11 +123,19 @@ class Task:
         rows = (scored & ~state.failed).nonzero()[:, 0]
         worth = live.worth.clone()
         if len(rows):
-            done = ended[rows].reshape(-1, *(1,) * (state.x.ndim - 1))
-            clean = torch.where(done, state.x[rows], state.x_0[rows])
-            group = None if live.group is None else live.group[rows]
-            worth[rows] = self.reward.worth(self.engine, clean, state.label[rows], group)
+            worth[rows] = self.worth(fork(state, rows), None if live.group is None else live.group[rows])
         return torch.where(moved & state.failed, self.reward.floor, worth)
+
+    def worth(self, state: State, group: Int[Tensor, " batch"] | None = None) -> Float[Tensor, " batch"]:
+        """Return what the sample of each row that has ended, and the clean estimate of each other, is worth.
+
+        Args:
+            state: The batch; what a failed row is worth is the reward's floor.
+            group: See ``Live``.
+        """
+        ended = rows_like(self.engine.ended(state), state.x)
+        worth = self.reward.worth(self.engine, torch.where(ended, state.x, state.x_0), state.label, group)
+        return torch.where(state.failed, self.reward.floor, worth)
 
 
 def make_task(

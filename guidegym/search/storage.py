@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
-from guidegym.files import write_atomically
+from guidegym.files import make_folder, write_atomically
 from guidegym.search.study import OBJECTIVES, Study
 
 SETTINGS = "guidegym:settings"
@@ -39,8 +39,8 @@ def only_one_search(out: Path) -> Iterator[None]:
     Raises:
         GuideGymError: If another process holds it.
     """
+    make_folder(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
         file = (out / ".lock").open("w")
     except OSError as error:
         raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error

@@ -1,0 +1,29 @@
+"""Every shipped study runs, and its baselines lie in its space."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from guidegym import Guidance
+from guidegym.search.loading import load_study, shipped_studies
+from guidegym.tune import main
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_runs_two_trials_on_gaussians(name: str, tmp_path: Path) -> None:
+    flags = ["--testbed", "gaussians", "--steps", "4", "--samples", "4", "--confirm-samples", "4", "--trials", "2"]
+    assert main(["--study", name, *flags, "--out", str(tmp_path)]) == 0
+    assert Guidance.load(tmp_path / "best.json") is not None
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("testbed", ["fashion", "gaussians"])
+def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> None:
+    study = load_study(name, testbed=testbed)
+    for baseline in study.baselines:
+        if baseline.params is not None:
+            trial = optuna.trial.FixedTrial(dict(baseline.params))
+            study.space(trial)
+            for key, distribution in trial.distributions.items():
+                assert distribution._contains(distribution.to_internal_repr(baseline.params[key]))
