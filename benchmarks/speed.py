@@ -49,12 +49,19 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
+def class_gradient(classify: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of the wanted logits, in the fewest calls of torch that it takes."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_(True)
+        wanted = classify(leaf, t.float()).gather(1, labels[:, None])
+        return torch.autograd.grad(wanted.sum(), leaf)[0]
+
+
 def variants(testbed: Testbed, rows: int, steps: int, eta: float) -> dict[str, Callable[[], object]]:
     """Return the ways to make ``rows`` guided samples in ``steps`` steps, all with the same network calls."""
     device, sampler = testbed.device, DDIM(steps, eta=eta)
     labels = torch.arange(rows) % testbed.num_classes
-    degree = torch.nn.functional.one_hot(labels, testbed.num_classes).float().to(device)
-    classify = testbed.classifier(GUIDE.classifier)
+    labels, classify = labels.to(device), testbed.classifier(GUIDE.classifier)
     timesteps = sampler.timesteps(testbed.process)[:-1].to(device)
     x = trajectory_noise(
         row_seeds(0, rows).to(device),
@@ -68,7 +75,7 @@ def variants(testbed: Testbed, rows: int, steps: int, eta: float) -> dict[str, C
             step = t.expand(rows)
             with torch.no_grad():
                 testbed.denoiser(x, step.float())
-            GUIDE.gradient(classify, x, step, degree)
+            class_gradient(classify, x, step, labels)
 
     def guidegym() -> Tensor:
         return sample(testbed, Guidance(GUIDE, Constant(SCALE)), labels=labels, sampler=sampler, batch_size=rows).x
@@ -82,7 +89,7 @@ def variants(testbed: Testbed, rows: int, steps: int, eta: float) -> dict[str, C
             step = t.expand(rows)
             with torch.no_grad():
                 eps = testbed.denoiser(now, step.float())
-            gradient = GUIDE.gradient(classify, now, step, degree).gradient
+            gradient = class_gradient(classify, now, step, labels)
             sigma = (1 - scheduler.alphas_cumprod[t]).sqrt()
             eps = eps - SCALE * sigma * gradient
             now = scheduler.step(eps, t, now, eta=eta, use_clipped_model_output=True).prev_sample
@@ -142,7 +149,7 @@ def measure_search(device: torch.device) -> dict[str, Any]:
         began = time.perf_counter()
         result = inner(self, *arguments, **keywords)
         spent["guide"] += time.perf_counter() - began
-        spent["evaluations"] += 2 * len(result.logits)
+        spent["evaluations"] += 2 * len(result.gradient)
         return result
 
     ClassEnergy.gradient = timed  # type: ignore[method-assign]

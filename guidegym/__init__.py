@@ -3,30 +3,54 @@
 from gymnasium.envs.registration import register
 
 from guidegym._checkout import serve_top_level_packages
-from guidegym.diffusion import DDIM, DDPM, VPProcess
+from guidegym.diffusion import DDIM, DDPM, AnnealedLangevin, PredictorCorrector, ProbabilityFlow, VEProcess, VPProcess
 from guidegym.engine import Engine
 from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
 from guidegym.guidance import (
+    Accumulated,
     ActionScale,
+    AtClean,
     ClassEnergy,
+    ClassifierFree,
+    ClassifierScore,
+    ConditionalDenoiser,
     Constant,
+    Cosine,
+    Cost,
+    EnergyDivergence,
+    EntropyScaled,
+    Exponential,
     Guidance,
+    Interval,
+    JointEnergy,
+    Knots,
+    LabelSmoothing,
     Likelihood,
     Linear,
+    LookAhead,
+    Momentum,
+    NoiseInterval,
+    Normalised,
+    OneHot,
     Policy,
     Power,
     Sigmoid,
+    Similarity,
+    Stages,
     Table,
+    UnconditionalDenoiser,
+    Uniform,
+    rate_of_gamma,
 )
 from guidegym.sampling import Samples, row_seeds, sample
-from guidegym.state import Cost, State
+from guidegym.state import State
 from guidegym.testbeds import References, Testbed, load_testbed
 
 serve_top_level_packages()
 
 for _name, _arguments in (
     ("GuidanceWeight", {}),
-    ("ProgressiveGuidance", {"max_rate": 25.0, "share": 0.0}),
+    ("ProgressiveGuidance", {"max_rate": 25.0, "degree": "uniform"}),
 ):
     register(
         f"guidegym/{_name}-v0",
@@ -40,27 +64,54 @@ __version__ = "0.1.0"
 __all__ = [
     "DDIM",
     "DDPM",
+    "Accumulated",
     "ActionScale",
+    "AnnealedLangevin",
+    "AtClean",
     "ClassEnergy",
+    "ClassifierFree",
+    "ClassifierScore",
+    "ConditionalDenoiser",
     "Constant",
+    "Cosine",
     "Cost",
     "DataNotFoundError",
+    "EnergyDivergence",
     "Engine",
+    "EntropyScaled",
+    "Exponential",
     "FileFormatError",
     "Guidance",
     "GuideGymError",
+    "Interval",
+    "JointEnergy",
+    "Knots",
+    "LabelSmoothing",
     "Likelihood",
     "Linear",
+    "LookAhead",
+    "Momentum",
+    "NoiseInterval",
+    "Normalised",
+    "OneHot",
     "Policy",
     "Power",
+    "PredictorCorrector",
+    "ProbabilityFlow",
     "References",
     "Samples",
     "Sigmoid",
+    "Similarity",
+    "Stages",
     "State",
     "Table",
     "Testbed",
+    "UnconditionalDenoiser",
+    "Uniform",
+    "VEProcess",
     "VPProcess",
     "load_testbed",
+    "rate_of_gamma",
     "row_seeds",
     "sample",
 ]

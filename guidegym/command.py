@@ -1,10 +1,12 @@
 """What the commands of the package share: devices, and one line with exit code 2 for bad input."""
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -70,3 +72,23 @@ def check_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise GuideGymError(f"`--device` must be one that torch can use here, got {name!r}: {reason}") from error
     return device
+
+
+def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` texts as a dictionary; a value that is not JSON is a text.
+
+    Raises:
+        GuideGymError: If a text has no ``=``, or a name comes twice.
+    """
+    pairs: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise GuideGymError(f"`{flag}` must be NAME=VALUE, got {text!r}")
+        if name in pairs:
+            raise GuideGymError(f"`{flag}` has `{name}` twice")
+        try:
+            pairs[name] = json.loads(value)
+        except json.JSONDecodeError:
+            pairs[name] = value
+    return pairs

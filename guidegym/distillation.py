@@ -1,5 +1,7 @@
 """Distillation: a learned policy as an open-loop schedule, its mean action by step."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -36,8 +38,8 @@ def distill(
     """
     if guidance.policy is None:
         raise GuideGymError("`guidance` must have a policy to distill")
-    engine = Engine(testbed, sampler, guidance.guide)
-    _, actions = policy_rollout(engine, guidance.policy, labels, seeds, share=guidance.share)
+    engine = Engine.under(testbed, sampler, guidance)
+    _, actions = policy_rollout(engine, guidance.policy, labels, seeds, degree=guidance.degree)
     scale = 1000 / testbed.process.num_timesteps
     timesteps = tuple(float(t) * scale for t in engine.timesteps[:-1])
     tables = []
@@ -46,4 +48,5 @@ def distill(
             means = [float(torch.as_tensor(values).double().mean()) for values in physical]
             tables.append(Table(timesteps, tuple(means)))
     rate = tables[1] if len(tables) > 1 else None
-    return Guidance(guidance.guide, tables[0], rate=rate, share=guidance.share)
+    schedule: Guidance = replace(guidance, weight=tables[0], rate=rate, policy=None)
+    return schedule

@@ -7,11 +7,26 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import INITIAL, REVERSE, Sampler, rows_like, trajectory_noise
+from guidegym.diffusion import INITIAL, REVERSE, Sampler, clean_estimate, rows_like, trajectory_noise
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Guide, advance_degree, initial_degree, step_gamma
-from guidegym.state import State
+from guidegym.guidance import (
+    DENOISER,
+    ONE_HOT,
+    Asked,
+    Cost,
+    Guidance,
+    Guide,
+    Guided,
+    InitialDegree,
+    Score,
+    advance_degree,
+    step_gamma,
+)
+from guidegym.state import State, fork
 from guidegym.testbeds import Testbed
+
+NOTHING = Cost()
+ONE_DENOISER = Cost(denoiser=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +39,9 @@ class Prediction:
         logits: The guide's logits; None where it was not asked for all rows.
         asked: Rows that the guide was asked for; None for all.
         clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
+        memory: What the guide remembers of the rows; None where it remembers nothing.
+        score_cost: What the unguided prediction cost each row.
+        guide_cost: What the guide cost each row that it was asked for.
     """
 
     eps: Float[Tensor, " batch *event"]
@@ -31,44 +49,66 @@ class Prediction:
     logits: Float[Tensor, " batch classes"] | None = None
     asked: Int[Tensor, " asked"] | None = None
     clean_logits: Float[Tensor, " batch classes"] | None = None
+    memory: Float[Tensor, " batch *event"] | None = None
+    score_cost: Cost = ONE_DENOISER
+    guide_cost: Cost = NOTHING
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
     """A testbed, a sampler and a guide, ready to advance batches of trajectories.
 
-    Each step costs one denoiser call, and one guide call where there is guidance, whatever the number of rows.
+    Each step costs one denoiser call, and the guide's calls where there is guidance, whatever the number of rows.
 
     Args:
         testbed: What is guided.
         sampler: The rule of one reverse step.
         guide: The gradient field; None for no guidance.
+        score: The unguided prediction that guidance is added to.
 
     Raises:
-        GuideGymError: If the testbed lacks the guide's classifier, or the sampler has more steps than the process.
+        GuideGymError: If the testbed lacks what the guide or the score asks, or the sampler has more steps than the process.
     """
 
     testbed: Testbed
     sampler: Sampler
     guide: Guide | None = None
+    score: Score = DENOISER
 
     def __post_init__(self) -> None:
         if self.guide is not None:
-            self.testbed.classifier(self.guide.classifier)
+            self.guide.check(self.testbed)
+        self.score.check(self.testbed)
         self.sampler.timesteps(self.testbed.process)
+
+    @classmethod
+    def under(cls, testbed: Testbed, sampler: Sampler, guidance: Guidance) -> "Engine":
+        """Return the engine that samples under a guidance.
+
+        Raises:
+            GuideGymError: If the testbed lacks what the guidance asks.
+        """
+        guidance.degree.check(testbed)
+        return cls(testbed, sampler, guidance.guide, guidance.score)
 
     @functools.cached_property
     def timesteps(self) -> Int[Tensor, " steps_and_end"]:
         """The sampler's timesteps on the testbed's device, closed by -1."""
         return self.sampler.timesteps(self.testbed.process).to(self.testbed.device)
 
-    def start(self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], *, share: float = 1.0) -> State:
+    def start(
+        self,
+        labels: Int[Tensor, " batch"],
+        seeds: Int[Tensor, " batch"],
+        *,
+        degree: InitialDegree | Float[Tensor, " batch classes"] = ONE_HOT,
+    ) -> State:
         """Return a batch at the noisy end of the chain.
 
         Args:
             labels: Wanted class of each row, in 0 .. K - 1.
             seeds: Noise seed of each row, in 0 .. 2**63 - 1.
-            share: Degree of the wanted class, in [0, 1] and at least 1 / K; 1 is plain guidance.
+            degree: The degree that the rows start with, or that of each row.
 
         Raises:
             GuideGymError: If the two differ in length, or a label or a seed is out of range.
@@ -84,18 +124,21 @@ class Engine:
         labels, seeds = labels.to(testbed.device), seeds.to(testbed.device)
         zero = torch.zeros_like(labels)
         noise = trajectory_noise(seeds, zero, testbed.event_shape, stream=INITIAL, dtype=testbed.dtype)
+        noise = testbed.process.prior_std * noise
+        if not isinstance(degree, Tensor):
+            degree.check(testbed)
+            degree = degree.rows(testbed, labels)
         return State(
             x=noise,
             x_0=torch.zeros_like(noise),
             step=zero,
             label=labels,
-            degree=initial_degree(
-                labels, testbed.num_classes, share=max(share, 1 / testbed.num_classes), dtype=testbed.dtype
-            ),
+            degree=degree.to(noise),
             weight=torch.zeros_like(labels, dtype=testbed.dtype),
             seed=seeds,
             failed=torch.zeros_like(labels, dtype=torch.bool),
-            evaluations=torch.zeros(len(labels), 3, dtype=torch.long, device=testbed.device),
+            memory=torch.zeros_like(noise),
+            evaluations=torch.zeros(len(labels), 4, dtype=torch.long, device=testbed.device),
         )
 
     def at(self, state: State) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
@@ -123,23 +166,64 @@ class Engine:
             GuideGymError: If the guide is asked and the engine has none.
         """
         t, _ = self.at(state)
-        eps = self.testbed.denoiser(state.x, t.to(state.x.dtype))
+        if guide and self.guide is None:
+            raise GuideGymError("`weight` must be None for an engine without a guide")
+        in_graph = guide and self.guide is not None and self.guide.through_denoiser
+        if in_graph and asked is not None:
+            return self._predict_apart(state, asked)
+        with torch.set_grad_enabled(in_graph):
+            x_t = state.x.detach().requires_grad_(in_graph)
+            eps, cost = self.score.predict(self.testbed, x_t, t, state.label)
         if eps.shape != state.x.shape:
             raise GuideGymError(
                 f"the denoiser of testbed '{self.testbed.name}' must return noise of the samples' shape "
                 f"{tuple(state.x.shape)}, got {tuple(eps.shape)}"
             )
         if not guide:
-            return Prediction(eps)
-        if self.guide is None:
-            raise GuideGymError("`weight` must be None for an engine without a guide")
-        classify = self.testbed.classifier(self.guide.classifier)
+            return Prediction(eps, score_cost=cost)
         if asked is None:
-            guided = self.guide.gradient(classify, state.x, t, state.degree)
-            clean_logits = classify(self._clean(state.x, eps, t), torch.zeros_like(t).to(eps.dtype)) if clean else None
-            return Prediction(eps, guided.gradient, guided.logits, clean_logits=clean_logits)
-        some = self.guide.gradient(classify, state.x[asked], t[asked], state.degree[asked])
-        return Prediction(eps, torch.zeros_like(state.x).index_copy_(0, asked, some.gradient), asked=asked)
+            guided = self._guided(state, x_t, eps)
+            eps = eps.detach()
+            clean_logits = self._clean_logits(state, eps, t) if clean else None
+            return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
+        guided = self._guided(fork(state, asked), x_t[asked], eps[asked])
+        memory = guided.memory
+        return Prediction(
+            eps.detach(),
+            torch.zeros_like(state.x).index_copy_(0, asked, guided.gradient),
+            asked=asked,
+            memory=None if memory is None else state.memory.index_copy(0, asked, memory),
+            score_cost=cost,
+            guide_cost=guided.cost,
+        )
+
+    def _predict_apart(self, state: State, asked: Int[Tensor, " asked"]) -> Prediction:
+        """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
+        others = (
+            torch.ones(len(state), dtype=torch.bool, device=asked.device).index_fill_(0, asked, False).nonzero()[:, 0]
+        )
+        with_guide = self.predict(fork(state, asked))
+        assert with_guide.gradient is not None
+        eps = torch.zeros_like(state.x).index_copy_(0, asked, with_guide.eps)
+        if len(others):
+            eps = eps.index_copy_(0, others, self.predict(fork(state, others), guide=False).eps)
+        memory = with_guide.memory
+        return Prediction(
+            eps,
+            torch.zeros_like(state.x).index_copy_(0, asked, with_guide.gradient),
+            asked=asked,
+            memory=None if memory is None else state.memory.index_copy(0, asked, memory),
+            score_cost=with_guide.score_cost,
+            guide_cost=with_guide.guide_cost,
+        )
+
+    def _guided(self, state: State, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"]) -> Guided:
+        """Ask the guide about rows whose unguided prediction is known."""
+        assert self.guide is not None
+        t, _ = self.at(state)
+        return self.guide.gradient(
+            Asked(self.testbed, x_t, t, state.degree, state.label, self.score, eps=eps, memory=state.memory)
+        )
 
     @torch.no_grad()
     def advance(
@@ -176,7 +260,15 @@ class Engine:
         if self.sampler.is_stochastic:
             noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
         reverse = self.sampler.step(
-            state.x, prediction.eps, shift, t=t, t_prev=t_prev, process=testbed.process, noise=noise, clip=testbed.clip
+            state.x,
+            prediction.eps,
+            shift,
+            t=t,
+            t_prev=t_prev,
+            process=testbed.process,
+            noise=noise,
+            clip=testbed.clip,
+            x_0=state.x_0,
         )
         finite = reverse.x_prev.flatten(1).isfinite().all(dim=1)
         moves = active & finite
@@ -192,6 +284,9 @@ class Engine:
             degree=degree,
             weight=torch.where(moves, last, state.weight),
             failed=state.failed | (active & ~finite),
+            memory=state.memory
+            if prediction.memory is None
+            else torch.where(rows_like(moves, state.x), prediction.memory, state.memory),
             evaluations=state.evaluations + self._evaluations(state, prediction),
         )
 
@@ -216,22 +311,24 @@ class Engine:
         """
         return self.advance(state, self.predict(state, guide=weight is not None, asked=guided), weight, rate)
 
-    def _clean(
-        self, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"], t: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch *event"]:
-        """Return the unguided clean estimate, within the testbed's bounds."""
-        process, clip = self.testbed.process, self.testbed.clip
-        alpha_bar, sigma = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
-        x_0 = (x_t - rows_like(sigma, x_t) * eps) / rows_like(alpha_bar.sqrt(), x_t)
-        return x_0 if clip is None else x_0.clamp(-clip, clip)
+    def _clean_logits(
+        self, state: State, eps: Float[Tensor, " batch *event"], t: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch classes"]:
+        """Return the classifier's logits at the unguided clean estimate, within the testbed's bounds."""
+        assert self.guide is not None
+        if self.guide.classifier is None:
+            raise GuideGymError(f"{type(self.guide).__name__} has no classifier, of which features are made")
+        testbed = self.testbed
+        clean = clean_estimate(state.x, eps, t=t, process=testbed.process, clip=testbed.clip)
+        return testbed.classifier(self.guide.classifier)(clean, torch.zeros_like(t).to(eps.dtype))
 
-    def _evaluations(self, state: State, prediction: Prediction) -> Int[Tensor, " batch 3"]:
+    def _evaluations(self, state: State, prediction: Prediction) -> Int[Tensor, " batch 4"]:
         """Return what a prediction cost each row."""
-        cost = torch.zeros_like(state.evaluations)
-        cost[:, 0] = 1
+        device = state.x.device
+        cost = torch.tensor(prediction.score_cost.counts, device=device).repeat(len(state), 1)
         if prediction.gradient is not None:
             rows = slice(None) if prediction.asked is None else prediction.asked
-            cost[rows, 1:] = 1
+            cost[rows] += torch.tensor(prediction.guide_cost.counts, device=device)
         if prediction.clean_logits is not None:
             cost[:, 1] += 1
         return cost

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from guidegym.diffusion import noise_share
 from guidegym.engine import Engine, Prediction
 from guidegym.errors import GuideGymError
 from guidegym.state import State
@@ -34,7 +35,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
 
     ==========================  ==================================================================================
     ``progress``                share of the chain that is done, 0 .. 1
-    ``noise_level``             :math:`\sigma_t`, 0 once the chain has ended
+    ``noise_level``             root of the share of noise (:math:`\sigma_t` under VP), 0 once the chain has ended
     ``last_weight``             :math:`\log(1 + |w|)` of the last step
     ``guide_log_probability``   :math:`\log p(c | x_t)` under the guide, from -20, divided by 10
     ``clean_log_probability``   the same at the clean estimate and t = 0
@@ -54,7 +55,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
     t, _ = engine.at(state)
     dtype = state.x.dtype
     ended = engine.ended(state)
-    sigma = torch.where(ended, 0.0, engine.testbed.process.sigma(t, dtype))
+    sigma = torch.where(ended, 0.0, noise_share(engine.testbed.process, t).sqrt().to(dtype))
     zero = torch.zeros(len(state), dtype=dtype, device=state.x.device)
     told = (
         [zero] * 6
@@ -70,7 +71,7 @@ def _told(engine: Engine, state: State, prediction: Prediction) -> tuple[Tensor,
     """Return the six features that come from the networks."""
     if prediction.gradient is None or prediction.logits is None or prediction.clean_logits is None:
         raise GuideGymError("`prediction` must come from `predict(state, clean=True)`")
-    assert engine.guide is not None
+    assert engine.guide is not None and engine.guide.classifier is not None
     testbed, classifier = engine.testbed, engine.guide.classifier
     t, _ = engine.at(state)
     label, sigma = state.label[:, None], testbed.process.sigma(t, state.x.dtype)

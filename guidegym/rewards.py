@@ -59,10 +59,15 @@ def _confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) 
     return judge.classify(judge_features(judge, x)).log_softmax(dim=1).gather(1, label[:, None])[:, 0]
 
 
+def _guide_classifier(engine: Engine) -> str:
+    name = None if engine.guide is None else engine.guide.classifier
+    if name is None:
+        raise GuideGymError("this reward asks the guide's classifier, and the engine's guide has none")
+    return name
+
+
 def _guide_logits(engine: Engine, x: Tensor) -> Tensor:
-    if engine.guide is None:
-        raise GuideGymError("this reward asks the guide, and the engine has none")
-    return engine.testbed.classifier(engine.guide.classifier)(x, torch.zeros(len(x), dtype=x.dtype, device=x.device))
+    return engine.testbed.classifier(_guide_classifier(engine))(x, torch.zeros(len(x), dtype=x.dtype, device=x.device))
 
 
 def _guide_confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:
@@ -77,14 +82,13 @@ def _energy_divergence(engine: Engine, x: Tensor, label: Tensor, group: Tensor |
         Wang 2024, section 4.8.
     """
     energy = -_guide_logits(engine, x).logsumexp(dim=1)
-    assert engine.guide is not None
-    known = engine.testbed.class_energies
-    if engine.guide.classifier not in known:
+    known, classifier = engine.testbed.class_energies, _guide_classifier(engine)
+    if classifier not in known:
         raise GuideGymError(
-            f"reward 'energy_divergence' needs the testbed's `class_energies` of classifier '{engine.guide.classifier}'; "
+            f"reward 'energy_divergence' needs the testbed's `class_energies` of classifier '{classifier}'; "
             f"it has those of {', '.join(known) or 'none'}"
         )
-    return -(known[engine.guide.classifier].to(energy)[label] - energy).abs()
+    return -(known[classifier].to(energy)[label] - energy).abs()
 
 
 def _frechet(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:

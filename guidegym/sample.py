@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from guidegym.command import add_device, check_device, folder, run_command
-from guidegym.diffusion import DDIM, DDPM
+from guidegym.command import add_device, check_device, folder, parse_pairs, run_command
+from guidegym.diffusion import SAMPLERS, make_sampler
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder, write_atomically
@@ -39,7 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     parser.add_argument("--steps", type=int, default=15, help="reverse steps (default: 15)")
-    parser.add_argument("--sampler", default="ddim", choices=["ddim", "ddpm"], help="diffusion sampler (default: ddim)")
+    parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS), help="diffusion sampler (default: ddim)")
+    parser.add_argument(
+        "--sampler-kwargs",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further settings of the sampler, such as snr=0.1",
+    )
     parser.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default: 1)")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default: {BATCH_SIZE})")
     add_device(parser)
@@ -100,16 +107,18 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     guidance = Guidance.load(arguments.guidance) if arguments.guidance else Guidance()
     steps = arguments.steps
-    if arguments.sampler == "ddpm" and arguments.eta is not None:
-        raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with ddpm")
-    eta = 1.0 if arguments.eta is None else arguments.eta
-    sampler = DDIM(steps, eta=eta) if arguments.sampler == "ddim" else DDPM(steps)
+    if arguments.sampler != "ddim" and arguments.eta is not None:
+        raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with {arguments.sampler}")
+    settings = parse_pairs(arguments.sampler_kwargs, "--sampler-kwargs")
+    if arguments.sampler == "ddim":
+        settings = {"eta": 1.0 if arguments.eta is None else arguments.eta, **settings}
+    sampler = make_sampler({"kind": arguments.sampler, **settings}, steps)
     testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
     labels = parse_labels(arguments.labels, testbed.class_names, arguments.num)
     seeds = row_seeds(arguments.seed, arguments.num)
     if arguments.batch_size < 1:
         raise GuideGymError(f"`--batch-size` must be >= 1, got {arguments.batch_size}")
-    Engine(testbed, sampler, guidance.guide)  # says what does not fit before there is a progress bar
+    Engine.under(testbed, sampler, guidance)  # says what does not fit before there is a progress bar
     make_folder(arguments.out)
     with tqdm(total=arguments.num * steps, unit="step", unit_scale=True, desc="sample") as bar:
         samples = sample(

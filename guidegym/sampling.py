@@ -10,9 +10,9 @@ from torch import Tensor
 from guidegym.diffusion import DDIM, Sampler
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Guidance, Policy
+from guidegym.guidance import ONE_HOT, Cost, Guidance, InitialDegree, Policy
 from guidegym.observation import FEATURES, observe
-from guidegym.state import Cost, State, join
+from guidegym.state import State, join
 from guidegym.testbeds import Testbed
 
 SEEDS_PER_RUN = 2**32
@@ -33,14 +33,19 @@ class Samples:
         labels: Wanted class of each row.
         seeds: Noise seed of each row: sampling a row's seed and label again gives the same sample.
         failed: Rows that became non-finite.
-        cost: Network evaluations of all rows.
+        evaluations: Network evaluations of each row, in the order of ``Cost``.
     """
 
     x: Float[Tensor, " batch *event"]
     labels: Int[Tensor, " batch"]
     seeds: Int[Tensor, " batch"]
     failed: Bool[Tensor, " batch"]
-    cost: Cost
+    evaluations: Int[Tensor, " batch 4"]
+
+    @property
+    def cost(self) -> Cost:
+        """Network evaluations of all rows."""
+        return Cost(*self.evaluations.sum(dim=0).tolist())
 
 
 def row_seeds(seed: int, num: int, *, first: int = 0) -> Int[Tensor, " num"]:
@@ -62,8 +67,8 @@ def rollout(
     seeds: Int[Tensor, " batch"],
     weights: Float[Tensor, " batch steps"],
     *,
-    rates: Float[Tensor, " steps"] | None = None,
-    share: float = 1.0,
+    rates: Float[Tensor, " batch steps"] | None = None,
+    degree: InitialDegree | Float[Tensor, " batch classes"] = ONE_HOT,
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> Samples:
@@ -76,8 +81,8 @@ def rollout(
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
         weights: Weight of each row at each step, on the CPU; all zero for an engine without a guide.
-        rates: Rate of the degree at each step, the same for all rows, on the CPU; None leaves the degree.
-        share: Degree of the wanted class at the start; 1 is plain guidance.
+        rates: Rate of each row's degree at each step, on the CPU; None leaves the degrees.
+        degree: The degree that the rows start with, or that of each row.
         batch_size: Rows that advance together, >= 1; it does not change the samples beyond rounding.
         on_rows: Told after each step how many rows took it.
 
@@ -91,14 +96,15 @@ def rollout(
         raise GuideGymError(f"`weights` must have shape {wanted}, got {tuple(weights.shape)}")
     finished = []
     for rows in torch.arange(len(labels)).split(batch_size):
-        state = engine.start(labels[rows], seeds[rows], share=share)
+        start = degree[rows] if isinstance(degree, Tensor) else degree
+        state = engine.start(labels[rows], seeds[rows], degree=start)
         curves = weights[rows]
         columns = curves.to(device=engine.testbed.device, dtype=engine.testbed.dtype).unbind(dim=1)
         for number, (column, weighted) in enumerate(zip(columns, (curves != 0).unbind(dim=1), strict=True)):
             # Decided on the CPU, where the curves are: no waiting for the device.
             some = bool(weighted.any())
             guided = None if bool(weighted.all()) else weighted.nonzero()[:, 0].to(engine.testbed.device)
-            rate = None if rates is None else rates[number].to(column).expand(len(rows))
+            rate = None if rates is None else rates[rows, number].to(column)
             state = engine.step(state, column if some else None, guided, rate=rate)
             if on_rows is not None:
                 on_rows(len(rows))
@@ -108,7 +114,7 @@ def rollout(
 
 def samples_of(state: State) -> Samples:
     """Return what a batch has come to."""
-    return Samples(x=state.x, labels=state.label, seeds=state.seed, failed=state.failed, cost=state.cost)
+    return Samples(x=state.x, labels=state.label, seeds=state.seed, failed=state.failed, evaluations=state.evaluations)
 
 
 def policy_rollout(
@@ -117,7 +123,7 @@ def policy_rollout(
     labels: Int[Tensor, " batch"],
     seeds: Int[Tensor, " batch"],
     *,
-    share: float = 1.0,
+    degree: InitialDegree = ONE_HOT,
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> tuple[State, Float[Tensor, " steps batch size"]]:
@@ -128,7 +134,7 @@ def policy_rollout(
         policy: The policy.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
-        share: Degree of the wanted class at the start.
+        degree: The degree that the rows start with.
         batch_size: Rows that advance together.
         on_rows: Told after each step how many rows took it.
 
@@ -142,7 +148,7 @@ def policy_rollout(
         raise GuideGymError(f"the policy sees {', '.join(policy.features)}; here it would see {', '.join(FEATURES)}")
     finished, taken = [], []
     for rows in torch.arange(len(labels)).split(batch_size):
-        state, actions = engine.start(labels[rows], seeds[rows], share=share), []
+        state, actions = engine.start(labels[rows], seeds[rows], degree=degree), []
         for _ in range(engine.sampler.num_steps):
             prediction = engine.predict(state, clean=True)
             actions.append(policy(observe(engine, state, prediction)))
@@ -189,26 +195,26 @@ def sample(
             f"{'none' if seeds is None else len(seeds)}"
         )
     rows = row_seeds(seed, len(row_labels)) if seeds is None else torch.as_tensor(seeds, dtype=torch.long)
-    engine = Engine(testbed, sampler, guidance.guide)
+    engine = Engine.under(testbed, sampler, guidance)
     if guidance.policy is not None:
         finished, _ = policy_rollout(
             engine,
             guidance.policy,
             row_labels,
             rows,
-            share=guidance.share,
+            degree=guidance.degree,
             batch_size=batch_size,
             on_rows=on_rows,
         )
         return samples_of(finished)
-    weights = guidance.weights(sampler, testbed.process).expand(len(row_labels), -1)
+    weights, rates = guidance.weights(sampler, testbed.process), guidance.rates(sampler, testbed.process)
     return rollout(
         engine,
         row_labels,
         rows,
-        weights,
-        rates=guidance.rates(sampler, testbed.process),
-        share=guidance.share,
+        weights.expand(len(row_labels), -1),
+        rates=None if rates is None else rates.expand(len(row_labels), -1),
+        degree=guidance.degree,
         batch_size=batch_size,
         on_rows=on_rows,
     )

@@ -12,35 +12,9 @@ from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
+from guidegym.guidance import Cost
 
-FORMAT = "guidegym-state/1"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Network evaluations, counted in rows: an evaluation of a batch of 8 counts 8.
-
-    Args:
-        denoiser: Forward evaluations of the denoiser.
-        guide_forward: Forward evaluations of guide classifiers.
-        guide_backward: Backward evaluations of guide classifiers.
-    """
-
-    denoiser: int = 0
-    guide_forward: int = 0
-    guide_backward: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.denoiser + other.denoiser,
-            self.guide_forward + other.guide_forward,
-            self.guide_backward + other.guide_backward,
-        )
-
-    @property
-    def total(self) -> int:
-        """All evaluations, forward and backward alike."""
-        return self.denoiser + self.guide_forward + self.guide_backward
+FORMAT = "guidegym-state/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +30,7 @@ class State:
         weight: Guidance weight of each row's last step; zero before the first.
         seed: Noise seed of each row.
         failed: Rows that became non-finite; they stay at their last finite sample.
+        memory: What the guide remembers of each row's last step; zero where it remembers nothing.
         evaluations: Network evaluations of each row so far, in the order of ``Cost``.
     """
 
@@ -67,7 +42,8 @@ class State:
     weight: Float[Tensor, " batch"]
     seed: Int[Tensor, " batch"]
     failed: Bool[Tensor, " batch"]
-    evaluations: Int[Tensor, " batch 3"]
+    memory: Float[Tensor, " batch *event"]
+    evaluations: Int[Tensor, " batch 4"]
 
     def __len__(self) -> int:
         return len(self.x)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guidegym.command import add_device, check_device, folder, run_command
+from guidegym.command import add_device, check_device, folder, parse_pairs, run_command
+from guidegym.diffusion import make_sampler, sampler_flags
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
@@ -66,26 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events to --out")
     add_device(parser)
     return parser
-
-
-def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
-    """Return ``NAME=VALUE`` texts as a dictionary; a value that is not JSON is a text.
-
-    Raises:
-        GuideGymError: If a text has no ``=``, or a name comes twice.
-    """
-    pairs: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise GuideGymError(f"`{flag}` must be NAME=VALUE, got {text!r}")
-        if name in pairs:
-            raise GuideGymError(f"`{flag}` has `{name}` twice")
-        try:
-            pairs[name] = json.loads(value)
-        except json.JSONDecodeError:
-            pairs[name] = value
-    return pairs
 
 
 def _environment(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -211,14 +192,10 @@ def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: 
     print(result.note)
     content = {**result.to_json(), "environment": environment, "agent": arguments.agent, "seed": arguments.seed}
     write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())
-    sampler = environment.get("sampler", "ddim")
-    kind = {"kind": sampler} if isinstance(sampler, str) else sampler
-    flags = [f"--sampler {kind['kind']}", f"--steps {environment.get('num_steps', 20)}"]
-    if kind["kind"] == "ddim":
-        flags.append(f"--eta {kind.get('eta', 0.0):g}")
+    sampler = make_sampler(environment.get("sampler", "ddim"), environment.get("num_steps", 20))
     print(f"compared in {time.monotonic() - began:.0f} s; replay the agent with")
     where = f"--guidance {shlex.quote(str(out / 'agent.json'))} --testbed {shlex.quote(arguments.testbed)}"
-    print(f"  python -m guidegym.sample {where} {' '.join(flags)}")
+    print(f"  python -m guidegym.sample {where} {sampler_flags(sampler)}")
     return 0
 
 

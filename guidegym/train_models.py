@@ -10,9 +10,10 @@ import torch
 
 from guidegym.command import add_device, check_device, folder, run_command
 from guidegym.files import make_folder
-from guidegym.networks import save_network
+from guidegym.networks import load_network, save_network
 from guidegym.testbeds.fashion import build_energies, build_references
 from guidegym.testbeds.fashion_data import ImageData, load_fashion_mnist, to_unit_range
+from guidegym.testbeds.references import file_digest
 from guidegym.training.loop import TrainingRun, seed_for, train
 from guidegym.training.recipes import FASHION, Budget
 
@@ -40,13 +41,18 @@ def train_one(name: str, data: ImageData, *, budget: Budget, out: Path, device: 
     settings = recipe.budgets[budget]
     torch.manual_seed(seed_for(seed, name, "initialisation"))
     network = recipe.build()
+    parent = ""
+    if recipe.start_from is not None:
+        source = out / f"{recipe.start_from}.safetensors"
+        network.load_state_dict(load_network(source).state_dict(), strict=False)
+        parent = file_digest(source)
     run = TrainingRun(
         network,
         settings,
         checkpoint=out / "checkpoints" / f"{name}-{budget}.pt",
         seed=seed,
         device=device,
-        identity=f"{name} {data.digest} {sorted(recipe.describe.items())} {network.config}",
+        identity=f"{name} {data.digest} {sorted(recipe.describe.items())} {network.config}{parent}",
     )
     result = train(run, data.train_images.to(device), data.train_labels.to(device), recipe.loss, name=name)
     shipped = result.network.to(device).half().float()  # measured as it is saved, rounded to half precision

@@ -75,8 +75,8 @@ def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: P
     with pytest.raises(FileFormatError, match="is not a readable state file"):
         load_state(tmp_path / "none")
     save_file({"x": state.x}, path)
-    with pytest.raises(FileFormatError, match="must have format 'guidegym-state/1', got None"):
+    with pytest.raises(FileFormatError, match="must have format 'guidegym-state/2', got None"):
         load_state(path)
-    save_file({"x": state.x}, path, metadata={"format": "guidegym-state/1"})
+    save_file({"x": state.x}, path, metadata={"format": "guidegym-state/2"})
     with pytest.raises(FileFormatError, match="lacks degree"):
         load_state(path)

@@ -1,19 +1,39 @@
 """Noise processes, samplers and per-trajectory noise: pure tensor mathematics, no network."""
 
+from guidegym.diffusion.annealed_langevin import AnnealedLangevin
+from guidegym.diffusion.ddim import DDIM
+from guidegym.diffusion.ddpm import DDPM
 from guidegym.diffusion.noise import INITIAL, REVERSE, trajectory_noise
-from guidegym.diffusion.process import Process, VPProcess, rows_like
-from guidegym.diffusion.samplers import DDIM, DDPM, Reverse, Sampler, guided_noise
+from guidegym.diffusion.predictor_corrector import PredictorCorrector
+from guidegym.diffusion.probability_flow import ProbabilityFlow
+from guidegym.diffusion.process import Process, VPProcess, noise_ratio, noise_share, rows_like
+from guidegym.diffusion.sampler import Reverse, Sampler, clean_estimate, guided_noise
+from guidegym.diffusion.samplers import SAMPLERS, make_sampler, sampler_flags, sampler_name, with_steps
+from guidegym.diffusion.variance_exploding import VEProcess, vp_timesteps
 
 __all__ = [
     "DDIM",
     "DDPM",
     "INITIAL",
     "REVERSE",
+    "SAMPLERS",
+    "AnnealedLangevin",
+    "PredictorCorrector",
+    "ProbabilityFlow",
     "Process",
     "Reverse",
     "Sampler",
+    "VEProcess",
     "VPProcess",
+    "clean_estimate",
     "guided_noise",
+    "make_sampler",
+    "noise_ratio",
+    "noise_share",
     "rows_like",
+    "sampler_flags",
+    "sampler_name",
     "trajectory_noise",
+    "vp_timesteps",
+    "with_steps",
 ]

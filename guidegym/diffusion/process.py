@@ -29,6 +29,31 @@ class Process(Protocol):
         """Return the standard deviation of the noise at ``t``; 0 at ``t = -1``."""
         ...
 
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation of the noise that a chain starts from."""
+        ...
+
+
+def noise_share(
+    process: Process, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float64
+) -> Float[Tensor, " batch"]:
+    r"""Return the share of noise :math:`\sigma_t^2 / (a_t^2 + \sigma_t^2)`, in [0, 1], for data of unit variance.
+
+    It names a noise level in any process: for VP it is :math:`1 - \bar\alpha_t`, for VE
+    :math:`\sigma_t^2 / (1 + \sigma_t^2)`, and a network trained at a level under one can be used at the same level under the
+    other.
+    """
+    alpha_bar, variance = process.alpha_bar(t, torch.float64), process.sigma(t, torch.float64).square()
+    return (variance / (alpha_bar + variance)).to(dtype)
+
+
+def noise_ratio(
+    process: Process, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float64
+) -> Float[Tensor, " batch"]:
+    r"""Return the noise level :math:`\sigma_t / a_t`, >= 0, in units of the data: VE's own :math:`\sigma_t`."""
+    return (process.sigma(t, torch.float64) / process.alpha_bar(t, torch.float64).sqrt()).to(dtype)
+
 
 def rows_like(values: Shaped[Tensor, " batch"], x: Shaped[Tensor, " batch *event"]) -> Shaped[Tensor, " batch *ones"]:
     """Reshape one value a row so that it broadcasts over the event dimensions of ``x``."""
@@ -92,6 +117,11 @@ class VPProcess:
     def sigma(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
         r"""Return :math:`\sigma_t = \sqrt{1 - \bar\alpha_t}`, the noise's standard deviation, in [0, 1)."""
         return (1 - self.alpha_bar(t, torch.float64)).sqrt().to(dtype)
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation of the noise that a chain starts from: 1."""
+        return 1.0
 
     def q_sample(
         self,

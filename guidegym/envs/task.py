@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import DDIM, DDPM, rows_like
+from guidegym.diffusion import make_sampler, rows_like
 from guidegym.engine import Engine, Prediction
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
-from guidegym.guidance import ActionScale, make_guide
+from guidegym.guidance import ONE_HOT, ActionScale, InitialDegree, make_degree, make_guide, make_score
 from guidegym.observation import observe
 from guidegym.rewards import RewardMix, reward_mix
 from guidegym.state import State, fork
@@ -50,7 +50,7 @@ class Task:
         reward: What a sample is worth.
         split: Where episodes come from.
         observation: ``full``, ``features`` or ``sample``.
-        share: Degree of the wanted class at the start.
+        degree: The degree at the start.
     """
 
     engine: Engine
@@ -58,11 +58,12 @@ class Task:
     reward: RewardMix
     split: Split
     observation: str = "features"
-    share: float = 1.0
+    degree: InitialDegree = ONE_HOT
 
     def __post_init__(self) -> None:
         if self.observation not in OBSERVATIONS:
             raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
+        self.degree.check(self.engine.testbed)
 
     def check_features(self) -> None:
         """Check that the task shows what a policy file can name.
@@ -77,7 +78,7 @@ class Task:
         self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], group: Int[Tensor, " batch"] | None = None
     ) -> Live:
         """Return trajectories at the noisy end; the networks have not been asked."""
-        state = self.engine.start(labels, seeds, share=self.share)
+        state = self.engine.start(labels, seeds, degree=self.degree)
         device = state.x.device
         return Live(state, torch.zeros(len(state), device=device), group=None if group is None else group.to(device))
 
@@ -146,7 +147,8 @@ def make_task(
     num_steps: int = 20,
     max_weight: float = 8.0,
     max_rate: float | None = None,
-    share: float = 1.0,
+    degree: str | Mapping[str, Any] = "one_hot",
+    score: str | Mapping[str, Any] = "denoiser",
     reward: str | Mapping[str, float] = "confidence",
     reward_form: str = "terminal",
     evaluation_cost: float = 0.0,
@@ -164,7 +166,8 @@ def make_task(
         num_steps: Steps of the chain, in 1 .. T.
         max_weight: Guidance weight of action 1; action -1 is no guidance.
         max_rate: Rate of the degree of the second action's 1, per unit of the chain; None has no second action.
-        share: Degree of the wanted class at the start.
+        degree: The degree at the start: ``one_hot``, ``uniform``, or an object as in a guidance file.
+        score: What guidance is added to: ``denoiser``, ``conditional``, or an object as in a guidance file.
         reward: A name in ``guidegym.rewards.REWARDS``, or weights by name.
         reward_form: ``terminal`` or ``difference``.
         evaluation_cost: Taken off the reward for each network evaluation of the row.
@@ -180,24 +183,10 @@ def make_task(
     if guide is None:
         guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers))
     return Task(
-        engine=Engine(loaded, make_sampler(sampler, num_steps), make_guide(guide)),
+        engine=Engine(loaded, make_sampler(sampler, num_steps), make_guide(guide), make_score(score)),
         scale=ActionScale(max_weight, max_rate),
         reward=reward_mix(reward, form=reward_form, evaluation_cost=evaluation_cost),
         split=make_split(split, num_classes=loaded.num_classes),
         observation=observation,
-        share=share,
+        degree=make_degree(degree),
     )
-
-
-def make_sampler(given: str | Mapping[str, Any], num_steps: int) -> DDIM | DDPM:
-    """Return the diffusion sampler of that name, or ``{"kind": name, **arguments}``, with ``num_steps`` steps."""
-    kinds = {"ddim": DDIM, "ddpm": DDPM}
-    arguments = {"kind": given} if isinstance(given, str) else dict(given)
-    kind = arguments.pop("kind", None)
-    if kind not in kinds:
-        raise GuideGymError(f"`sampler` must be of kind {', '.join(kinds)}, got {kind!r}")
-    try:
-        made: DDIM | DDPM = kinds[kind](num_steps, **arguments)
-    except TypeError as error:
-        raise GuideGymError(f"`sampler` of kind '{kind}' does not allow {arguments}: {error}") from error
-    return made

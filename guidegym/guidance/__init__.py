@@ -1,30 +1,83 @@
-"""Guides, schedules, and the Guidance record that is searched, saved and replayed."""
+"""Guides, scores, degrees, schedules, and the Guidance record that is searched, saved and replayed."""
 
-from guidegym.guidance.degree import advance_degree, initial_degree, step_gamma
-from guidegym.guidance.guidance import Guidance, make_guide
-from guidegym.guidance.guides import GUIDES, ClassEnergy, Classifier, Guide, Guided, Likelihood
+from guidegym.guidance.asking import Asked, Classifier, ConditionalNetwork, Cost, Denoiser, Guided, Networks, Score
+from guidegym.guidance.classifier_free import ClassifierFree, diffusers_scale, weight_of_diffusers_scale
+from guidegym.guidance.curves import Knots, Table
+from guidegym.guidance.degree import (
+    InitialDegree,
+    LabelSmoothing,
+    OneHot,
+    Similarity,
+    Uniform,
+    advance_degree,
+    rate_of_gamma,
+    step_gamma,
+)
+from guidegym.guidance.guidance import DENOISER, ONE_HOT, Guidance
+from guidegym.guidance.guides import ClassEnergy, EnergyDivergence, Guide, JointEnergy, Likelihood
+from guidegym.guidance.kinds import DEGREES, GUIDES, SCHEDULES, SCORES, make_degree, make_guide, make_score
 from guidegym.guidance.policy import ActionScale, Policy
-from guidegym.guidance.schedules import SCHEDULES, Constant, Linear, Power, Schedule, Sigmoid, Table
+from guidegym.guidance.schedules import Constant, Cosine, Exponential, Linear, Power, Schedule, Sigmoid
+from guidegym.guidance.scores import ClassifierScore, ConditionalDenoiser, UnconditionalDenoiser
+from guidegym.guidance.stages import Interval, NoiseInterval, Stages
+from guidegym.guidance.wrapping import Accumulated, AtClean, EntropyScaled, LookAhead, Momentum, Normalised
 
 __all__ = [
+    "DEGREES",
+    "DENOISER",
     "GUIDES",
+    "ONE_HOT",
     "SCHEDULES",
+    "SCORES",
+    "Accumulated",
     "ActionScale",
+    "Asked",
+    "AtClean",
     "ClassEnergy",
     "Classifier",
+    "ClassifierFree",
+    "ClassifierScore",
+    "ConditionalDenoiser",
+    "ConditionalNetwork",
     "Constant",
+    "Cosine",
+    "Cost",
+    "Denoiser",
+    "EnergyDivergence",
+    "EntropyScaled",
+    "Exponential",
     "Guidance",
     "Guide",
     "Guided",
+    "InitialDegree",
+    "Interval",
+    "JointEnergy",
+    "Knots",
+    "LabelSmoothing",
     "Likelihood",
     "Linear",
+    "LookAhead",
+    "Momentum",
+    "Networks",
+    "NoiseInterval",
+    "Normalised",
+    "OneHot",
     "Policy",
     "Power",
     "Schedule",
+    "Score",
     "Sigmoid",
+    "Similarity",
+    "Stages",
     "Table",
+    "UnconditionalDenoiser",
+    "Uniform",
     "advance_degree",
-    "initial_degree",
+    "diffusers_scale",
+    "make_degree",
     "make_guide",
+    "make_score",
+    "rate_of_gamma",
     "step_gamma",
+    "weight_of_diffusers_scale",
 ]

@@ -1,35 +1,128 @@
 """The information degree: the target distribution over classes, which progressive guidance moves to the wanted class."""
 
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from guidegym.errors import GuideGymError
+from guidegym.guidance.asking import Networks
+
+SOURCE_STEPS = 250
+"""Steps of the chain for which the source gives its update of a step."""
 
 
-def initial_degree(
-    label: Int[Tensor, " batch"], num_classes: int, *, share: float = 1.0, dtype: torch.dtype = torch.float32
-) -> Float[Tensor, " batch classes"]:
-    """Return label smoothing: ``share`` for the wanted class, the rest spread evenly over the others.
+@runtime_checkable
+class InitialDegree(Protocol):
+    """The target distribution over classes that a trajectory starts with."""
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has what it needs, or raise a GuideGymError."""
+        ...
+
+    def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
+        """Return the degree of each row, >= 0 with sum 1, float64, on the device of ``label``."""
+        ...
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """The wanted class alone: plain guidance."""
+
+    def check(self, networks: Networks) -> None:
+        """Nothing is needed."""
+
+    def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
+        """Return the degree of each row."""
+        return functional.one_hot(label, networks.num_classes).double()
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """All classes alike."""
+
+    def check(self, networks: Networks) -> None:
+        """Nothing is needed."""
+
+    def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
+        """Return the degree of each row."""
+        return torch.full((len(label), networks.num_classes), 1 / networks.num_classes, device=label.device).double()
+
+
+@dataclass(frozen=True)
+class LabelSmoothing:
+    """A share for the wanted class, the rest spread evenly over the others.
 
     Args:
-        label: Wanted class of each row.
-        num_classes: Number of classes K.
-        share: Degree of the wanted class, in [1 / K, 1]; 1 is one-hot (plain guidance), 1 / K uniform.
-        dtype: Floating type of the result.
-
-    Raises:
-        GuideGymError: If ``share`` is out of range.
+        share: Degree of the wanted class, in [0, 1]; 1 is plain guidance, and one K-th of K classes is uniform.
 
     Source:
-        Dinh et al. 2023, section 4.2.
+        Dinh et al. 2023, Table 6.
     """
-    if not 1 / num_classes - 1e-6 <= share <= 1:
-        raise GuideGymError(f"`share` must be in [1 / {num_classes}, 1], got {share}")
-    hot = functional.one_hot(label, num_classes).to(dtype)
-    rest = (1 - share) / max(num_classes - 1, 1)
-    return rest + (share - rest) * hot
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise GuideGymError(f"`share` must be in [0, 1], got {self.share}")
+
+    def check(self, networks: Networks) -> None:
+        """Check that the wanted class does not come last of all."""
+        if self.share < 1 / networks.num_classes - 1e-6:
+            raise GuideGymError(
+                f"`share` must be in [1 / {networks.num_classes}, 1] on testbed '{networks.name}', got {self.share}"
+            )
+
+    def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
+        """Return the degree of each row."""
+        hot = functional.one_hot(label, networks.num_classes).double()
+        rest = (1 - self.share) / max(networks.num_classes - 1, 1)
+        return rest + (self.share - rest) * hot
+
+
+@dataclass(frozen=True)
+class Similarity:
+    r"""By how alike the classes' descriptions are to a text encoder.
+
+    .. math:: s_i = \frac{\max(\mathrm{sim}_{c, i}, 0)}{\sum_j \max(\mathrm{sim}_{c, j}, 0)}
+
+    A negative cosine counts as no likeness.
+
+    Args:
+        encoder: Name of the testbed's similarity matrix, such as ``minilm`` (see ``guidegym.similarity``).
+
+    Source:
+        Dinh et al. 2023, section 3.1.
+    """
+
+    encoder: str = "minilm"
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has the matrix."""
+        if self.encoder not in networks.similarities:
+            known = ", ".join(networks.similarities) or "none"
+            raise GuideGymError(f"testbed '{networks.name}' has no similarities of '{self.encoder}'; it has {known}")
+
+    def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
+        """Return the degree of each row."""
+        alike = networks.similarities[self.encoder].to(label.device).double().clamp_min(0)[label]
+        return alike / alike.sum(dim=1, keepdim=True)
+
+
+def rate_of_gamma(gamma: float, num_steps: int = SOURCE_STEPS) -> float:
+    r"""Return the rate per unit of the chain of an update of a step: :math:`r = -n \log(1 - \gamma)`.
+
+    Args:
+        gamma: Update of a step, in [0, 1); the source uses 0.04 and 0.06.
+        num_steps: Steps ``n`` of the chain that the update was made for.
+    """
+    if not 0 <= gamma < 1:
+        raise GuideGymError(f"`gamma` must be in [0, 1), got {gamma}")
+    return -num_steps * math.log1p(-gamma)
 
 
 def step_gamma(rate: Float[Tensor, " batch"], num_steps: int) -> Float[Tensor, " batch"]:

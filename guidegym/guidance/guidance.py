@@ -1,9 +1,7 @@
 """The Guidance record: what is searched, saved and replayed."""
 
 import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,17 @@ from torch import Tensor
 from guidegym.diffusion import Process, Sampler
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
-from guidegym.guidance.guides import GUIDES, Guide, Likelihood
+from guidegym.guidance.asking import Score
+from guidegym.guidance.degree import InitialDegree, OneHot
+from guidegym.guidance.guides import Guide
+from guidegym.guidance.kinds import DEGREES, GUIDES, SCHEDULES, SCORES, Kinds, check_keys, from_object, to_object
 from guidegym.guidance.policy import Policy, load_policy
-from guidegym.guidance.schedules import SCHEDULES, Constant, Schedule
+from guidegym.guidance.schedules import Constant, Schedule
+from guidegym.guidance.scores import UnconditionalDenoiser
 
 NO_WEIGHT = Constant(0.0)
+ONE_HOT = OneHot()
+DENOISER = UnconditionalDenoiser()
 FORMAT = "guidegym-guidance"
 VERSION = 1
 
@@ -32,15 +36,16 @@ class Guidance:
         guide: The gradient field; None samples without guidance, and then the weight must be 0.
         weight: The schedule of the weight.
         rate: The schedule of the rate at which the degree moves to the wanted class, per unit of the chain; None leaves it.
-        share: Degree of the wanted class at the start, in [0, 1], the others sharing the rest evenly; 1 is plain guidance,
-            and it is at least one K-th of K classes, so that 0 starts uniform.
+        degree: The degree at the start; one-hot is plain guidance.
+        score: What guidance is added to: the testbed's denoiser, its label-conditional one, or a classifier's own score.
         policy: Decides weight and rate step by step from what it sees of a row; then both schedules must be left out.
     """
 
     guide: Guide | None = None
     weight: Schedule = NO_WEIGHT
     rate: Schedule | None = None
-    share: float = 1.0
+    degree: InitialDegree = ONE_HOT
+    score: Score = DENOISER
     policy: Policy | None = None
 
     def __post_init__(self) -> None:
@@ -48,13 +53,6 @@ class Guidance:
             raise GuideGymError("`weight` must be Constant(0.0) where `guide` is None")
         if self.policy is not None and (self.guide is None or self.weight != NO_WEIGHT or self.rate is not None):
             raise GuideGymError("a `policy` needs a `guide`, and takes the place of `weight` and `rate`")
-        if not 0 <= self.share <= 1:
-            raise GuideGymError(f"`share` must be in [0, 1], got {self.share}")
-
-    @property
-    def is_weight_curve(self) -> bool:
-        """Whether the guidance is a weight a step and no more: neither a policy nor a moving or soft degree."""
-        return self.policy is None and self.rate is None and self.share == 1
 
     def weights(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"]:
         """Return the weight at each step of a sampler, float64, noisy end first.
@@ -78,13 +76,15 @@ class Guidance:
         """
         content: dict[str, Any] = {
             "format": f"{FORMAT}/{VERSION}",
-            "guide": None if self.guide is None else _to_object(self.guide, GUIDES),
-            "weight": _to_object(self.weight, SCHEDULES),
+            "guide": None if self.guide is None else to_object(self.guide, GUIDES),
+            "weight": to_object(self.weight, SCHEDULES),
         }
         if self.rate is not None:
-            content["rate"] = _to_object(self.rate, SCHEDULES)
-        if self.share != 1:
-            content["share"] = self.share
+            content["rate"] = to_object(self.rate, SCHEDULES)
+        if self.degree != ONE_HOT:
+            content["degree"] = to_object(self.degree, DEGREES)
+        if self.score != DENOISER:
+            content["score"] = to_object(self.score, SCORES)
         if self.policy is not None:
             content["policy"] = self.policy.describe(policy_file)
         return json.dumps(content, indent=2) + "\n"
@@ -112,16 +112,15 @@ class Guidance:
         """
         content = _parse(text, source)
         _check_format(content, source)
-        _check_keys(content, {"format", "guide", "weight"}, source, optional={"rate", "share", "policy"})
-        guide, rate, policy, share = (content.get(key) for key in ("guide", "rate", "policy", "share"))
-        if "share" in content and (isinstance(share, bool) or not isinstance(share, int | float)):
-            raise FileFormatError(f"{source}: `share` must be a number, got {share!r}")
+        check_keys(content, {"format", "guide", "weight"}, source, optional={"rate", "degree", "score", "policy"})
+        guide, rate, policy = (content.get(key) for key in ("guide", "rate", "policy"))
         try:
             return cls(
-                guide=None if guide is None else _from_object(guide, GUIDES, f"{source}: guide"),
-                weight=_from_object(content["weight"], SCHEDULES, f"{source}: weight"),
-                rate=None if rate is None else _from_object(rate, SCHEDULES, f"{source}: rate"),
-                share=1.0 if share is None else float(share),
+                guide=None if guide is None else from_object(guide, GUIDES, f"{source}: guide"),
+                weight=from_object(content["weight"], SCHEDULES, f"{source}: weight"),
+                rate=None if rate is None else from_object(rate, SCHEDULES, f"{source}: rate"),
+                degree=_part(content, "degree", DEGREES, source, ONE_HOT),
+                score=_part(content, "score", SCORES, source, DENOISER),
                 policy=None if policy is None else load_policy(policy, folder, f"{source}: policy"),
             )
         except FileFormatError:
@@ -142,6 +141,10 @@ class Guidance:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise FileFormatError(f"{path} cannot be read: {reason}") from error
         return cls.from_json(text, source=str(path), folder=Path(path).parent)
+
+
+def _part(content: dict[str, Any], key: str, kinds: Kinds, source: str, default: Any) -> Any:
+    return from_object(content[key], kinds, f"{source}: {key}") if key in content else default
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -180,76 +183,3 @@ def _check_format(content: dict[str, Any], source: str) -> None:
         )
     if int(version) != VERSION:
         raise FileFormatError(f"{source}: `format` must be '{FORMAT}/{VERSION}', got {given!r}")
-
-
-def _check_keys(
-    content: dict[str, Any], wanted: set[str], source: str, *, optional: frozenset[str] | set[str] = frozenset()
-) -> None:
-    missing, extra = sorted(wanted - content.keys()), sorted(content.keys() - wanted - optional)
-    if missing or extra:
-        given = [
-            f"{word} {', '.join(map(repr, keys))}"
-            for word, keys in (("lacks", missing), ("does not allow", extra))
-            if keys
-        ]
-        raise FileFormatError(f"{source}: {' and '.join(given)}; the keys are {', '.join(sorted(wanted))}")
-
-
-def make_guide(given: str | Mapping[str, Any]) -> Guide:
-    """Return the guide that a guidance file's object describes, or the likelihood under the classifier of that name.
-
-    Raises:
-        GuideGymError: If the object is not one that a guidance file may hold.
-    """
-    if isinstance(given, str):
-        return Likelihood(given)
-    guide: Guide = _from_object(dict(given), GUIDES, "`guide`")
-    return guide
-
-
-def _to_object(record: Any, kinds: dict[str, type[Any]]) -> dict[str, Any]:
-    """Return a record as ``{"kind": ..., **fields}``."""
-    names = {kind: name for name, kind in kinds.items()}
-    if type(record) not in names:
-        raise GuideGymError(f"{type(record).__name__} has no name in a guidance file; the kinds are {', '.join(kinds)}")
-    return {"kind": names[type(record)], **{field.name: getattr(record, field.name) for field in fields(record)}}
-
-
-def _from_object(content: Any, kinds: dict[str, type[Any]], source: str) -> Any:
-    """Return the record that ``{"kind": ..., **fields}`` describes, every field checked for its type."""
-    if not isinstance(content, dict):
-        raise FileFormatError(f"{source} must be an object with a `kind`, got {content!r}")
-    kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise FileFormatError(f"{source}: unknown kind {kind!r}; known are {', '.join(kinds)}")
-    record = kinds[kind]
-    types = {field.name: field.type for field in fields(record)}
-    _check_keys(content, {"kind", *types}, source)
-    values: dict[str, Any] = {}
-    for name, wanted in types.items():
-        value = content[name]
-        if wanted is float:
-            value = _number(value, name, source)
-        elif wanted == tuple[float, ...]:
-            if not isinstance(value, list):
-                raise FileFormatError(f"{source}: `{name}` must be a list of numbers, got {value!r:.40}")
-            value = tuple(_number(one, name, source) for one in value)
-        elif not isinstance(value, str):
-            raise FileFormatError(f"{source}: `{name}` must be a text, got {value!r}")
-        values[name] = value
-    try:
-        return record(**values)
-    except GuideGymError as error:
-        raise FileFormatError(f"{source}: {error}") from error
-
-
-def _number(value: Any, name: str, source: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise FileFormatError(f"{source}: `{name}` must be a number, got {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise FileFormatError(f"{source}: `{name}` must be a finite number, got {value!r:.40}")
-    return number

@@ -1,94 +1,86 @@
 """Guides: the gradient field that a classifier adds to the score."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
-
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from typing import Protocol, runtime_checkable
 
 from guidegym.errors import GuideGymError
-
-Classifier = Callable[[Tensor, Tensor], Tensor]
-"""``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
-
-
-class Guided(NamedTuple):
-    """What a guide returns: the gradient to add to the score, and the logits it came from."""
-
-    gradient: Float[Tensor, " batch *event"]
-    logits: Float[Tensor, " batch classes"]
+from guidegym.guidance.asking import Asked, Guided, Networks, gradient_of
 
 
 @runtime_checkable
 class Guide(Protocol):
-    """A gradient field ``(x_t, t, degree) -> gradient, logits`` over a named classifier of the testbed.
-
-    The degree is the target distribution over classes: one-hot is plain guidance.
-    """
+    """A gradient field over a batch of noisy rows."""
 
     @property
-    def classifier(self) -> str:
-        """Name of the testbed's classifier that is asked."""
+    def classifier(self) -> str | None:
+        """Name of the testbed's classifier that is asked; None for a guide without one."""
         ...
 
-    def gradient(
-        self,
-        classify: Classifier,
-        x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
-        degree: Float[Tensor, " batch classes"],
-    ) -> Guided:
-        """Return the gradient at ``x_t`` for each row's ``degree``, and the logits."""
+    @property
+    def through_denoiser(self) -> bool:
+        """Whether the noise it is told must be in a graph that leads to ``x_t``."""
         ...
 
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has what the guide asks.
 
-def _gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> Guided:
-    """Differentiate a per-row ``objective(logits)`` by ``x_t``; rows are independent, so their sum is enough."""
-    with torch.enable_grad():
-        leaf = x_t.detach().requires_grad_(True)
-        logits = classify(leaf, t.to(x_t.dtype))
-        (gradient,) = torch.autograd.grad(objective(logits).sum(), leaf)
-    return Guided(gradient, logits.detach())
+        Raises:
+            GuideGymError: If it has not.
+        """
+        ...
 
-
-def _check_classifier(name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {name!r}")
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t`` for each row's degree, in 1 / (unit of ``x``), with logits and cost."""
+        ...
 
 
 @dataclass(frozen=True)
-class Likelihood:
-    r"""The gradient of the log-likelihood of the wanted classes.
-
-    .. math:: g = \nabla_{x_t} \sum_i s_i \log p(y_i | x_t), \quad \log p(y | x) = f(x)_y - \log \sum_j e^{f(x)_j}
+class ClassifierGuide:
+    """What the guides that differentiate one classifier at ``x_t`` have in common.
 
     Args:
         classifier: Name of the testbed's classifier.
-
-    Source:
-        Dhariwal and Nichol 2021, Algorithm 2; Dinh et al. 2023, eq. 4, for a degree ``s`` that is not one-hot.
     """
 
     classifier: str
 
     def __post_init__(self) -> None:
-        _check_classifier(self.classifier)
+        if not isinstance(self.classifier, str) or not self.classifier:
+            raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {self.classifier!r}")
 
-    def gradient(
-        self,
-        classify: Classifier,
-        x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
-        degree: Float[Tensor, " batch classes"],
-    ) -> Guided:
-        """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
-        return _gradient_of(lambda logits: degree * logits.log_softmax(dim=1), classify, x_t, t)
+    @property
+    def through_denoiser(self) -> bool:
+        """Whether the noise it is told must be in a graph that leads to ``x_t``: never."""
+        return False
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has the classifier."""
+        networks.classifier(self.classifier)
 
 
 @dataclass(frozen=True)
-class ClassEnergy:
+class Likelihood(ClassifierGuide):
+    r"""The gradient of the log-likelihood of the wanted classes.
+
+    .. math:: g = \nabla_{x_t} \sum_i s_i \log p(y_i | x_t), \quad \log p(y | x) = f(x)_y - \log \sum_j e^{f(x)_j}
+
+    For a degree ``s`` that is not one-hot it is progressive guidance, :math:`-\nabla KL(s \| p(y | x_t))`.
+
+    Args:
+        classifier: Name of the testbed's classifier.
+
+    Source:
+        Dhariwal and Nichol 2021, Algorithm 2; Dinh et al. 2023, eq. 4 and 6.
+    """
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
+        classify = asked.networks.classifier(self.classifier)
+        return gradient_of(lambda logits: asked.degree * logits.log_softmax(dim=1), classify, asked.x_t, asked.t)
+
+
+@dataclass(frozen=True)
+class ClassEnergy(ClassifierGuide):
     r"""The gradient of the wanted classes' logits: a classifier read as an energy-based model.
 
     .. math:: g = -\nabla_{x_t} \sum_i s_i E(x_t, y_i), \quad E(x, y) = -f(x)_y
@@ -102,21 +94,89 @@ class ClassEnergy:
         Wang 2024, section 4.6 and eq. 2.36-2.38.
     """
 
-    classifier: str
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
+        classify = asked.networks.classifier(self.classifier)
+        return gradient_of(lambda logits: asked.degree * logits, classify, asked.x_t, asked.t)
+
+
+@dataclass(frozen=True)
+class JointEnergy(ClassifierGuide):
+    r"""The line between likelihood and class energy.
+
+    .. math:: g = \nabla_{x_t} \Big( \sum_i s_i f(x_t)_i - m \log \sum_j e^{f(x_t)_j} \Big)
+
+    The second part is the classifier's own density, :math:`\log p(x_t)` up to a constant, which the likelihood leaves to the
+    denoiser and the class energy takes from the classifier.
+
+    Args:
+        classifier: Name of the testbed's classifier.
+        marginal: The weight ``m`` of the density that is taken off, in [0, 1]: 1 is the likelihood, 0 the class energy.
+
+    Source:
+        Wang 2024, section 4.6, generalised.
+    """
+
+    marginal: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_classifier(self.classifier)
+        super().__post_init__()
+        if not 0 <= self.marginal <= 1:
+            raise GuideGymError(f"`marginal` must be in [0, 1], got {self.marginal}")
 
-    def gradient(
-        self,
-        classify: Classifier,
-        x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
-        degree: Float[Tensor, " batch classes"],
-    ) -> Guided:
+    def gradient(self, asked: Asked) -> Guided:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
-        return _gradient_of(lambda logits: degree * logits, classify, x_t, t)
+        classify = asked.networks.classifier(self.classifier)
+        return gradient_of(
+            lambda logits: (asked.degree * logits).sum(dim=1) - self.marginal * logits.logsumexp(dim=1),
+            classify,
+            asked.x_t,
+            asked.t,
+        )
 
 
-GUIDES: dict[str, type[Likelihood | ClassEnergy]] = {"likelihood": Likelihood, "class_energy": ClassEnergy}
-"""Every guide by the name it has in a guidance file."""
+@dataclass(frozen=True)
+class EnergyDivergence(ClassifierGuide):
+    r"""Class energy, with the classifier's energy held near what it is on real data.
+
+    .. math:: g = -\nabla_{x_t} \sum_i s_i \big( E(x_t, y_i) + \lambda\, |E^*_i - E(x_t)| \big),
+        \quad E(x) = -\log \sum_y e^{f(x)_y}
+
+    At the kink, where :math:`E(x_t) = E^*_i`, the second part has no gradient.
+
+    Args:
+        classifier: Name of the testbed's classifier, of which it must know the class energies :math:`E^*`.
+        weight: The weight :math:`\lambda` >= 0 of the divergence; 0 is the class energy.
+
+    Source:
+        Wang 2024, eq. 4.5 and 4.6; :math:`E^*_i` is the mean over the training images of class ``i``.
+    """
+
+    weight: float = 0.15
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.weight < float("inf"):
+            raise GuideGymError(f"`weight` must be >= 0 and finite, got {self.weight}")
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has the classifier and knows its class energies."""
+        super().check(networks)
+        if self.classifier not in networks.class_energies:
+            known = ", ".join(networks.class_energies) or "none"
+            raise GuideGymError(
+                f"testbed '{networks.name}' does not know the class energies of '{self.classifier}'; of: {known}"
+            )
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
+        classify = asked.networks.classifier(self.classifier)
+        wanted = asked.networks.class_energies[self.classifier].to(asked.x_t)
+        return gradient_of(
+            lambda logits: (
+                asked.degree * (logits - self.weight * (wanted + logits.logsumexp(dim=1, keepdim=True)).abs())
+            ),
+            classify,
+            asked.x_t,
+            asked.t,
+        )

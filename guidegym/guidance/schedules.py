@@ -6,15 +6,17 @@ A schedule is a function of the training timestep, never of the position in a pa
 
 import math
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import Process
+from guidegym.diffusion import Process, noise_share
 from guidegym.errors import GuideGymError
+
+MAX_EXPONENT = 50.0
+"""Bound on the rate of an exponential: beyond it a weight is nothing at one of the ends."""
 
 
 @runtime_checkable
@@ -26,8 +28,8 @@ class Schedule(Protocol):
         ...
 
 
-def _check_finite(schedule: object) -> None:
-    """Refuse a parameter that is not a finite number."""
+def check_finite(schedule: object) -> None:
+    """Refuse a schedule with a parameter that is not a finite number."""
     for field in fields(schedule):  # type: ignore[arg-type]
         value = getattr(schedule, field.name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -37,6 +39,12 @@ def _check_finite(schedule: object) -> None:
 def _check_at_least_zero(name: str, value: float) -> None:
     if value < 0:
         raise GuideGymError(f"`{name}` must be >= 0, got {value}")
+
+
+def chain_fraction(t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+    """Return the fraction of the chain that is done at ``t``, float64: 0 at the noisy end, 1 at the clean one."""
+    last = process.num_timesteps - 1
+    return (last - t.double()) / max(last, 1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Constant:
     value: float
 
     def __post_init__(self) -> None:
-        _check_finite(self)
+        check_finite(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
@@ -72,12 +80,11 @@ class Linear:
     end: float
 
     def __post_init__(self) -> None:
-        _check_finite(self)
+        check_finite(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
-        fraction = 1 - t.double() / max(process.num_timesteps - 1, 1)
-        return self.start + (self.end - self.start) * fraction
+        return self.start + (self.end - self.start) * chain_fraction(t, process)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,8 @@ class Power:
     r"""A power of the noise level's variance, strong at high noise.
 
     .. math:: w(t) = s\, (1 - \bar\alpha_t)^p
+
+    Under another process than VP, :math:`1 - \bar\alpha_t` is the share of noise, ``guidegym.diffusion.noise_share``.
 
     Args:
         scale: The weight ``s`` at pure noise.
@@ -98,12 +107,12 @@ class Power:
     power: float
 
     def __post_init__(self) -> None:
-        _check_finite(self)
+        check_finite(self)
         _check_at_least_zero("power", self.power)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
-        return self.scale * process.sigma(t, torch.float64).pow(2 * self.power)
+        return self.scale * noise_share(process, t).pow(self.power)
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,7 @@ class Sigmoid:
     k: float
 
     def __post_init__(self) -> None:
-        _check_finite(self)
+        check_finite(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
@@ -137,49 +146,46 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Weights at given timesteps, linear between them and level beyond them: any curve, such as a distilled policy.
+class Cosine:
+    r"""Half a cosine wave over the fraction of the chain: level at both ends.
+
+    .. math:: w(u) = \text{end} + (\text{start} - \text{end}) \frac{1 + \cos(\pi u)}{2}, \quad u = 1 - t / (T - 1)
 
     Args:
-        timesteps: Training timesteps, descending, on the scale 0..1000 whatever the process' length.
-        weights: The weight at each of them.
-
-    Raises:
-        GuideGymError: If there are none, not as many of both, one is not finite, or the timesteps do not descend.
+        start: Weight at the noisy end, ``u = 0``.
+        end: Weight at the clean end, ``u = 1``.
     """
 
-    timesteps: tuple[float, ...]
-    weights: tuple[float, ...]
+    start: float
+    end: float
 
     def __post_init__(self) -> None:
-        if not self.timesteps or len(self.timesteps) != len(self.weights):
-            raise GuideGymError(
-                f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"
-            )
-        for name, numbers in (("timesteps", self.timesteps), ("weights", self.weights)):
-            wrong = [number for number in numbers if not math.isfinite(number)]
-            if wrong:
-                raise GuideGymError(f"`{name}` must be a finite number each, got {wrong[0]}")
-        if any(after >= before for before, after in pairwise(self.timesteps)):
-            raise GuideGymError("`timesteps` must descend")
+        check_finite(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
-        position = t.double() * (1000 / process.num_timesteps)
-        knots = torch.tensor(self.timesteps[::-1], dtype=torch.float64, device=t.device)
-        values = torch.tensor(self.weights[::-1], dtype=torch.float64, device=t.device)
-        if len(knots) == 1:
-            return values.expand(len(t)).clone()
-        right = torch.searchsorted(knots, position.contiguous()).clamp(1, len(knots) - 1)
-        share = ((position - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)
-        return torch.lerp(values[right - 1], values[right], share)
+        return self.end + (self.start - self.end) * (1 + torch.cos(math.pi * chain_fraction(t, process))) / 2
 
 
-SCHEDULES: dict[str, type[Constant | Linear | Power | Sigmoid | Table]] = {
-    "constant": Constant,
-    "linear": Linear,
-    "power": Power,
-    "sigmoid": Sigmoid,
-    "table": Table,
-}
-"""Every schedule by the name it has in a guidance file."""
+@dataclass(frozen=True)
+class Exponential:
+    r"""Exponential decay, or growth, over the fraction of the chain.
+
+    .. math:: w(u) = s\, e^{-r u}, \quad u = 1 - t / (T - 1)
+
+    Args:
+        scale: The weight ``s`` at the noisy end, ``u = 0``.
+        rate: The rate ``r``: at the clean end the weight is :math:`s\, e^{-r}`; < 0 grows.
+    """
+
+    scale: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        check_finite(self)
+        if abs(self.rate) > MAX_EXPONENT:
+            raise GuideGymError(f"`rate` must be in [-{MAX_EXPONENT:g}, {MAX_EXPONENT:g}], got {self.rate}")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        return self.scale * torch.exp(-self.rate * chain_fraction(t, process))

@@ -75,7 +75,7 @@ class Progress:
 
 def as_guidance(task: Task, policy: Policy) -> Guidance:
     """Return the guidance that replays a policy of a task in plain sampling."""
-    return Guidance(task.engine.guide, share=task.share, policy=policy)
+    return Guidance(task.engine.guide, degree=task.degree, score=task.engine.score, policy=policy)
 
 
 def learn(

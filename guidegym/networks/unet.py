@@ -1,7 +1,7 @@
 """The noise-predicting U-Net of the image testbeds."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +20,7 @@ class UNet(nn.Module):
         channels: Channels of the higher and of the lower resolution.
         blocks: Residual blocks at each resolution on the way down; the way up has as many.
         embedding_dim: Length of the time embedding.
+        num_classes: Number of classes that it can be told to predict for; 0 for an unconditional network.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class UNet(nn.Module):
         channels: tuple[int, int] = (64, 128),
         blocks: int = 2,
         embedding_dim: int = 128,
+        num_classes: int = 0,
     ) -> None:
         super().__init__()
         self.config = {
@@ -36,10 +38,14 @@ class UNet(nn.Module):
             "channels": list(channels),
             "blocks": blocks,
             "embedding_dim": embedding_dim,
+            **({"num_classes": num_classes} if num_classes else {}),
         }
         high, low = channels
         dim = embedding_dim
         self.embed = TimestepEmbedding(high // 2, dim)
+        self.embed_label = nn.Embedding(num_classes + 1, dim) if num_classes else None
+        if self.embed_label is not None:
+            nn.init.zeros_(self.embed_label.weight)  # it starts as the unconditional network
         self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
         self.down_high = nn.ModuleList(ResidualBlock(high, high, embedding_dim=dim) for _ in range(blocks))
         self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
@@ -57,9 +63,16 @@ class UNet(nn.Module):
         self,
         x_t: Float[Tensor, " batch channels height width"],
         t: Float[Tensor, " batch"],
+        label: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch channels height width"]:
-        """Predict the noise in ``x_t`` at training timesteps ``t`` (0..999); height and width are multiples of 4."""
+        """Predict the noise in ``x_t`` at training timesteps ``t`` (0..999); height and width are multiples of 4.
+
+        A network with classes predicts for the class ``label`` of each row: -1, or None for all rows, is any class.
+        """
         embedding = self.embed(t)
+        if self.embed_label is not None:
+            given = torch.full_like(t, -1, dtype=torch.long) if label is None else label
+            embedding = embedding + self.embed_label(given + 1)
         hidden = self.stem(functional.pixel_unshuffle(x_t, 2))
         skips: list[Tensor] = []
         for block in self.down_high:

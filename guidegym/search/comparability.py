@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import torch
 
+from guidegym.diffusion import Process, Sampler
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
@@ -53,7 +54,7 @@ def check_study(study: Study, testbed: Testbed) -> None:
     """
     for baseline in study.baselines:
         sampler = baseline.sampler or study.sampler
-        Engine(testbed, sampler, baseline.guidance.guide)
+        Engine.under(testbed, sampler, baseline.guidance)
         if baseline.params is None:
             continue
         if baseline.sampler not in (None, study.sampler):
@@ -66,8 +67,17 @@ def check_study(study: Study, testbed: Testbed) -> None:
                 described = guidance_of(study, optuna.trial.FixedTrial(dict(baseline.params)))
         except (ValueError, UserWarning) as error:
             raise GuideGymError(f"`params` of baseline '{baseline.name}' are not in the space: {error}") from error
-        same = described.guide == baseline.guidance.guide and torch.allclose(
-            described.weights(sampler, testbed.process), baseline.guidance.weights(sampler, testbed.process)
-        )
-        if not same:
+        if not _same(described, baseline.guidance, sampler, testbed.process):
             raise GuideGymError(f"`params` of baseline '{baseline.name}' describe another guidance than its `guidance`")
+
+
+def _same(one: Guidance, other: Guidance, sampler: Sampler, process: Process) -> bool:
+    """Return whether two guidances do the same at every step."""
+    if (one.guide, one.score, one.degree, one.policy) != (other.guide, other.score, other.degree, other.policy):
+        return False
+    rates = [guidance.rates(sampler, process) for guidance in (one, other)]
+    curves = [
+        torch.stack([guidance.weights(sampler, process), torch.zeros(sampler.num_steps) if rate is None else rate])
+        for guidance, rate in zip((one, other), rates, strict=True)
+    ]
+    return torch.allclose(curves[0], curves[1])

@@ -13,7 +13,6 @@ from guidegym.engine import Engine
 from guidegym.guidance import Guidance
 from guidegym.metrics import ClassKernels, class_kernels
 from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds, sample
-from guidegym.state import Cost
 from guidegym.testbeds import Testbed, judge_features
 
 FLOOR_FACTOR = 10.0
@@ -124,10 +123,15 @@ class Scorer:
         return num_candidates * self.samples_per_class * self.testbed.num_classes
 
     def measure(self, candidates: list[Candidate], *, on_rows: OnRows | None = None) -> list[Measured]:
-        """Sample and measure candidates, in their order; those with the same guide and sampler share their batches."""
+        """Sample and measure candidates, in their order; those with the same guide, score and sampler share their batches."""
         measured: dict[int, Measured] = {}
-        numbered = sorted(enumerate(candidates), key=lambda item: repr((item[1].guidance.guide, item[1].sampler)))
-        for _, members in itertools.groupby(numbered, key=lambda item: (item[1].guidance.guide, item[1].sampler)):
+
+        def key(item: tuple[int, Candidate]) -> str:
+            guidance = item[1].guidance
+            return repr((guidance.guide, guidance.score, guidance.policy, item[1].sampler))
+
+        numbered = sorted(enumerate(candidates), key=key)
+        for _, members in itertools.groupby(numbered, key=key):
             group = list(members)
             samples = self._sample([candidate for _, candidate in group], on_rows)
             for (number, candidate), own in zip(group, samples, strict=True):
@@ -135,36 +139,42 @@ class Scorer:
         return [measured[number] for number in range(len(candidates))]
 
     def _sample(self, group: list[Candidate], on_rows: OnRows | None) -> list[Samples]:
-        """Sample all candidates of a group in one go and hand each its own rows."""
-        testbed, first = self.testbed, group[0]
-        num = self.rows_of(1)
-        labels = torch.arange(num) % testbed.num_classes
-        seeds = self.seeds
-        if not all(candidate.guidance.is_weight_curve for candidate in group):
+        """Sample all candidates of a group, whose guide, score and sampler are the same, in one go."""
+        testbed, first, num = self.testbed, group[0], self.rows_of(1)
+        process, sampler = testbed.process, first.sampler
+        labels, seeds = torch.arange(num) % testbed.num_classes, self.seeds
+        if first.guidance.policy is not None:
             return [
                 sample(
                     testbed,
                     candidate.guidance,
                     labels=labels,
                     seeds=seeds,
-                    sampler=candidate.sampler,
+                    sampler=sampler,
                     batch_size=self.batch_size,
                     on_rows=on_rows,
                 )
                 for candidate in group
             ]
-        curves = torch.stack([candidate.guidance.weights(first.sampler, testbed.process) for candidate in group])
+        guidances = [candidate.guidance for candidate in group]
+        weights = torch.stack([guidance.weights(sampler, process) for guidance in guidances])
+        rates = [guidance.rates(sampler, process) for guidance in guidances]
+        still = torch.zeros(sampler.num_steps, dtype=torch.float64)
+        moving = torch.stack([still if rate is None else rate for rate in rates])
         together = rollout(
-            Engine(testbed, first.sampler, first.guidance.guide),
+            Engine.under(testbed, sampler, first.guidance),
             labels.repeat(len(group)),
             seeds.repeat(len(group)),
-            curves.repeat_interleave(num, dim=0),
+            weights.repeat_interleave(num, dim=0),
+            rates=None if not moving.any() else moving.repeat_interleave(num, dim=0),
+            degree=torch.cat([guidance.degree.rows(testbed, labels) for guidance in guidances]),
             batch_size=self.batch_size,
             on_rows=on_rows,
         )
+        parts = (together.x, together.failed, together.evaluations)
         return [
-            Samples(x, labels.to(x.device), seeds.to(x.device), failed, _cost(curve, num))
-            for x, failed, curve in zip(together.x.split(num), together.failed.split(num), curves, strict=True)
+            Samples(x, labels.to(x.device), seeds.to(x.device), failed, evaluations)
+            for x, failed, evaluations in zip(*(part.split(num) for part in parts), strict=True)
         ]
 
     def _measure(self, candidate: Candidate, samples: Samples) -> Measured:
@@ -192,9 +202,3 @@ class Scorer:
     def _by_class(self, rows: Tensor) -> Tensor:
         """Reshape rows whose classes come in turn to one block a class."""
         return rows.reshape(-1, self.testbed.num_classes, *rows.shape[1:]).transpose(0, 1)
-
-
-def _cost(curve: Float[Tensor, " steps"], num: int) -> Cost:
-    """Return what ``num`` rows of a weight curve cost; the guide is asked where the weight is not zero."""
-    guided = num * int((curve != 0).sum())
-    return Cost(denoiser=num * len(curve), guide_forward=guided, guide_backward=guided)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from guidegym.diffusion import DDIM, DDPM
+from guidegym.diffusion import SAMPLERS, Sampler, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
 
@@ -29,7 +29,7 @@ class Baseline:
 
     name: str
     guidance: Guidance
-    sampler: DDIM | DDPM | None = None
+    sampler: Sampler | None = None
     params: Mapping[str, float] | None = None
 
 
@@ -56,7 +56,7 @@ class Study:
     name: str
     description: str
     testbed: str
-    sampler: DDIM | DDPM
+    sampler: Sampler
     space: "Callable[[optuna.trial.BaseTrial], Guidance]"
     baselines: tuple[Baseline, ...] = ()
     objectives: tuple[str, ...] = ("kid",)
@@ -67,8 +67,9 @@ class Study:
     def __post_init__(self) -> None:
         if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
             raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
-        if not isinstance(self.sampler, DDIM | DDPM) or not callable(self.space):
-            raise GuideGymError(f"`sampler` must be a DDIM or a DDPM and `space` a function, got {self.sampler!r:.60}")
+        if not isinstance(self.sampler, tuple(SAMPLERS.values())) or not callable(self.space):
+            kinds = ", ".join(kind.__name__ for kind in SAMPLERS.values())
+            raise GuideGymError(f"`sampler` must be of {kinds} and `space` a function, got {self.sampler!r:.60}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -86,9 +87,9 @@ class Study:
         """Return the study with another chain length, its baselines' own samplers included."""
         return replace(
             self,
-            sampler=replace(self.sampler, num_steps=num_steps),
+            sampler=with_steps(self.sampler, num_steps),
             baselines=tuple(
-                replace(b, sampler=None if b.sampler is None else replace(b.sampler, num_steps=num_steps))
+                replace(b, sampler=None if b.sampler is None else with_steps(b.sampler, num_steps))
                 for b in self.baselines
             ),
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from guidegym.diffusion import DDIM, Sampler
+from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.pictures import sample_picture
@@ -79,10 +79,9 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
 
 def replay_command(best: Path, study: Study, sampler: Sampler) -> str:
     """Return the command that samples under a guidance file as the search did."""
-    flags = f"--steps {sampler.num_steps}"
-    flags += f" --eta {sampler.eta:g}" if isinstance(sampler, DDIM) else " --sampler ddpm"
     return (
-        f"python -m guidegym.sample --guidance {shlex.quote(str(best))} --testbed {shlex.quote(study.testbed)} {flags}"
+        f"python -m guidegym.sample --guidance {shlex.quote(str(best))} --testbed {shlex.quote(study.testbed)} "
+        f"{sampler_flags(sampler)}"
     )
 
 

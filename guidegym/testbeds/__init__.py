@@ -5,24 +5,26 @@ from pathlib import Path
 
 import torch
 
+from guidegym.diffusion import VEProcess
 from guidegym.errors import GuideGymError
 from guidegym.files import import_file
 from guidegym.testbeds.fashion import load_fashion
 from guidegym.testbeds.gaussians import load_gaussians, load_imperfect
 from guidegym.testbeds.references import References, references_from_features
-from guidegym.testbeds.testbed import Denoiser, JudgeNetwork, Testbed, judge_features
+from guidegym.testbeds.testbed import JudgeNetwork, Testbed, judge_features
+from guidegym.testbeds.variance_exploding import variance_exploding
 
-TESTBEDS = ("fashion", "gaussians", "gaussians-imperfect")
+TESTBEDS = ("fashion", "fashion-ve", "gaussians", "gaussians-ve", "gaussians-imperfect")
 
 __all__ = [
     "TESTBEDS",
-    "Denoiser",
     "JudgeNetwork",
     "References",
     "Testbed",
     "judge_features",
     "load_testbed",
     "references_from_features",
+    "variance_exploding",
 ]
 
 
@@ -30,8 +32,8 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
     """Load a testbed.
 
     Args:
-        name: ``fashion``, ``gaussians``, ``gaussians-imperfect``, or a path to a Python file whose function
-            ``testbed(device)`` returns a ``Testbed``.
+        name: One of ``TESTBEDS`` (``-ve`` is the same under a variance-exploding process), or a path to a Python file whose
+            function ``testbed(device)`` returns a ``Testbed``.
         device: Where the networks go.
         weights: Folder with other weights than the shipped ones, for ``fashion``.
 
@@ -42,10 +44,13 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
         FileFormatError: If a weight file is damaged.
     """
     target = torch.device(device)
-    if name == "fashion":
-        return load_fashion(target, weights=None if weights is None else Path(weights))
+    if name in ("fashion", "fashion-ve"):
+        fashion = load_fashion(target, weights=None if weights is None else Path(weights))
+        return fashion if name == "fashion" else variance_exploding(fashion)
     if weights is not None:
         raise GuideGymError(f"`weights` is for the testbed 'fashion' only, got {str(weights)!r} for '{name}'")
+    if name == "gaussians-ve":
+        return load_gaussians(target, process=VEProcess())
     if name == "gaussians":
         return load_gaussians(target)
     if name == "gaussians-imperfect":

@@ -83,6 +83,7 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         name: load_network(folder / f"{name}.safetensors", device=device)
         for name in ("denoiser", "time_dependent", "robust", "judge")
     }
+    conditional = folder / "conditional.safetensors"
     return Testbed(
         name="fashion",
         process=PROCESS,
@@ -96,6 +97,7 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         event_shape=(1, 28, 28),
         clip=1.0,
         device=device,
+        conditional=load_network(conditional, device=device) if conditional.is_file() else None,
         class_energies=load_energies(folder, num_classes=len(CLASS_NAMES), device=device),
         identity="-".join(file_digest(folder / f"{name}.safetensors")[:8] for name in networks),
     )

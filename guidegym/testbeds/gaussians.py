@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process, VEProcess, VPProcess
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.testbed import Testbed
 
@@ -17,11 +17,14 @@ SPREADS = ((0.35, 0.25, 0.30), (0.30, 0.25, 0.40))
 SHARES = ((0.5, 0.3, 0.2), (0.4, 0.35, 0.25))
 """Share of each mode within its class; the classes are equally likely."""
 
+LINEAR = VPProcess("linear")
+"""The process of the testbed by default."""
+
 
 class GaussianMixture:
-    r"""A mixture of Gaussians under a variance-preserving process, exact at every timestep.
+    r"""A mixture of Gaussians under a noise process, exact at every timestep.
 
-    .. math:: p_t(x | y) = \sum_m \pi_{ym}\, N(x;\; \sqrt{\bar\alpha_t} \mu_{ym},\; (\bar\alpha_t s_{ym}^2 + 1 - \bar\alpha_t) I)
+    .. math:: p_t(x | y) = \sum_m \pi_{ym}\, N(x;\; \sqrt{\bar\alpha_t} \mu_{ym},\; (\bar\alpha_t s_{ym}^2 + \sigma_t^2) I)
 
     Args:
         process: The noise process.
@@ -33,7 +36,7 @@ class GaussianMixture:
 
     def __init__(
         self,
-        process: VPProcess,
+        process: Process,
         *,
         dtype: torch.dtype,
         device: torch.device,
@@ -46,12 +49,17 @@ class GaussianMixture:
         self.shares = torch.tensor(SHARES, dtype=dtype, device=device)
         self.num_classes = len(MEANS)
 
+    def _moments(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the share of signal variance, and the variance of each mode, of each row."""
+        alpha_bar_t = self.process.alpha_bar(t.long(), x.dtype)[:, None, None]
+        noise = self.process.sigma(t.long(), x.dtype).square()[:, None, None]
+        return alpha_bar_t, alpha_bar_t * self.spreads.square() + noise
+
     def log_joint(
         self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch classes modes"]:
         r"""Return :math:`\log p_t(x, y, m)`, whole timesteps ``t`` given as floating numbers; ``-1`` is clean."""
-        alpha_bar_t = self.process.alpha_bar(t.long(), x.dtype)[:, None, None]
-        variance = alpha_bar_t * self.spreads.square() + 1 - alpha_bar_t
+        alpha_bar_t, variance = self._moments(x, t)
         distance = (x[:, None, None, :] - alpha_bar_t.sqrt()[..., None] * self.means).square().sum(dim=-1)
         prior = self.shares.log() - torch.tensor(float(self.num_classes), dtype=x.dtype).log()
         return prior - distance / (2 * variance) - torch.log(2 * torch.pi * variance)
@@ -62,15 +70,26 @@ class GaussianMixture:
 
     def score(self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch 2"]:
         r"""Return :math:`\nabla_x \log p_t(x)` of the marginal in closed form."""
-        alpha_bar_t = self.process.alpha_bar(t.long(), x.dtype)[:, None, None]
-        variance = alpha_bar_t * self.spreads.square() + 1 - alpha_bar_t
+        alpha_bar_t, variance = self._moments(x, t)
         share = self.log_joint(x, t).flatten(1).softmax(dim=1).reshape(variance.shape)
         pull = (alpha_bar_t.sqrt()[..., None] * self.means - x[:, None, None, :]) / variance[..., None]
         return (share[..., None] * pull).sum(dim=(1, 2))
 
     def noise(self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch 2"]:
-        r"""Return the exact noise prediction :math:`\epsilon(x_t, t) = -\sqrt{1 - \bar\alpha_t}\, \nabla \log p_t(x_t)`."""
+        r"""Return the exact noise prediction :math:`\epsilon(x_t, t) = -\sigma_t \nabla \log p_t(x_t)`."""
         return -self.process.sigma(t.long(), x_t.dtype)[:, None] * self.score(x_t, t)
+
+    def conditional_noise(
+        self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"], label: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch 2"]:
+        """Return the exact noise prediction for the class of each row, for any class where the label is -1."""
+        alpha_bar_t, variance = self._moments(x_t, t)
+        joint = self.log_joint(x_t, t)
+        other = torch.arange(self.num_classes, device=label.device) != label[:, None]
+        joint = joint.masked_fill((other & (label >= 0)[:, None])[..., None], -torch.inf)
+        share = joint.flatten(1).softmax(dim=1).reshape(joint.shape)
+        pull = (alpha_bar_t.sqrt()[..., None] * self.means - x_t[:, None, None, :]) / variance[..., None]
+        return -self.process.sigma(t.long(), x_t.dtype)[:, None] * (share[..., None] * pull).sum(dim=(1, 2))
 
     def sample(self, labels: Int[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, " batch 2"]:
         """Draw clean points of the given classes."""
@@ -120,9 +139,8 @@ def load_imperfect(device: torch.device, *, dtype: torch.dtype = torch.float32) 
     stands, and no constant is. Judge and references are exact.
     """
     perfect = load_gaussians(device, dtype=dtype)
-    process = VPProcess("linear")
-    blurred = GaussianMixture(process, dtype=dtype, device=device, widen=1.5)
-    skewed = GaussianMixture(process, dtype=dtype, device=device, widen=0.7, offset=(0.25, -0.2))
+    blurred = GaussianMixture(LINEAR, dtype=dtype, device=device, widen=1.5)
+    skewed = GaussianMixture(LINEAR, dtype=dtype, device=device, widen=0.7, offset=(0.25, -0.2))
     return replace(
         perfect,
         name="gaussians-imperfect",
@@ -130,20 +148,20 @@ def load_imperfect(device: torch.device, *, dtype: torch.dtype = torch.float32) 
         classifiers={"skewed": skewed.logits},
         identity="imperfect",
         class_energies={"skewed": _class_energies(skewed, perfect.references)},
+        conditional=blurred.conditional_noise,
         judge_note="",
     )
 
 
-def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32) -> Testbed:
-    """Build the testbed; float64 makes it an oracle.
+def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32, process: Process = LINEAR) -> Testbed:
+    """Build the testbed under a noise process; float64 makes it an oracle.
 
     Its one classifier ``exact`` is the exact posterior, with log-densities as logits: class energies are exact, too.
     """
-    process = VPProcess("linear")
     mixture = GaussianMixture(process, dtype=dtype, device=device)
     references = _references(mixture)
     return Testbed(
-        name="gaussians",
+        name="gaussians-ve" if isinstance(process, VEProcess) else "gaussians",
         process=process,
         denoiser=mixture.noise,
         classifiers={"exact": mixture.logits},
@@ -156,5 +174,6 @@ def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32) 
         dtype=dtype,
         identity="exact",
         class_energies={"exact": _class_energies(mixture, references)},
+        conditional=mixture.conditional_noise,
         judge_note="The judge is the exact posterior, which is the guide's classifier, too.",
     )

@@ -1,6 +1,6 @@
 """The Testbed record: everything that a guided sample is made with and measured by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,11 +10,8 @@ from torch import Tensor
 
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Classifier
+from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
 from guidegym.testbeds.references import References
-
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number a row)."""
 
 
 @runtime_checkable
@@ -60,6 +57,8 @@ class Testbed:
             not comparable.
         class_energies: For classifiers by name, the mean energy :math:`E(x) = -\log \sum_y e^{f(x)_y}` of real data of each
             class; what is not there is not known.
+        conditional: Predicts the noise for a class, ``(x_t, t, label) -> eps`` with label -1 for any; None where there is none.
+        similarities: How alike the classes' descriptions are: matrices of cosines by the text encoder's name.
         judge_note: What a reader must know where the judge is not independent of the guides; empty otherwise.
     """
 
@@ -78,6 +77,8 @@ class Testbed:
     dtype: torch.dtype = torch.float32
     identity: str = ""
     class_energies: Mapping[str, Float[Tensor, " classes"]] = field(default_factory=dict)
+    conditional: ConditionalNetwork | None = None
+    similarities: Mapping[str, Float[Tensor, " classes classes"]] = field(default_factory=dict)
     judge_note: str = ""
 
     def __post_init__(self) -> None:
@@ -86,6 +87,11 @@ class Testbed:
             raise GuideGymError(
                 f"`references` must have one block a class, got {classes} for {len(self.class_names)} names"
             )
+        for name, matrix in self.similarities.items():
+            if tuple(matrix.shape) != (classes, classes) or not bool(matrix.isfinite().all()):
+                raise GuideGymError(
+                    f"`similarities` of '{name}' must be a finite matrix of shape {(classes, classes)}, got {tuple(matrix.shape)}"
+                )
         if self.clip is not None and not self.clip > 0:
             raise GuideGymError(f"`clip` must be > 0 or None, got {self.clip}")
         if self.references.features.device != torch.zeros(0, device=self.device).device:

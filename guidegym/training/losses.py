@@ -43,6 +43,26 @@ def noise_prediction(process: VPProcess) -> Loss:
     return loss
 
 
+def conditional_noise_prediction(process: VPProcess, *, dropout: float) -> Loss:
+    r"""Mean squared error of the noise predicted for a row's class, which a share ``dropout`` of the rows is not told.
+
+    Source:
+        Ho and Salimans 2022, Algorithm 1.
+    """
+
+    def loss(
+        network: nn.Module,
+        images: Float[Tensor, " batch *event"],
+        labels: Int[Tensor, " batch"],
+        generator: torch.Generator,
+    ) -> Tensor:
+        x_t, noise, t = _noised(process, images, generator)
+        dropped = torch.rand(len(labels), generator=generator, device=labels.device) < dropout
+        return functional.mse_loss(network(x_t, t.float(), labels.where(~dropped, -1)), noise)
+
+    return loss
+
+
 def noisy_cross_entropy(process: VPProcess) -> Loss:
     r"""Cross-entropy on noisy images, :math:`E_t [-\log p(y | x_t, t)]` with :math:`t \sim U\{0..T-1\}`."""
 

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from guidegym.metrics.accuracy import accuracy, noisy_accuracy, robust_accuracy
 from guidegym.networks import Judge, RobustClassifier, TimeDependentClassifier, UNet
-from guidegym.testbeds.fashion import PROCESS
+from guidegym.testbeds.fashion import CLASS_NAMES, PROCESS
 from guidegym.training.loop import LoopSettings
 from guidegym.training.losses import (
     Loss,
     adversarial_cross_entropy,
+    conditional_noise_prediction,
     noise_prediction,
     noisy_cross_entropy,
     shifted_cross_entropy,
@@ -25,6 +26,9 @@ Evaluation = Callable[[nn.Module, Tensor, Tensor], dict[str, float]]
 
 ROBUST_RADIUS = 2.0
 """L2 training radius of the robust classifier in units of [-1, 1] images (1.0 where images are in [0, 1])."""
+
+LABEL_DROPOUT = 0.15
+"""Share of the rows whose label the conditional denoiser is not told."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Recipe:
     budgets: Mapping[Budget, LoopSettings]
     evaluate: Evaluation
     describe: Mapping[str, Any]
+    start_from: str | None = None
+    """Recipe whose trained network's weights it starts from, as far as it has them."""
 
 
 def _evaluate_denoiser(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
@@ -120,6 +126,21 @@ FASHION: Mapping[str, Recipe] = {
         },
         evaluate=_evaluate_denoiser,
         describe={"loss": "mean squared error of the noise, t uniform", "process": "cosine, T = 1000"},
+    ),
+    "conditional": Recipe(
+        build=lambda: UNet(channels=(64, 128), blocks=2, num_classes=len(CLASS_NAMES)),
+        loss=conditional_noise_prediction(PROCESS, dropout=LABEL_DROPOUT),
+        budgets={
+            "small": LoopSettings(num_steps=3_750, batch_size=64, learning_rate=5e-4, ema_decay=0.998),
+            "full": LoopSettings(num_steps=30_000, batch_size=256, learning_rate=5e-4, ema_decay=0.9995),
+        },
+        evaluate=_evaluate_denoiser,
+        describe={
+            "loss": f"mean squared error of the noise, t uniform, {LABEL_DROPOUT:.0%} of the labels dropped",
+            "process": "cosine, T = 1000",
+            "starts_from": "denoiser",
+        },
+        start_from="denoiser",
     ),
 }
 """The recipes in the order they are run; the judge is first because the references are its features."""

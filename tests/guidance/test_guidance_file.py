@@ -1,6 +1,8 @@
 import json
+from collections.abc import Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,13 +11,19 @@ from hypothesis import strategies as st
 from guidegym import (
     ClassEnergy,
     Constant,
+    Cosine,
+    Exponential,
     FileFormatError,
     Guidance,
     GuideGymError,
+    Interval,
+    Knots,
     Likelihood,
     Linear,
+    NoiseInterval,
     Power,
     Sigmoid,
+    Stages,
     Table,
 )
 from guidegym.guidance import SCHEDULES
@@ -25,7 +33,9 @@ NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 
 # A table is made of its points outside the strategy: the type checker picks the number it looks at at random, which a
 # strategy must not do.
-def _table(points: list[tuple[float, float]]) -> Table:
+def _table(points: Sequence[Any]) -> Table | Knots:
+    if not isinstance(points[0], tuple):
+        return Knots(tuple(points), "free")
     timesteps, weights = zip(*sorted(points, reverse=True), strict=True)
     return Table(timesteps, weights)
 
@@ -35,6 +45,12 @@ SCHEDULE_VALUES = {
     "linear": st.builds(Linear, NUMBER, NUMBER),
     "power": st.builds(Power, NUMBER, st.floats(0, 100)),
     "sigmoid": st.builds(Sigmoid, NUMBER, NUMBER, NUMBER, NUMBER),
+    "cosine": st.builds(Cosine, NUMBER, NUMBER),
+    "exponential": st.builds(Exponential, NUMBER, st.floats(-50, 50)),
+    "stages": st.builds(Stages, NUMBER, NUMBER, st.floats(0, 1)),
+    "interval": st.builds(Interval, NUMBER, NUMBER, st.floats(0, 0.5), st.floats(0.5, 1)),
+    "noise_interval": st.builds(NoiseInterval, NUMBER, NUMBER, st.floats(0, 1), st.floats(1, 80)),
+    "knots": st.lists(NUMBER, min_size=2, max_size=6),
     "table": st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=9, unique_by=itemgetter(0)),
 }
 GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01)).to_json())
@@ -43,7 +59,7 @@ GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_survives_the_round_trip_exactly(name: str) -> None:
     @given(weight=SCHEDULE_VALUES[name], guide=st.sampled_from([Likelihood("time_dependent"), ClassEnergy("robust")]))
-    def check(weight: Constant | list[tuple[float, float]], guide: Likelihood) -> None:
+    def check(weight: Any, guide: Likelihood) -> None:
         guidance = Guidance(guide, _table(weight) if isinstance(weight, list) else weight)
         assert Guidance.from_json(guidance.to_json()) == guidance
 

@@ -1,0 +1,77 @@
+"""Annealed Langevin dynamics."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion.process import Process, rows_like
+from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
+from guidegym.errors import GuideGymError
+
+
+@dataclass(frozen=True)
+class AnnealedLangevin:
+    r"""Langevin steps at each noise level, and nothing between the levels.
+
+    In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
+    :math:`\bar\sigma_t = \sigma_t / \sqrt{\bar\alpha_t}`,
+
+    .. math:: \bar x \leftarrow \bar x + \frac{\alpha_t}{2} s(\bar x) + \sqrt{\alpha_t}\, z
+        = \bar x - \frac{a}{2} \bar\sigma_t\, \hat\epsilon + \sqrt{a}\, \bar\sigma_t\, z,
+        \quad \alpha_t = a\, \bar\sigma_t^2
+
+    The last step of all goes to the clean estimate.
+
+    Args:
+        num_steps: Network evaluations a row.
+        size: Step size ``a`` in units of the noise level's square, in (0, 2); the source's 2e-5 at a last level of 0.01 is 0.2.
+        repeats: Steps at each level, >= 1. Where they do not divide ``num_steps``, the first level has fewer.
+
+    Source:
+        Wang 2024, Algorithm 2; Song and Ermon 2019, Algorithm 1.
+    """
+
+    num_steps: int = 200
+    size: float = 0.2
+    repeats: int = 5
+
+    def __post_init__(self) -> None:
+        check_num_steps(self.num_steps)
+        if not 0 < self.size < 2:
+            raise GuideGymError(f"`size` must be in (0, 2), got {self.size}")
+        if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
+            raise GuideGymError(f"`repeats` must be a whole number >= 1, got {self.repeats!r}")
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a step adds noise: always."""
+        return True
+
+    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+        """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
+        return repeated_levels(self.num_steps, self.repeats, process)
+
+    def step(
+        self,
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
+        shift: Float[Tensor, " batch *event"] | None,
+        *,
+        t: Int[Tensor, " batch"],
+        t_prev: Int[Tensor, " batch"],
+        process: Process,
+        noise: Float[Tensor, " batch *event"] | None,
+        clip: float | None,
+        x_0: Float[Tensor, " batch *event"] | None = None,
+    ) -> Reverse:
+        """Take one reverse step; see ``Sampler.step``."""
+        if noise is None:
+            raise GuideGymError("`noise` must be given: Langevin dynamics is stochastic")
+        estimate, eps_hat = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
+        sigma = process.sigma(t, x_t.dtype)
+        moved = x_t + rows_like(sigma, x_t) * (self.size**0.5 * noise - self.size / 2 * eps_hat)
+        # A level ends without a move: the sample keeps its signal, which the next level scales as its own.
+        scale = (process.alpha_bar(t_prev, x_t.dtype) / process.alpha_bar(t, x_t.dtype)).sqrt()
+        return Reverse(torch.where(rows_like(t_prev < 0, x_t), estimate, rows_like(scale, x_t) * moved), estimate)

@@ -1,0 +1,83 @@
+"""Denoising diffusion implicit models."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion.process import Process, rows_like
+from guidegym.diffusion.sampler import (
+    Reverse,
+    check_num_steps,
+    check_spacing,
+    guided_estimate,
+    noise_between,
+    subsequence,
+)
+from guidegym.errors import GuideGymError
+
+
+@dataclass(frozen=True)
+class DDIM:
+    r"""Denoising diffusion implicit model, over any sub-sequence of steps.
+
+    .. math::
+        \hat x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t}\,\hat\epsilon}{\sqrt{\bar\alpha_t}}, \quad
+        x_{t'} = \sqrt{\bar\alpha_{t'}}\,\hat x_0 + \sqrt{1 - \bar\alpha_{t'} - \sigma^2}\,\hat\epsilon + \sigma z, \quad
+        \sigma = \eta \sqrt{\tfrac{1 - \bar\alpha_{t'}}{1 - \bar\alpha_t}\left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_{t'}}\right)}
+
+    Where the clean estimate is clipped, the noise is recomputed from it. The same rule works under VE, where
+    :math:`\sigma = \eta\, \sigma_{t'} \sqrt{1 - \sigma_{t'}^2 / \sigma_t^2}`. With ``eta`` = 0 it is Euler's method for the
+    probability-flow ODE.
+
+    Args:
+        num_steps: Number of reverse steps, in 1 .. T.
+        eta: Share of DDPM's noise, in [0, 1]: 0 is deterministic, 1 has DDPM's variance.
+        spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
+
+    Source:
+        Wang 2024, eq. 2.25 and Algorithms 5-6; Song et al. 2021.
+    """
+
+    num_steps: int = 50
+    eta: float = 0.0
+    spacing: str = "trailing"
+
+    def __post_init__(self) -> None:
+        check_num_steps(self.num_steps)
+        check_spacing(self.spacing)
+        if not 0.0 <= self.eta <= 1.0:
+            raise GuideGymError(f"`eta` must be in [0, 1], got {self.eta}")
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a step adds noise: where ``eta`` > 0."""
+        return self.eta > 0
+
+    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+        """Return the descending training timesteps, closed by -1."""
+        return subsequence(self.num_steps, self.spacing, process)
+
+    def step(
+        self,
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
+        shift: Float[Tensor, " batch *event"] | None,
+        *,
+        t: Int[Tensor, " batch"],
+        t_prev: Int[Tensor, " batch"],
+        process: Process,
+        noise: Float[Tensor, " batch *event"] | None,
+        clip: float | None,
+        x_0: Float[Tensor, " batch *event"] | None = None,
+    ) -> Reverse:
+        """Take one reverse step; see ``Sampler.step``."""
+        x_0, eps_hat = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
+        alpha_bar_prev, sigma_prev = process.alpha_bar(t_prev, x_t.dtype), process.sigma(t_prev, x_t.dtype)
+        _, beta = noise_between(process, t, t_prev, x_t.dtype)
+        added = self.eta * sigma_prev / process.sigma(t, x_t.dtype) * beta.sqrt()
+        direction = (sigma_prev.square() - added.square()).clamp_min(0).sqrt()
+        x_prev = rows_like(alpha_bar_prev.sqrt(), x_t) * x_0 + rows_like(direction, x_t) * eps_hat
+        if noise is not None and self.is_stochastic:
+            x_prev = x_prev + rows_like(added, x_t) * noise
+        return Reverse(x_prev, x_0)

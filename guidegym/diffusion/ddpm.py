@@ -1,0 +1,92 @@
+"""Ancestral sampling."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion.process import Process, rows_like
+from guidegym.diffusion.sampler import (
+    Reverse,
+    check_num_steps,
+    check_spacing,
+    clean_estimate,
+    guided_estimate,
+    noise_between,
+    subsequence,
+)
+from guidegym.errors import GuideGymError
+
+
+@dataclass(frozen=True)
+class DDPM:
+    r"""Ancestral sampling over any sub-sequence of steps, guided in the mean.
+
+    .. math::
+        x_{t'} = \frac{\sqrt{\bar\alpha_{t'}} \beta}{1 - \bar\alpha_t} \hat x_0
+        + \frac{\sqrt{\alpha} (1 - \bar\alpha_{t'})}{1 - \bar\alpha_t} x_t + \sigma^2 w g + \sigma z, \quad
+        \alpha = \bar\alpha_t / \bar\alpha_{t'}, \quad \beta = 1 - \alpha
+
+    The mean uses the unguided clean estimate; the guide shifts it by :math:`\sigma^2 w g`.
+
+    Args:
+        num_steps: Number of reverse steps, in 1 .. T.
+        variance: ``small`` takes :math:`\sigma^2 = \beta (1 - \bar\alpha_{t'}) / (1 - \bar\alpha_t)`, ``large`` takes
+            :math:`\sigma^2 = \beta`. No noise is added in the last step.
+        spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
+
+    Source:
+        Dinh et al. 2023, eq. 1-3 (Wang 2024, eq. 2.17, prints the shift without the square); Ho et al. 2020.
+    """
+
+    num_steps: int = 1000
+    variance: str = "small"
+    spacing: str = "trailing"
+
+    def __post_init__(self) -> None:
+        check_num_steps(self.num_steps)
+        check_spacing(self.spacing)
+        if self.variance not in ("small", "large"):
+            raise GuideGymError(f"`variance` must be 'small' or 'large', got {self.variance!r}")
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a step adds noise: always."""
+        return True
+
+    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+        """Return the descending training timesteps, closed by -1."""
+        return subsequence(self.num_steps, self.spacing, process)
+
+    def step(
+        self,
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
+        shift: Float[Tensor, " batch *event"] | None,
+        *,
+        t: Int[Tensor, " batch"],
+        t_prev: Int[Tensor, " batch"],
+        process: Process,
+        noise: Float[Tensor, " batch *event"] | None,
+        clip: float | None,
+        x_0: Float[Tensor, " batch *event"] | None = None,
+    ) -> Reverse:
+        """Take one reverse step; see ``Sampler.step``."""
+        if noise is None:
+            raise GuideGymError("`noise` must be given: ancestral sampling is stochastic")
+        alpha, beta = noise_between(process, t, t_prev, x_t.dtype)
+        alpha_bar_prev, sigma_t = process.alpha_bar(t_prev, x_t.dtype), process.sigma(t, x_t.dtype)
+        kept = (process.sigma(t_prev, x_t.dtype) / sigma_t).square()
+        unguided = clean_estimate(x_t, eps, t=t, process=process, clip=clip)
+        mean = (
+            rows_like(alpha_bar_prev.sqrt() * beta / sigma_t.square(), x_t) * unguided
+            + rows_like(alpha.sqrt() * kept, x_t) * x_t
+        )
+        variance = beta * kept if self.variance == "small" else beta
+        estimate = unguided
+        if shift is not None:
+            mean = mean + rows_like(variance, x_t) * shift
+            estimate, _ = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
+        spread = torch.where(t_prev >= 0, variance.sqrt(), torch.zeros_like(variance))
+        return Reverse(mean + rows_like(spread, x_t) * noise, estimate)

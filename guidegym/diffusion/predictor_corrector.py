@@ -1,0 +1,87 @@
+"""Predictor-corrector sampling."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion.process import Process, noise_ratio, rows_like
+from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
+from guidegym.errors import GuideGymError
+
+
+@dataclass(frozen=True)
+class PredictorCorrector:
+    r"""Reverse-diffusion steps down the noise levels, with Langevin steps at each of them.
+
+    In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
+    :math:`\bar\sigma_t = \sigma_t / \sqrt{\bar\alpha_t}` (VE's own units), the corrector and then the predictor are
+
+    .. math::
+        \bar x &\leftarrow \bar x - 2 r^2 \bar\sigma_t\, \hat\epsilon + 2 r \bar\sigma_t\, z \\
+        \bar x &\leftarrow \bar x - \frac{\bar\sigma_t^2 - \bar\sigma_{t'}^2}{\bar\sigma_t} \hat\epsilon
+        + \sqrt{\bar\sigma_t^2 - \bar\sigma_{t'}^2}\, z
+
+    That is the source's step size :math:`2 (r \|z\| / \|s\|)^2` with the norms' expectations in place of their means over the
+    batch, so that a row does not depend on its neighbours. The last step goes to the clean estimate.
+
+    The predictor is first order: it wants a hundred levels or more, where DDIM is content with fifteen.
+
+    Args:
+        num_steps: Network evaluations a row: each predictor step and each corrector step is one.
+        snr: Signal-to-noise ratio ``r`` of the corrector, in (0, 1).
+        corrections: Corrector steps at each level, >= 0. Where they do not divide ``num_steps``, the first level has fewer.
+
+    Source:
+        Huang et al. 2023 (SC), section 4.1; Song et al. 2021, Algorithms 2 and 4.
+    """
+
+    num_steps: int = 200
+    snr: float = 0.16
+    corrections: int = 1
+
+    def __post_init__(self) -> None:
+        check_num_steps(self.num_steps)
+        if not 0 < self.snr < 1:
+            raise GuideGymError(f"`snr` must be in (0, 1), got {self.snr}")
+        if isinstance(self.corrections, bool) or not isinstance(self.corrections, int) or self.corrections < 0:
+            raise GuideGymError(f"`corrections` must be a whole number >= 0, got {self.corrections!r}")
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a step adds noise: always."""
+        return True
+
+    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+        """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
+        return repeated_levels(self.num_steps, 1 + self.corrections, process)
+
+    def step(
+        self,
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
+        shift: Float[Tensor, " batch *event"] | None,
+        *,
+        t: Int[Tensor, " batch"],
+        t_prev: Int[Tensor, " batch"],
+        process: Process,
+        noise: Float[Tensor, " batch *event"] | None,
+        clip: float | None,
+        x_0: Float[Tensor, " batch *event"] | None = None,
+    ) -> Reverse:
+        """Take one reverse step; see ``Sampler.step``."""
+        if noise is None:
+            raise GuideGymError("`noise` must be given: predictor-corrector sampling is stochastic")
+        estimate, eps_hat = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
+        sigma, level = process.sigma(t, x_t.dtype), noise_ratio(process, t)
+        corrected = x_t + rows_like(2 * self.snr * sigma, x_t) * (noise - self.snr * eps_hat)
+        level_prev = noise_ratio(process, t_prev)
+        drop = (level.square() - level_prev.square()).clamp_min(0)
+        pull, spread = (drop / level).to(x_t), drop.sqrt().to(x_t)
+        signal, signal_prev = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_prev))
+        predicted = rows_like(signal_prev, x_t) * (
+            x_t / rows_like(signal, x_t) - rows_like(pull, x_t) * eps_hat + rows_like(spread, x_t) * noise
+        )
+        moved = torch.where(rows_like(t_prev == t, x_t), corrected, predicted)
+        return Reverse(torch.where(rows_like(t_prev < 0, x_t), estimate, moved), estimate)

@@ -1,0 +1,166 @@
+"""What every sampler has in common: the rule of one reverse step, without a network."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion.process import Process, rows_like
+from guidegym.errors import GuideGymError
+
+
+class Reverse(NamedTuple):
+    """One reverse step: the next, less noisy rows and the estimate of the clean ones."""
+
+    x_prev: Float[Tensor, " batch *event"]
+    x_0: Float[Tensor, " batch *event"]
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A rule for one reverse step over a sub-sequence of the training timesteps."""
+
+    @property
+    def num_steps(self) -> int:
+        """Number of reverse steps."""
+        ...
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a step adds noise."""
+        ...
+
+    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+        """Return the descending training timesteps, closed by -1, the clean end."""
+        ...
+
+    def step(
+        self,
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
+        shift: Float[Tensor, " batch *event"] | None,
+        *,
+        t: Int[Tensor, " batch"],
+        t_prev: Int[Tensor, " batch"],
+        process: Process,
+        noise: Float[Tensor, " batch *event"] | None,
+        clip: float | None,
+        x_0: Float[Tensor, " batch *event"] | None = None,
+    ) -> Reverse:
+        """Take one reverse step from ``t`` to ``t_prev``; rows may stand at different steps.
+
+        Args:
+            x_t: Noisy rows.
+            eps: Predicted noise at ``x_t``.
+            shift: Weighted gradient of the guide, added to the score; None for no guidance.
+            t: Timestep of each row.
+            t_prev: Where each row goes, at most ``t``; -1 is the clean end. A step that stays at ``t`` corrects.
+            process: The noise process.
+            noise: Standard normal noise of each row; None only where ``is_stochastic`` is False.
+            clip: Bound on the absolute value of the clean estimate; None leaves it free.
+            x_0: Clean estimate of the step before, for rules that look back; None at the first step.
+        """
+        ...
+
+
+def guided_noise(
+    eps: Float[Tensor, " batch *event"],
+    shift: Float[Tensor, " batch *event"],
+    *,
+    sigma_t: Float[Tensor, " batch"],
+) -> Float[Tensor, " batch *event"]:
+    r"""Shift the predicted noise along the guide's weighted gradient.
+
+    .. math:: \hat\epsilon = \epsilon_\theta(x_t) - \sigma_t\, w g
+
+    with :math:`\sigma_t = \sqrt{1 - \bar\alpha_t}` under VP.
+
+    Args:
+        eps: Predicted noise, unit variance at every noise level.
+        shift: Weight times gradient, in 1 / (unit of ``x``).
+        sigma_t: Standard deviation of the noise, >= 0.
+
+    Source:
+        Wang 2024, Algorithm 6; Dhariwal and Nichol 2021, Algorithm 2.
+    """
+    return eps - rows_like(sigma_t, eps) * shift
+
+
+def check_num_steps(num_steps: int) -> None:
+    """Refuse a number of steps that is not positive."""
+    if num_steps < 1:
+        raise GuideGymError(f"`num_steps` must be >= 1, got {num_steps}")
+
+
+def check_spacing(spacing: str) -> None:
+    """Refuse an unknown spacing."""
+    if spacing not in ("trailing", "leading"):
+        raise GuideGymError(f"`spacing` must be 'trailing' or 'leading', got {spacing!r}")
+
+
+def subsequence(num_steps: int, spacing: str, process: Process) -> Int[Tensor, " steps_and_end"]:
+    """Return ``num_steps`` descending timesteps and the closing -1.
+
+    ``trailing`` starts at the last training timestep, T - 1, which is pure noise; ``leading`` ends at 0.
+    """
+    total = process.num_timesteps
+    if num_steps > total:
+        raise GuideGymError(f"`num_steps` must be <= {total}, the process' timesteps, got {num_steps}")
+    count = torch.arange(num_steps, dtype=torch.float64)
+    trailing = (total - count * (total / num_steps)).round() - 1
+    steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)
+    return torch.cat([steps.long(), torch.tensor([-1])])
+
+
+def repeated_levels(num_steps: int, repeats: int, process: Process) -> Int[Tensor, " steps_and_end"]:
+    """Return ``num_steps`` descending timesteps, each level ``repeats`` times and the first as often as is left, and -1."""
+    levels = subsequence(-(-num_steps // repeats), "trailing", process)
+    return torch.cat([levels[:-1].repeat_interleave(repeats)[-num_steps:], levels[-1:]])
+
+
+def noise_between(
+    process: Process, t: Int[Tensor, " batch"], t_prev: Int[Tensor, " batch"], dtype: torch.dtype
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    r"""Return the signal kept and the noise added from ``t_prev`` to ``t``: :math:`\alpha` and :math:`\beta`.
+
+    .. math:: \alpha = \bar\alpha_t / \bar\alpha_{t'}, \quad \beta = \sigma_t^2 - \alpha \sigma_{t'}^2
+
+    Under VP :math:`\beta = 1 - \alpha`, under VE :math:`\alpha = 1`.
+    """
+    alpha = process.alpha_bar(t, torch.float64) / process.alpha_bar(t_prev, torch.float64)
+    beta = process.sigma(t, torch.float64).square() - alpha * process.sigma(t_prev, torch.float64).square()
+    return alpha.to(dtype), beta.clamp_min(0).to(dtype)
+
+
+def clean_estimate(
+    x_t: Float[Tensor, " batch *event"],
+    eps: Float[Tensor, " batch *event"],
+    *,
+    t: Int[Tensor, " batch"],
+    process: Process,
+    clip: float | None,
+) -> Float[Tensor, " batch *event"]:
+    r"""Return :math:`\hat x_0 = (x_t - \sigma_t \epsilon) / \sqrt{\bar\alpha_t}`, within ``clip``."""
+    alpha_bar_t, sigma_t = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
+    x_0 = (x_t - rows_like(sigma_t, x_t) * eps) / rows_like(alpha_bar_t.sqrt(), x_t)
+    return x_0 if clip is None else x_0.clamp(-clip, clip)
+
+
+def guided_estimate(
+    x_t: Float[Tensor, " batch *event"],
+    eps: Float[Tensor, " batch *event"],
+    shift: Float[Tensor, " batch *event"] | None,
+    *,
+    t: Int[Tensor, " batch"],
+    process: Process,
+    clip: float | None,
+) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
+    """Return the guided clean estimate and the noise that goes with it: recomputed where the estimate is clipped."""
+    sigma_t = process.sigma(t, x_t.dtype)
+    eps_hat = eps if shift is None else guided_noise(eps, shift, sigma_t=sigma_t)
+    x_0 = clean_estimate(x_t, eps_hat, t=t, process=process, clip=clip)
+    if clip is not None:
+        alpha_bar_t = process.alpha_bar(t, x_t.dtype)
+        eps_hat = (x_t - rows_like(alpha_bar_t.sqrt(), x_t) * x_0) / rows_like(sigma_t, x_t)
+    return x_0, eps_hat

@@ -1,0 +1,166 @@
+"""What a guide is asked, what it may ask itself, and what it answers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import Process
+
+Classifier = Callable[[Tensor, Tensor], Tensor]
+"""``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number a row)."""
+ConditionalNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``(x_t, t, label) -> eps``, the noise predicted for the class of each row; label -1 is any class."""
+
+
+@runtime_checkable
+class Networks(Protocol):
+    """What a guide may ask: the networks of a testbed and what is known of them."""
+
+    @property
+    def name(self) -> str:
+        """Name of the testbed."""
+        ...
+
+    @property
+    def process(self) -> Process:
+        """The noise process that the networks know."""
+        ...
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Predicts the noise."""
+        ...
+
+    @property
+    def conditional(self) -> ConditionalNetwork | None:
+        """Predicts the noise for a class; None where the testbed has no such network."""
+        ...
+
+    @property
+    def class_energies(self) -> Mapping[str, Tensor]:
+        """Mean energy of real data of each class, for classifiers by name."""
+        ...
+
+    @property
+    def similarities(self) -> Mapping[str, Tensor]:
+        """How alike the classes' descriptions are, as matrices of cosines by encoder."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        ...
+
+    @property
+    def clip(self) -> float | None:
+        """Bound on the absolute value of clean data."""
+        ...
+
+    def classifier(self, name: str) -> Classifier:
+        """Return the classifier called ``name``, or raise a GuideGymError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Network evaluations, counted in rows: an evaluation of a batch of 8 counts 8.
+
+    Args:
+        denoiser: Forward evaluations of denoisers.
+        guide_forward: Forward evaluations of classifiers.
+        guide_backward: Backward evaluations of classifiers.
+        denoiser_backward: Backward evaluations of denoisers.
+    """
+
+    denoiser: int = 0
+    guide_forward: int = 0
+    guide_backward: int = 0
+    denoiser_backward: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(*(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)))
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """The four numbers in order."""
+        return (self.denoiser, self.guide_forward, self.guide_backward, self.denoiser_backward)
+
+    @property
+    def total(self) -> int:
+        """All evaluations, forward and backward alike."""
+        return sum(self.counts)
+
+
+@runtime_checkable
+class Score(Protocol):
+    """The unguided noise prediction that guidance is added to."""
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has what the score asks, or raise a GuideGymError."""
+        ...
+
+    def predict(
+        self,
+        networks: Networks,
+        x_t: Float[Tensor, " batch *event"],
+        t: Int[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> tuple[Tensor, Cost]:
+        """Return the noise and what it costs a row; in a graph where gradients are on and ``x_t`` requires them."""
+        ...
+
+
+GRADIENT = Cost(guide_forward=1, guide_backward=1)
+"""What one gradient of a classifier costs a row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Rows that a guide is asked about; they may stand at different timesteps.
+
+    Args:
+        networks: The networks.
+        x_t: Noisy rows.
+        t: Training timestep of each.
+        degree: Target distribution over classes of each; one-hot is plain guidance.
+        label: Wanted class of each.
+        score: What guidance is added to.
+        eps: That noise at ``x_t``, where it is known; in a graph that leads to ``x_t`` where the guide asked for one.
+        memory: What the guide remembered of each row's last step; zero at first.
+    """
+
+    networks: Networks
+    x_t: Float[Tensor, " batch *event"]
+    t: Int[Tensor, " batch"]
+    degree: Float[Tensor, " batch classes"]
+    label: Int[Tensor, " batch"]
+    score: "Score"
+    eps: Float[Tensor, " batch *event"] | None = None
+    memory: Float[Tensor, " batch *event"] | None = None
+
+
+class Guided(NamedTuple):
+    """What a guide answers: the gradient to add to the score, the logits at the rows asked about, and the cost a row.
+
+    A guide without a classifier has no logits; one without a memory leaves it None.
+    """
+
+    gradient: Float[Tensor, " batch *event"]
+    logits: Float[Tensor, " batch classes"] | None
+    cost: Cost
+    memory: Float[Tensor, " batch *event"] | None = None
+
+
+def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> Guided:
+    """Differentiate a per-row ``objective(logits)`` by ``x_t``; rows are independent, so their sum is enough."""
+    with torch.enable_grad():
+        leaf = x_t.detach().requires_grad_(True)
+        logits = classify(leaf, t.to(x_t.dtype))
+        (gradient,) = torch.autograd.grad(objective(logits).sum(), leaf)
+    return Guided(gradient, logits.detach(), GRADIENT)

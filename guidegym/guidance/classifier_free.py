@@ -1,0 +1,67 @@
+"""Classifier-free guidance, for comparison."""
+
+from dataclasses import dataclass
+
+import torch
+
+from guidegym.diffusion import rows_like
+from guidegym.errors import GuideGymError
+from guidegym.guidance.asking import Asked, Cost, Guided, Networks
+from guidegym.guidance.scores import ConditionalDenoiser
+
+
+@dataclass(frozen=True)
+class ClassifierFree:
+    r"""The gradient of the classifier that a label-conditional denoiser implies.
+
+    .. math:: g = \nabla \log p(c | x_t) = \frac{\epsilon(x_t, \varnothing) - \epsilon(x_t, c)}{\sigma_t}
+
+    On the score of ``ConditionalDenoiser`` a weight ``s`` gives
+    :math:`(1 + s)\, \epsilon(x_t, c) - s\, \epsilon(x_t, \varnothing)`: 0 is the
+    conditional network alone (see ``diffusers_scale``). The degree has no part in it.
+
+    Source:
+        Ho and Salimans 2022, eq. 6; Wang 2024, Algorithm 4.
+    """
+
+    @property
+    def classifier(self) -> None:
+        """It has none."""
+        return
+
+    @property
+    def through_denoiser(self) -> bool:
+        """Whether the noise it is told must be in a graph that leads to ``x_t``: never."""
+        return False
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has a conditional denoiser."""
+        if networks.conditional is None:
+            raise GuideGymError(f"testbed '{networks.name}' has no conditional denoiser, which ClassifierFree needs")
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``; there are no logits.
+
+        Where guidance is added to the conditional denoiser, its prediction is known and not made again.
+        """
+        networks, x_t = asked.networks, asked.x_t
+        assert networks.conditional is not None
+        t, any_label = asked.t.to(x_t.dtype), torch.full_like(asked.label, -1)
+        if asked.eps is not None and isinstance(asked.score, ConditionalDenoiser):
+            conditional, any_class, calls = asked.eps.detach(), networks.conditional(x_t, t, any_label), 1
+        else:
+            rows = torch.cat([x_t] * 2), torch.cat([t] * 2), torch.cat([asked.label, any_label])
+            conditional, any_class = networks.conditional(*rows).chunk(2)
+            calls = 2
+        sigma = rows_like(networks.process.sigma(asked.t, x_t.dtype), x_t)
+        return Guided((any_class - conditional).detach() / sigma, None, Cost(denoiser=calls))
+
+
+def diffusers_scale(weight: float) -> float:
+    """Return diffusers' ``guidance_scale`` of a classifier-free weight: guidance is off at 0 here and at 1 there."""
+    return 1 + weight
+
+
+def weight_of_diffusers_scale(guidance_scale: float) -> float:
+    """Return the classifier-free weight of diffusers' ``guidance_scale``."""
+    return guidance_scale - 1

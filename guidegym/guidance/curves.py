@@ -1,0 +1,95 @@
+"""Schedules through given points: knots and tables."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import Process
+from guidegym.errors import GuideGymError
+from guidegym.guidance.schedules import chain_fraction
+
+SHAPES = ("monotone", "free")
+
+
+@dataclass(frozen=True)
+class Knots:
+    """A smooth curve through weights at even fractions of the chain: the general open-loop schedule.
+
+    Args:
+        weights: The weight at fractions 0, 1 / (n - 1), ..., 1 of the chain, 0 being the noisy end; at least two.
+        shape: ``monotone`` never leaves the range between two neighbours (cubic Hermite pieces after Fritsch and Carlson);
+            ``free`` is the natural cubic spline, which is smoother and may swing beyond them, below 0 even.
+    """
+
+    weights: tuple[float, ...]
+    shape: str = "monotone"
+
+    def __post_init__(self) -> None:
+        if len(self.weights) < 2:
+            raise GuideGymError(f"`weights` must be two or more, got {len(self.weights)}")
+        wrong = [weight for weight in self.weights if not math.isfinite(weight)]
+        if wrong:
+            raise GuideGymError(f"`weights` must be a finite number each, got {wrong[0]}")
+        if self.shape not in SHAPES:
+            raise GuideGymError(f"`shape` must be of {', '.join(SHAPES)}, got {self.shape!r}")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        from scipy.interpolate import CubicSpline, PchipInterpolator  # slow to import, and rarely needed
+
+        places = np.linspace(0, 1, len(self.weights))
+        weights = np.asarray(self.weights, dtype=np.float64)
+        curve: Callable[[Any], Any]
+        if self.shape == "monotone":
+            with np.errstate(all="ignore"):  # the slope between neighbours that are nearly alike is 1 / infinity
+                curve = PchipInterpolator(places, weights)
+        else:
+            curve = CubicSpline(places, weights, bc_type="natural")
+        values = curve(chain_fraction(t, process).cpu().numpy())
+        return torch.from_numpy(np.asarray(values, dtype=np.float64)).to(t.device)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Weights at given timesteps, linear between them and level beyond them: any curve, such as a distilled policy.
+
+    Args:
+        timesteps: Training timesteps, descending, on the scale 0..1000 whatever the process' length.
+        weights: The weight at each of them.
+
+    Raises:
+        GuideGymError: If there are none, not as many of both, one is not finite, or the timesteps do not descend.
+    """
+
+    timesteps: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.timesteps or len(self.timesteps) != len(self.weights):
+            raise GuideGymError(
+                f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"
+            )
+        for name, numbers in (("timesteps", self.timesteps), ("weights", self.weights)):
+            wrong = [number for number in numbers if not math.isfinite(number)]
+            if wrong:
+                raise GuideGymError(f"`{name}` must be a finite number each, got {wrong[0]}")
+        if any(after >= before for before, after in pairwise(self.timesteps)):
+            raise GuideGymError("`timesteps` must descend")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        position = t.double() * (1000 / process.num_timesteps)
+        knots = torch.tensor(self.timesteps[::-1], dtype=torch.float64, device=t.device)
+        values = torch.tensor(self.weights[::-1], dtype=torch.float64, device=t.device)
+        if len(knots) == 1:
+            return values.expand(len(t)).clone()
+        right = torch.searchsorted(knots, position.contiguous()).clamp(1, len(knots) - 1)
+        share = ((position - knots[right - 1]) / (knots[right] - knots[right - 1])).clamp(0, 1)
+        return torch.lerp(values[right - 1], values[right], share)

@@ -1,0 +1,94 @@
+"""Scores: the noise prediction that guidance is added to."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import rows_like
+from guidegym.errors import GuideGymError
+from guidegym.guidance.asking import GRADIENT, Cost, Networks
+
+
+@dataclass(frozen=True)
+class UnconditionalDenoiser:
+    """The testbed's denoiser: what classifier guidance is made for."""
+
+    def check(self, networks: Networks) -> None:
+        """Every testbed has a denoiser."""
+
+    def predict(
+        self,
+        networks: Networks,
+        x_t: Float[Tensor, " batch *event"],
+        t: Int[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> tuple[Tensor, Cost]:
+        """Return the noise and what it costs a row."""
+        return networks.denoiser(x_t, t.to(x_t.dtype)), Cost(denoiser=1)
+
+
+@dataclass(frozen=True)
+class ConditionalDenoiser:
+    """The testbed's label-conditional denoiser, told the wanted class: with ``ClassifierFree``, or with a classifier on top."""
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has one."""
+        if networks.conditional is None:
+            raise GuideGymError(f"testbed '{networks.name}' has no conditional denoiser")
+
+    def predict(
+        self,
+        networks: Networks,
+        x_t: Float[Tensor, " batch *event"],
+        t: Int[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> tuple[Tensor, Cost]:
+        """Return the noise and what it costs a row."""
+        assert networks.conditional is not None
+        return networks.conditional(x_t, t.to(x_t.dtype), label), Cost(denoiser=1)
+
+
+@dataclass(frozen=True)
+class ClassifierScore:
+    r"""A time-dependent classifier's own score: no denoiser at all.
+
+    .. math:: \epsilon = -\sigma_t \nabla \log \sum_y e^{f(x_t)_y} \quad\text{or}\quad \epsilon = -\sigma_t \nabla f(x_t)_c
+
+    The first is the score of the classifier's density, the second that of its density of the wanted class.
+
+    Args:
+        classifier: Name of the testbed's classifier, which must be calibrated for either to mean something.
+        conditional: Whether it is that of the wanted class.
+
+    Source:
+        Huang et al. 2023 (SC), eq. 7 and 10.
+    """
+
+    classifier: str
+    conditional: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.classifier, str) or not self.classifier:
+            raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {self.classifier!r}")
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has the classifier."""
+        networks.classifier(self.classifier)
+
+    def predict(
+        self,
+        networks: Networks,
+        x_t: Float[Tensor, " batch *event"],
+        t: Int[Tensor, " batch"],
+        label: Int[Tensor, " batch"],
+    ) -> tuple[Tensor, Cost]:
+        """Return the noise and what it costs a row."""
+        graph = torch.is_grad_enabled() and x_t.requires_grad
+        with torch.enable_grad():
+            leaf = x_t if graph else x_t.detach().requires_grad_(True)
+            logits = networks.classifier(self.classifier)(leaf, t.to(x_t.dtype))
+            density = logits.gather(1, label[:, None])[:, 0] if self.conditional else logits.logsumexp(dim=1)
+            (score,) = torch.autograd.grad(density.sum(), leaf, create_graph=graph)
+        return -rows_like(networks.process.sigma(t, x_t.dtype), x_t) * score, GRADIENT

@@ -1,0 +1,99 @@
+"""Schedules that switch: stages and intervals, by fraction of the chain or by noise level."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import Process, noise_ratio
+from guidegym.errors import GuideGymError
+from guidegym.guidance.schedules import chain_fraction, check_finite
+
+
+@dataclass(frozen=True)
+class Stages:
+    """One weight first, another after a fraction of the chain.
+
+    Args:
+        first: Weight before ``switch``; 0 is guidance that starts late.
+        second: Weight from ``switch`` on.
+        switch: Fraction of the chain, in [0, 1], at which the second begins; a step at exactly ``switch`` has the second.
+
+    Source:
+        Wang 2024, section 4.3 (on after 0.2 or 0.3) and section 4.5 (30, then 11).
+    """
+
+    first: float
+    second: float
+    switch: float
+
+    def __post_init__(self) -> None:
+        check_finite(self)
+        if not 0 <= self.switch <= 1:
+            raise GuideGymError(f"`switch` must be in [0, 1], got {self.switch}")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        late = chain_fraction(t, process) >= self.switch
+        return torch.where(late, self.second, self.first).double()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One weight within an interval of the chain, another before and after it.
+
+    Args:
+        inside: Weight at fractions of the chain ``start <= u < end``, and at the clean end, ``u = 1``, where ``end`` is 1.
+        outside: Weight before and after it; with ``inside`` = 0 guidance is off within the interval and comes back.
+        start: Beginning of the interval, in [0, 1], 0 being the noisy end.
+        end: End of the interval, in [``start``, 1].
+    """
+
+    inside: float
+    outside: float
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        check_finite(self)
+        if not 0 <= self.start <= self.end <= 1:
+            raise GuideGymError(f"`start` and `end` must be 0 <= start <= end <= 1, got {self.start}, {self.end}")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        u = chain_fraction(t, process)
+        within = (u >= self.start) & ((u < self.end) | ((u == 1) & (self.end == 1)))
+        return torch.where(within, self.inside, self.outside).double()
+
+
+@dataclass(frozen=True)
+class NoiseInterval:
+    r"""One weight within an interval of noise levels, another at higher and lower ones.
+
+    The noise level is :math:`\sigma_t / \sqrt{\bar\alpha_t}`, the noise's standard deviation in units of the data.
+
+    Args:
+        inside: Weight at noise levels ``low < level <= high``.
+        outside: Weight at all others; with ``inside`` = 0 guidance is off within the interval and comes back.
+        low: Lower end of the interval, >= 0, which does not belong to it.
+        high: Upper end, >= ``low``, which does.
+
+    Source:
+        Kynkaanniemi et al. 2024, eq. 5.
+    """
+
+    inside: float
+    outside: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        check_finite(self)
+        if not 0 <= self.low <= self.high:
+            raise GuideGymError(f"`low` and `high` must be 0 <= low <= high, got {self.low}, {self.high}")
+
+    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at training timesteps ``t``."""
+        level = noise_ratio(process, t)
+        return torch.where((level > self.low) & (level <= self.high), self.inside, self.outside).double()

@@ -1,0 +1,261 @@
+"""Guides around a guide: looking ahead, the clean estimate, scaling and memory. They compose."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.diffusion import clean_estimate, rows_like
+from guidegym.errors import GuideGymError
+from guidegym.guidance.asking import Asked, Cost, Guided, Networks
+from guidegym.guidance.guides import Guide
+
+
+def unit(gradient: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
+    """Return each row's gradient at length 1; one of length 0 stays."""
+    # Squares of small numbers vanish in single precision: the largest is taken out first.
+    largest = rows_like(gradient.flatten(1).abs().amax(dim=1), gradient)
+    scaled = gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)
+    norm = torch.linalg.vector_norm(scaled.flatten(1), dim=1)
+    return scaled / rows_like(norm, gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """What the guides around a guide have in common.
+
+    Args:
+        guide: The guide inside.
+    """
+
+    guide: Guide
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.guide, Guide):
+            raise GuideGymError(f"`guide` must be a guide, got {self.guide!r}")
+
+    @property
+    def classifier(self) -> str | None:
+        """Name of the testbed's classifier that the guide inside asks."""
+        return self.guide.classifier
+
+    @property
+    def through_denoiser(self) -> bool:
+        """Whether the guide inside wants the noise in a graph."""
+        return self.guide.through_denoiser
+
+    def check(self, networks: Networks) -> None:
+        """Check that the testbed has what the guide inside asks."""
+        self.guide.check(networks)
+
+
+@dataclass(frozen=True)
+class LookAhead(Wrapper):
+    r"""The guide's gradient from a few steps uphill, used where one stands.
+
+    .. math:: x_{i+1} = x_i + \gamma\, g(x_i) / \|g(x_i)\|_2, \quad i = 0 .. n - 1, \quad x_0 = x_t, \qquad g = g(x_n)
+
+    Args:
+        guide: The guide inside; the source's is the class energy.
+        num_steps: Number ``n`` of steps, >= 1; each costs one gradient more.
+        size: Length :math:`\gamma` of a step in units of ``x``, >= 0.
+
+    Source:
+        Wang 2024, section 4.9 (its Algorithm 8 prints a factor ``1 + size`` on ``x`` and a logarithm of the energy, both at odds
+        with its text); ``num_steps`` = 100 and ``size`` = 0.01 were used.
+    """
+
+    num_steps: int = 10
+    size: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_steps(self.num_steps, self.size)
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at the last image, and the logits at ``x_t``."""
+        first = guided = self.guide.gradient(asked)
+        cost = first.cost
+        x = asked.x_t
+        for _ in range(self.num_steps):
+            x = x + self.size * unit(guided.gradient)
+            guided = self.guide.gradient(replace(asked, x_t=x.detach(), eps=None))
+            cost = cost + guided.cost
+        return Guided(guided.gradient, first.logits, cost, guided.memory)
+
+
+@dataclass(frozen=True)
+class Accumulated(Wrapper):
+    r"""The sum of the guide's gradients at successive intermediate images.
+
+    .. math:: g = \sum_{i=0}^{n-1} g(x_i), \quad x_{i+1} = x_i + \gamma\, g(x_i) / \|g(x_i)\|_2, \quad x_0 = x_t
+
+    Args:
+        guide: The guide inside.
+        num_steps: Number ``n`` of gradients, >= 1; 1 is the guide itself.
+        size: Length :math:`\gamma` of a step between the images in units of ``x``, >= 0; the source does not say it.
+
+    Source:
+        Wang 2024, section 4.3.
+    """
+
+    num_steps: int = 5
+    size: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_steps(self.num_steps, self.size)
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the sum of the gradients, and the logits at ``x_t``."""
+        first = guided = self.guide.gradient(asked)
+        x, total, cost = asked.x_t, first.gradient, first.cost
+        for _ in range(self.num_steps - 1):
+            x = x + self.size * unit(guided.gradient)
+            guided = self.guide.gradient(replace(asked, x_t=x.detach(), eps=None))
+            total, cost = total + guided.gradient, cost + guided.cost
+        return Guided(total, first.logits, cost, guided.memory)
+
+
+@dataclass(frozen=True)
+class AtClean(Wrapper):
+    r"""The guide's gradient at the clean estimate, for classifiers that know clean images only.
+
+    .. math:: \hat x_0 = \frac{x_t - \sigma_t \epsilon_\theta(x_t)}{\sqrt{\bar\alpha_t}}, \qquad
+        g = J^\top g_0(\hat x_0), \quad J = \partial \hat x_0 / \partial x_t
+
+    The guide inside is asked at :math:`\hat x_0` and timestep 0.
+
+    Args:
+        guide: The guide inside.
+        jacobian: Whether ``J`` is the true one, which costs a backward evaluation of the denoiser; otherwise it is taken as the
+            identity.
+
+    Source:
+        Bansal et al. 2023, eq. 6, for the gradient through the denoiser.
+    """
+
+    jacobian: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.jacobian, bool):
+            raise GuideGymError(f"`jacobian` must be true or false, got {self.jacobian!r}")
+
+    @property
+    def through_denoiser(self) -> bool:
+        """Whether the noise it is told must be in a graph that leads to ``x_t``: where the Jacobian is the true one."""
+        return self.jacobian
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``, and the logits at the clean estimate."""
+        networks, cost = asked.networks, Cost()
+        x_t, eps = asked.x_t, asked.eps
+        with torch.set_grad_enabled(self.jacobian):
+            if eps is None or (self.jacobian and not eps.requires_grad):
+                x_t = x_t.detach().requires_grad_(self.jacobian)
+                eps, cost = asked.score.predict(networks, x_t, asked.t, asked.label)
+            x_0 = clean_estimate(x_t, eps, t=asked.t, process=networks.process, clip=networks.clip)
+        inner = self.guide.gradient(replace(asked, x_t=x_0.detach(), t=torch.zeros_like(asked.t), eps=None))
+        gradient = inner.gradient
+        if self.jacobian:
+            (gradient,) = torch.autograd.grad(x_0, x_t, grad_outputs=inner.gradient)
+            cost = cost + Cost(denoiser_backward=1)
+        return Guided(gradient, inner.logits, inner.cost + cost, inner.memory)
+
+
+@dataclass(frozen=True)
+class EntropyScaled(Wrapper):
+    r"""The guide's gradient, stronger where the classifier is surer: entropy-driven sampling.
+
+    .. math:: g \min\left( \frac{\log K}{H(p(y | x_t))},\; \text{most} \right)
+
+    The bound keeps it finite as the entropy goes to 0.
+
+    Args:
+        guide: The guide inside, with a classifier.
+        most: The largest factor, >= 1; the factor is 1 where the classifier knows nothing.
+
+    Source:
+        Dinh et al. 2023, section 6.2; Li et al. 2022, whose published code has no bound.
+    """
+
+    most: float = 10.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.most < float("inf"):
+            raise GuideGymError(f"`most` must be >= 1 and finite, got {self.most}")
+        if self.guide.classifier is None:
+            raise GuideGymError("`guide` must have a classifier, whose entropy scales it")
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the scaled gradient, and the logits."""
+        guided = self.guide.gradient(asked)
+        assert guided.logits is not None
+        log_p = guided.logits.log_softmax(dim=1)
+        entropy = -(log_p.exp() * log_p).sum(dim=1)
+        largest = torch.tensor(float(log_p.shape[1]), dtype=log_p.dtype).log().item()
+        factor = largest / entropy.clamp_min(largest / self.most)
+        return guided._replace(gradient=guided.gradient * rows_like(factor.to(guided.gradient), guided.gradient))
+
+
+@dataclass(frozen=True)
+class Normalised(Wrapper):
+    r"""The guide's direction at the length of the noise: the weight is then in units of the noise itself.
+
+    .. math:: \frac{g}{\|g\|_2} \cdot \frac{\sqrt{d}}{\sigma_t}
+
+    With it :math:`\sigma_t w g`, which is taken off the predicted noise, has the root mean square ``w`` over the ``d`` numbers of
+    a sample, at every step.
+
+    Args:
+        guide: The guide inside.
+    """
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at its new length, and the logits."""
+        guided = self.guide.gradient(asked)
+        size = asked.x_t[0].numel() ** 0.5 / asked.networks.process.sigma(asked.t, asked.x_t.dtype)
+        return guided._replace(gradient=unit(guided.gradient) * rows_like(size, guided.gradient))
+
+
+@dataclass(frozen=True)
+class Momentum(Wrapper):
+    r"""The running mean of the guide's gradients over the steps of a trajectory.
+
+    .. math:: v \leftarrow \mu v + (1 - \mu)\, g, \quad v = 0 \text{ at first}, \qquad g = v
+
+    Steps of weight 0, which ask no guide, leave ``v`` as it is.
+
+    Args:
+        guide: The guide inside, without momentum of its own.
+        decay: The share :math:`\mu` that is kept, in [0, 1); 0 is the guide itself.
+    """
+
+    decay: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.decay < 1:
+            raise GuideGymError(f"`decay` must be in [0, 1), got {self.decay}")
+        inside: Guide = self.guide
+        while isinstance(inside, Wrapper):
+            if isinstance(inside, Momentum):
+                raise GuideGymError("a guide has one memory: `guide` must have no Momentum inside")
+            inside = inside.guide
+
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the mean so far, and the logits."""
+        guided = self.guide.gradient(asked)
+        before = torch.zeros_like(guided.gradient) if asked.memory is None else asked.memory
+        mean = torch.lerp(guided.gradient, before, self.decay)
+        return guided._replace(gradient=mean, memory=mean)
+
+
+def _check_steps(num_steps: object, size: float) -> None:
+    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
+        raise GuideGymError(f"`num_steps` must be a whole number >= 1, got {num_steps!r}")
+    if not 0 <= size < float("inf"):
+        raise GuideGymError(f"`size` must be >= 0 and finite, got {size}")

@@ -1,0 +1,223 @@
+"""Predictor-corrector, the probability-flow ODE and annealed Langevin dynamics, under both processes."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from guidegym import (
+    DDIM,
+    DDPM,
+    AnnealedLangevin,
+    Constant,
+    Guidance,
+    GuideGymError,
+    Likelihood,
+    PredictorCorrector,
+    ProbabilityFlow,
+    Testbed,
+    VEProcess,
+    VPProcess,
+    sample,
+)
+from guidegym.diffusion import SAMPLERS, Process, Sampler, noise_ratio, noise_share, vp_timesteps, with_steps
+from guidegym.engine import Engine
+from guidegym.testbeds import variance_exploding
+from guidegym.testbeds.gaussians import MEANS, SHARES, SPREADS, load_gaussians
+
+PROCESSES: dict[str, Process] = {"vp": VPProcess("linear"), "ve": VEProcess()}
+MARGINAL, CONDITIONAL = Guidance(), Guidance(Likelihood("exact"), Constant(1.0))
+FINE: dict[str, Sampler] = {
+    "ddim": DDIM(100, eta=1.0),
+    "ddpm": DDPM(200),
+    "predictor_corrector": PredictorCorrector(400),
+    "probability_flow": ProbabilityFlow(79),
+    "annealed_langevin": AnnealedLangevin(1000, repeats=5),
+}
+BIAS = {"ddim": 0.03, "ddpm": 0.03, "predictor_corrector": 0.03, "probability_flow": 0.01, "annealed_langevin": 0.05}
+"""What discretisation may add to sampling error, as a share of the spread."""
+
+
+def _testbed(process: str) -> Testbed:
+    return load_gaussians(torch.device("cpu"), dtype=torch.float64, process=PROCESSES[process])
+
+
+def _moments(label: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance of the clean mixture, of one class or of all."""
+    chosen = range(len(MEANS)) if label is None else [label]
+    means = torch.tensor([MEANS[y][m] for y in chosen for m in range(3)], dtype=torch.float64)
+    shares = torch.tensor([SHARES[y][m] / len(chosen) for y in chosen for m in range(3)], dtype=torch.float64)[:, None]
+    spreads = torch.tensor([SPREADS[y][m] for y in chosen for m in range(3)], dtype=torch.float64)[:, None]
+    mean = (shares * means).sum(dim=0)
+    return mean, (shares * (spreads.square() + means.square())).sum(dim=0) - mean.square()
+
+
+def test_every_sampler_is_tried() -> None:
+    assert FINE.keys() == SAMPLERS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", PROCESSES)
+@pytest.mark.parametrize("name", FINE)
+@pytest.mark.parametrize("label", [None, 1])
+def test_samples_have_the_moments_of_the_exact_mixture(process: str, name: str, label: int | None) -> None:
+    num = 2000
+    x = sample(
+        _testbed(process),
+        MARGINAL if label is None else CONDITIONAL,
+        labels=[label or 0] * num,
+        sampler=FINE[name],
+        batch_size=num,
+        seed=5,
+    ).x
+    mean, variance = _moments(label)
+    spread = variance.sqrt()
+    error = 4 * spread / num**0.5
+    assert bool(((x.mean(dim=0) - mean).abs() < error + BIAS[name] * spread).all())
+    assert bool(((x.std(dim=0) - spread).abs() < error + BIAS[name] * spread).all())
+
+
+def _ode_end(testbed: Testbed, x: torch.Tensor, steps: int) -> torch.Tensor:
+    """Integrate the ODE in log sigma by fourth-order Runge-Kutta with the closed-form score, and go to the clean estimate."""
+    process = testbed.process
+    assert isinstance(process, VEProcess)
+    mixture = testbed.judge.mixture  # type: ignore[attr-defined]
+
+    def eps(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        variance = mixture.spreads.square() + sigma**2
+        offset = mixture.means - x[:, None, None, :]
+        log = mixture.shares.log() - offset.square().sum(dim=-1) / (2 * variance) - variance.log()
+        share = log.flatten(1).softmax(dim=1).reshape(log.shape)
+        return -sigma * (share[..., None] * offset / variance[..., None]).sum(dim=(1, 2))
+
+    log_sigma = torch.linspace(0, 1, steps + 1, dtype=torch.float64).mul(
+        float(torch.tensor(process.sigma_min / process.sigma_max).log())
+    ) + float(torch.tensor(process.sigma_max, dtype=torch.float64).log())
+    for now, then in zip(log_sigma[:-1].tolist(), log_sigma[1:].tolist(), strict=True):
+        h = then - now
+
+        def slope(x: torch.Tensor, at: float) -> torch.Tensor:
+            sigma = 2.718281828459045**at
+            return sigma * eps(x, sigma)
+
+        k1 = slope(x, now)
+        k2 = slope(x + h / 2 * k1, now + h / 2)
+        k3 = slope(x + h / 2 * k2, now + h / 2)
+        k4 = slope(x + h * k3, then)
+        x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return x - process.sigma_min * eps(x, process.sigma_min)
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(ProbabilityFlow(3), 2.0), (DDIM(3), 1.0)])
+def test_the_order_of_convergence(sampler: Sampler, order: float) -> None:
+    # A process with as many levels as the finest chain, so that coarser ones are sub-sequences of the same grid.
+    process = VEProcess(0.05, 20.0, num_timesteps=241)
+    testbed = load_gaussians(torch.device("cpu"), dtype=torch.float64, process=process)
+    errors = []
+    for intervals in (30, 60, 120):
+        # The grid must meet both ends: intervals + 1 levels, every (240 / intervals)-th.
+        stride = 240 // intervals
+        coarse = load_gaussians(
+            torch.device("cpu"), dtype=torch.float64, process=VEProcess(0.05, 20.0, num_timesteps=240 // stride + 1)
+        )
+        calls = 2 * intervals + 1 if isinstance(sampler, ProbabilityFlow) else intervals + 1
+        engine = Engine(coarse, with_steps(sampler, calls))
+        state = engine.start(torch.zeros(64, dtype=torch.long), torch.arange(64))
+        start = state.x
+        for _ in range(calls):
+            state = engine.step(state, None)
+        errors.append(float((state.x - _ode_end(testbed, start, 4000)).square().mean().sqrt()))
+    rates = [float(torch.tensor(a / b).log2()) for a, b in itertools.pairwise(errors)]
+    assert rates[-1] == pytest.approx(order, abs=0.25), (errors, rates)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 7, 20])
+@pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
+def test_any_number_of_steps_is_so_many_evaluations_and_ends_clean(name: str, num_steps: int, process: Process) -> None:
+    sampler = SAMPLERS[name](num_steps)
+    grid = sampler.timesteps(process)
+    assert len(grid) == num_steps + 1
+    assert int(grid[0]) == process.num_timesteps - 1
+    assert int(grid[-1]) == -1
+    assert bool((grid.diff() <= 0).all())
+    assert int(grid[-2]) > -1
+
+
+def test_rows_at_different_steps_advance_as_they_would_alone(exact: Testbed) -> None:
+    for name, sampler in FINE.items():
+        engine = Engine(exact, with_steps(sampler, 9), Likelihood("exact"))
+        weight = torch.ones(1, dtype=torch.float64)
+        first, second = (engine.start(torch.tensor([row]), torch.tensor([row])) for row in (0, 1))
+        for _ in range(3):
+            second = engine.step(second, weight)
+        both = replace(
+            first,
+            **{
+                field: torch.cat([getattr(first, field), getattr(second, field)])
+                for field in first.__dataclass_fields__
+            },
+        )
+        for _ in range(5):
+            both = engine.step(both, weight.expand(2))
+            first, second = engine.step(first, weight), engine.step(second, weight)
+            torch.testing.assert_close(both.x, torch.cat([first.x, second.x]), msg=name)
+
+
+def test_noise_levels_have_one_name_in_both_processes() -> None:
+    vp, ve = VPProcess("cosine"), VEProcess()
+    t = torch.arange(1000)
+    torch.testing.assert_close(noise_share(vp, t), 1 - vp.alpha_bar(t, torch.float64))
+    torch.testing.assert_close(noise_ratio(ve, t), ve.sigma(t, torch.float64))
+    at = vp_timesteps(ve, vp, torch.device("cpu"))
+    assert float(at[0]) == -1
+    assert bool((at[1:].diff() > 0).all())
+    wanted = noise_ratio(ve, t)
+    assert bool((noise_ratio(vp, at[1:].floor().long()) <= wanted * (1 + 1e-9)).all())
+    assert bool((noise_ratio(vp, at[1:].ceil().long()) >= wanted * (1 - 1e-9)).all())
+
+
+@pytest.mark.parametrize("steps", [(150, 700), (3, 990)])
+def test_the_change_of_variables_is_exact(steps: tuple[int, int], exact: Testbed) -> None:
+    """Under VE at the noise levels of two VP timesteps, wrapped networks say what closed forms under VE say."""
+    levels = noise_ratio(exact.process, torch.tensor(steps)).tolist()
+    ve = VEProcess(levels[0], levels[1], num_timesteps=2)
+    wrapped = variance_exploding(exact, ve)
+    closed = load_gaussians(torch.device("cpu"), dtype=torch.float64, process=ve)
+    x = 3 * torch.randn(6, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    t, label = torch.tensor([0, 1] * 3), torch.tensor([0, 1, -1, 1, 0, -1])
+    torch.testing.assert_close(wrapped.denoiser(x, t.double()), closed.denoiser(x, t.double()), rtol=1e-8, atol=1e-8)
+    assert wrapped.conditional is not None and closed.conditional is not None
+    torch.testing.assert_close(
+        wrapped.conditional(x, t.double(), label), closed.conditional(x, t.double(), label), rtol=1e-8, atol=1e-8
+    )
+    slopes = []
+    for testbed in (wrapped, closed):
+        leaf = x.clone().requires_grad_(True)
+        log_p = testbed.classifier("exact")(leaf, t.double()).log_softmax(dim=1)
+        slopes.append(torch.autograd.grad(log_p[:, 0].sum(), leaf)[0])
+        torch.testing.assert_close(log_p.detach(), closed.classifier("exact")(x, t.double()).log_softmax(dim=1))
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-8, atol=1e-8)
+
+
+def test_only_a_vp_testbed_goes_under_ve() -> None:
+    with pytest.raises(GuideGymError, match="must be of a VPProcess, got VEProcess"):
+        variance_exploding(_testbed("ve"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: VEProcess(2.0, 1.0), "0 < min < max, got 2.0, 1.0"),
+        (lambda: VEProcess(num_timesteps=1), "`num_timesteps` must be >= 2, got 1"),
+        (lambda: PredictorCorrector(10, snr=0.0), r"`snr` must be in \(0, 1\), got 0.0"),
+        (lambda: PredictorCorrector(10, corrections=-1), "`corrections` must be a whole number >= 0, got -1"),
+        (lambda: AnnealedLangevin(10, size=2.0), r"`size` must be in \(0, 2\), got 2.0"),
+        (lambda: AnnealedLangevin(10, repeats=0), "`repeats` must be a whole number >= 1, got 0"),
+        (lambda: ProbabilityFlow(0), "`num_steps` must be >= 1, got 0"),
+    ],
+)
+def test_what_is_not_allowed(wrong: object, message: str) -> None:
+    with pytest.raises(GuideGymError, match=message):
+        wrong()  # type: ignore[operator]
