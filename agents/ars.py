@@ -7,6 +7,7 @@ from sb3_contrib import ARS
 from stable_baselines3.common.vec_env import VecNormalize
 
 from guidegym.learning.stable_baselines import Kind, SB3Learner
+from guidegym.settings import check_range
 
 
 def learner(
@@ -32,9 +33,17 @@ def learner(
         learning_rate: Length of a step at the start, falling to nothing.
         spread: How far the candidates are from the policy.
 
+    Raises:
+        GuideGymError: If the environment shows something else than features, or a number is out of range.
+
     Source:
         Mania et al. 2018.
     """
+    for name, value in (("num_envs", num_envs), ("directions", directions)):
+        check_range(name, value, least=1)
+    check_range("best", best, least=1, most=directions)
+    check_range("learning_rate", learning_rate, above=0)
+    check_range("spread", spread, above=0)
 
     def make(env: VecNormalize, left: Callable[[], float]) -> ARS:
         return ARS(

@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes
-from guidegym.errors import GuideGymError
 from guidegym.guidance import Policy
 from guidegym.observation import FEATURES
+from guidegym.settings import check_range
 
 CLIP = 0.2
 """How far a ratio of probabilities may move from 1."""
@@ -224,10 +224,10 @@ def learner(
         The leave-one-out baseline is that of Kool et al. 2019, the clipped ratio that of Schulman et al. 2017.
     """
     for name, value, least in (("groups", groups, 1), ("rows", rows, 2), ("epochs", epochs, 1), ("hidden", hidden, 1)):
-        if value < least:
-            raise GuideGymError(f"`{name}` must be >= {least}, got {value}")
-    if not (spread > 0 and last_spread > 0):
-        raise GuideGymError(f"`spread` and `last_spread` must be > 0, got {spread}, {last_spread}")
+        check_range(name, value, least=least)
+    for name, number in (("learning_rate", learning_rate), ("spread", spread), ("last_spread", last_spread)):
+        check_range(name, number, above=0)
+    check_range("start", start, least=-1, most=1)
     task = make_task(**arguments)
     task.check_features()
     with torch.random.fork_rng(devices=[]):

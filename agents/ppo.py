@@ -8,6 +8,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from guidegym.learning.stable_baselines import Kind, SB3Learner
+from guidegym.settings import check_range
 
 
 def learner(
@@ -33,9 +34,16 @@ def learner(
         spread: Standard deviation of the exploration at the start.
         hidden: Width of the two hidden layers.
 
+    Raises:
+        GuideGymError: If the environment shows something else than features, or a number is out of range.
+
     Source:
         Schulman et al. 2017.
     """
+    for name, value in (("num_envs", num_envs), ("hidden", hidden)):
+        check_range(name, value, least=1)
+    check_range("learning_rate", learning_rate, above=0)
+    check_range("spread", spread, above=0)
 
     def make(env: VecNormalize, left: Callable[[], float]) -> PPO:
         steps = env.get_attr("episodes")[0].task.engine.sampler.num_steps

@@ -7,6 +7,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecNormalize
 
 from guidegym.learning.stable_baselines import Kind, SB3Learner
+from guidegym.settings import check_range
 
 
 def learner(
@@ -34,9 +35,21 @@ def learner(
         warmup: Chains of random actions before the first update.
         hidden: Width of the two hidden layers.
 
+    Raises:
+        GuideGymError: If the environment shows something else than features, or a number is out of range.
+
     Source:
         Haarnoja et al. 2018.
     """
+    for name, value in (
+        ("num_envs", num_envs),
+        ("gradient_steps", gradient_steps),
+        ("batch_size", batch_size),
+        ("warmup", warmup),
+        ("hidden", hidden),
+    ):
+        check_range(name, value, least=1)
+    check_range("learning_rate", learning_rate, above=0)
 
     def make(env: VecNormalize, left: Callable[[], float]) -> SAC:
         steps = env.get_attr("episodes")[0].task.engine.sampler.num_steps

@@ -74,11 +74,25 @@ def check_device(name: str) -> torch.device:
     return device
 
 
-def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
-    """Return ``NAME=VALUE`` texts as a dictionary; a value that is not JSON is a text.
+def parse_value(text: str, flag: str) -> Any:
+    """Return what a JSON text says; one that does not look like JSON is a text itself.
 
     Raises:
-        GuideGymError: If a text has no ``=``, or a name comes twice.
+        GuideGymError: If it begins as an object, a list or a quoted text, and is broken.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            raise GuideGymError(f"`{flag}` is not complete JSON: {error.msg}, got {text!r:.80}") from error
+        return text
+
+
+def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` texts as a dictionary; see ``parse_value``.
+
+    Raises:
+        GuideGymError: If a text has no ``=``, a name comes twice, or a value is broken JSON.
     """
     pairs: dict[str, Any] = {}
     for text in given:
@@ -87,8 +101,5 @@ def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
             raise GuideGymError(f"`{flag}` must be NAME=VALUE, got {text!r}")
         if name in pairs:
             raise GuideGymError(f"`{flag}` has `{name}` twice")
-        try:
-            pairs[name] = json.loads(value)
-        except json.JSONDecodeError:
-            pairs[name] = value
+        pairs[name] = parse_value(value, f"{flag} {name}")
     return pairs

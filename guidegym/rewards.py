@@ -10,6 +10,7 @@ from torch import Tensor
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.metrics import cubic_kernel
+from guidegym.settings import check_type
 from guidegym.testbeds import judge_features
 
 FORMS = ("terminal", "difference")
@@ -249,6 +250,13 @@ class RewardMix:
 
 
 def reward_mix(reward: str | Mapping[str, float], *, form: str = "terminal", evaluation_cost: float = 0.0) -> RewardMix:
-    """Return the mix that a name, or weights by name, describe."""
+    """Return the mix that a name, or weights by name, describe.
+
+    Raises:
+        GuideGymError: If a name is unknown or a weight is no finite number.
+    """
+    weights: Mapping[str, float] = {} if isinstance(reward, str) else reward
+    for name, weight in weights.items():
+        check_type(name, weight, float)
     terms = ((reward, 1.0),) if isinstance(reward, str) else tuple((name, float(w)) for name, w in reward.items())
     return RewardMix(terms, form=form, evaluation_cost=evaluation_cost)

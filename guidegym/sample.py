@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sampler-kwargs",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=VALUE",
         help="further settings of the sampler, such as snr=0.1",

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guidegym.command import add_device, check_device, folder, parse_pairs, run_command
+from guidegym.command import add_device, check_device, folder, parse_pairs, parse_value, run_command
 from guidegym.diffusion import make_sampler, sampler_flags
+from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
+from guidegym.settings import check_settings
 from guidegym.tables import format_table
 from guidegym.testbeds import TESTBEDS
 
@@ -22,6 +24,7 @@ ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
 
 
 FLAGS = {
+    "device": "--device",
     "num_steps": "--steps",
     "timesteps": "--timesteps",
     "seed": "--seed",
@@ -41,16 +44,24 @@ def _parser() -> argparse.ArgumentParser:
         "--testbed", default="gaussians", help=f"{', '.join(TESTBEDS)}, or a path to a Python file (default: gaussians)"
     )
     parser.add_argument("--steps", type=int, help="reverse steps, which are the steps of an episode (default: 20)")
-    parser.add_argument("--reward", default="kid_witness", help="name of the reward (default: kid_witness)")
+    parser.add_argument(
+        "--reward", default="kid_witness", help="name of the reward, or weights by name in JSON (default: kid_witness)"
+    )
     parser.add_argument(
         "--env-kwargs",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME=VALUE",
         help="further arguments of the environment, in JSON",
     )
     parser.add_argument(
-        "--agent-kwargs", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the agent, in JSON"
+        "--agent-kwargs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the agent, in JSON",
     )
     parser.add_argument("--timesteps", type=int, default=1_000_000, help="rows to step in all (default: 1000000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
@@ -61,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--eval-episodes", type=int, default=512, help="held-out episodes of each (default: 512)")
     parser.add_argument(
-        "--tuned", nargs="+", type=Path, default=[], metavar="FILE", help="guidance files to compare with"
+        "--tuned", nargs="+", type=folder, default=[], metavar="FILE", help="guidance files to compare with"
     )
     parser.add_argument("--compare-episodes", type=int, default=2048, help="fresh episodes at the end (default: 2048)")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events to --out")
@@ -79,19 +90,17 @@ def _environment(arguments: argparse.Namespace) -> dict[str, Any]:
         raise GuideGymError(f"`--env` must be of {', '.join(ENVIRONMENTS)}, got {arguments.env!r}")
     further = parse_pairs(arguments.env_kwargs, "--env-kwargs")
     fixed = {"testbed", "reward", "num_steps", "observation", "split", "device"}
-    allowed = set(inspect.signature(make_task).parameters) - fixed
     for name in further:
         if name in fixed:
             raise GuideGymError(f"`--env-kwargs` may not set {name}, which has a flag or is the command's own")
-        if name not in allowed:
-            raise GuideGymError(f"the environment does not allow {name}; it allows {', '.join(sorted(allowed))}")
+    check_settings(make_task, further, what="the environment", but=fixed)
     steps = {} if arguments.steps is None else {"num_steps": arguments.steps}
     return {
         **gym.spec(arguments.env).kwargs,
         **further,
         **steps,
         "testbed": arguments.testbed,
-        "reward": arguments.reward,
+        "reward": parse_value(arguments.reward, "--reward"),
         "observation": "features",
         "device": str(check_device(arguments.device)),
     }
@@ -99,12 +108,13 @@ def _environment(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _list_agents() -> int:
     from guidegym.finding import find_module
-    from guidegym.learning import shipped_learners
+    from guidegym.learning import resolved_settings, shipped_learners
 
     for name in shipped_learners():
-        print(
-            f"{name:20s} {(find_module(name, package='guidegym.agents', noun='agent').__doc__ or '').splitlines()[0]}"
-        )
+        module = find_module(name, package="guidegym.agents", noun="agent")
+        print(f"{name:16s} {(module.__doc__ or '').splitlines()[0]}")
+        settings = ", ".join(f"{key}={value}" for key, value in resolved_settings(name, {}).items())
+        print(f"{'':16s} {settings}")
     return 0
 
 
@@ -127,7 +137,8 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = parser.parse_args(argv)
     # Imported here, after the arguments are parsed: Stable-Baselines3 takes seconds.
     from guidegym.envs import make_task
-    from guidegym.learning import LearnSettings, learn, load_learner, shipped_learners
+    from guidegym.learning import LearnSettings, learn, load_learner, resolved_settings, shipped_learners
+    from guidegym.learning.loop import CHECKPOINT
 
     if arguments.list:
         return _list_agents()
@@ -135,23 +146,28 @@ def _main(argv: Sequence[str] | None) -> int:
         parser.error(f"--agent is needed; those that learn are {', '.join(shipped_learners())}")
     environment = _environment(arguments)
     own = parse_pairs(arguments.agent_kwargs, "--agent-kwargs")
+    if len(set(arguments.tuned)) != len(arguments.tuned):
+        raise GuideGymError(f"`--tuned` names a file twice, of {', '.join(map(str, arguments.tuned))}")
     tuned = {str(path): Guidance.load(path) for path in arguments.tuned}
     if arguments.compare_episodes < 2:
         raise GuideGymError(f"`--compare-episodes` must be >= 2, got {arguments.compare_episodes}")
     test = make_task(**environment, split="test")
     out = arguments.out or Path("runs") / f"{Path(arguments.agent).stem}-{test.engine.testbed.name}"
-    shown = {name: value for name, value in environment.items() if name != "device"}
+    for guidance in tuned.values():
+        Engine.under(test.engine.testbed, test.engine.sampler, guidance)  # says before the work what does not fit
+    defaults = {name: one.default for name, one in inspect.signature(make_task).parameters.items()}
     identity = {
         "agent": arguments.agent,
         "seed": arguments.seed,
-        **shown,
-        **own,
+        "eval_episodes": arguments.eval_episodes,
+        **{name: value for name, value in {**defaults, **environment}.items() if name != "device"},
+        **resolved_settings(arguments.agent, own),
         "weights": test.engine.testbed.identity,
     }
     settings = LearnSettings(
         timesteps=arguments.timesteps,
         out=out,
-        eval_every=arguments.eval_every or max(arguments.timesteps // 10, 1),
+        eval_every=max(arguments.timesteps // 10, 1) if arguments.eval_every is None else arguments.eval_every,
         eval_episodes=arguments.eval_episodes,
         identity=json.dumps(identity, sort_keys=True),
     )
@@ -167,23 +183,30 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         progress = learn(learner, test, settings, resume=arguments.resume, on_scalars=None if events is None else note)
     except KeyboardInterrupt:
-        print(f"stopped; --resume goes on from {out}", file=sys.stderr)
+        if (out / CHECKPOINT).is_file():
+            print(f"stopped; the same command with --resume goes on from {out}", file=sys.stderr)
         raise
     finally:
         if events is not None:
             events.close()
     print(f"learned from {learner.timesteps} rows stepped, in {progress.seconds:.0f} s")
-    return _compare(arguments, environment, tuned, out)
+    try:
+        return _compare(arguments, environment, tuned, out)
+    except KeyboardInterrupt:
+        print("stopped while comparing; the same command with --resume makes the table", file=sys.stderr)
+        raise
 
 
 def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: dict[str, Guidance], out: Path) -> int:
     """Print and write the table on fresh episodes, and say how to replay the agent."""
     from guidegym.contest import contest
+    from guidegym.learning.loop import AGENT, BEST
 
     began = time.monotonic()
     result = contest(
         environment,
-        agent=out / "agent.json",
+        agent=out / AGENT,
+        best=out / BEST,
         tuned=tuned,
         num=arguments.compare_episodes,
         seed=1 + arguments.seed,
@@ -194,8 +217,8 @@ def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: 
     write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())
     sampler = make_sampler(environment.get("sampler", "ddim"), environment.get("num_steps", 20))
     print(f"compared in {time.monotonic() - began:.0f} s; replay the agent with")
-    where = f"--guidance {shlex.quote(str(out / 'agent.json'))} --testbed {shlex.quote(arguments.testbed)}"
-    print(f"  python -m guidegym.sample {where} {sampler_flags(sampler)}")
+    where = f"--guidance {shlex.quote(str(out / AGENT))} --testbed {shlex.quote(arguments.testbed)}"
+    print(f"  python -m guidegym.sample {where} {sampler_flags(sampler)} --out {shlex.quote(str(out / 'samples'))}")
     return 0
 
 

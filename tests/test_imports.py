@@ -18,7 +18,7 @@ HEAVY = (
 )
 LAYERS = (
     ("errors", "_checkout"),
-    ("files", "interrupts", "finding", "tables"),
+    ("files", "interrupts", "finding", "settings", "tables"),
     ("diffusion", "networks", "metrics"),
     ("guidance",),
     ("testbeds",),
@@ -29,7 +29,7 @@ LAYERS = (
     ("envs", "training", "search"),
     ("learning",),
     ("agents", "studies"),
-    ("command", "contest", "tune", "train_agent", "train_models", "sample", "evaluate"),
+    ("command", "contest", "tune", "train_agent", "train_models", "sample", "similarity", "evaluate"),
 )
 
 

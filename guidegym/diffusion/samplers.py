@@ -11,6 +11,7 @@ from guidegym.diffusion.predictor_corrector import PredictorCorrector
 from guidegym.diffusion.probability_flow import ProbabilityFlow
 from guidegym.diffusion.sampler import Sampler
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_settings
 
 SAMPLERS: dict[str, type[DDIM | DDPM | PredictorCorrector | ProbabilityFlow | AnnealedLangevin]] = {
     "ddim": DDIM,
@@ -54,14 +55,7 @@ def make_sampler(given: str | Mapping[str, Any], num_steps: int) -> Sampler:
     """
     arguments = {"kind": given} if isinstance(given, str) else dict(given)
     kind = arguments.pop("kind", None)
-    if kind not in SAMPLERS:
+    if not isinstance(kind, str) or kind not in SAMPLERS:
         raise GuideGymError(f"`sampler` must be of kind {', '.join(SAMPLERS)}, got {kind!r}")
-    known = [field.name for field in fields(SAMPLERS[kind]) if field.name != "num_steps"]
-    unknown = [name for name in arguments if name not in known]
-    if unknown:
-        allowed = ", ".join(known) or "nothing but the number of steps"
-        raise GuideGymError(f"`sampler` of kind '{kind}' takes {allowed}, got {', '.join(unknown)}")
-    try:
-        return SAMPLERS[kind](num_steps, **arguments)
-    except TypeError as error:
-        raise GuideGymError(f"`sampler` of kind '{kind}' does not allow {arguments}: {error}") from error
+    check_settings(SAMPLERS[kind], arguments, what=f"sampler '{kind}'", but=("num_steps",))
+    return SAMPLERS[kind](num_steps, **arguments)

@@ -24,6 +24,8 @@ def check_vector_env(env: VectorEnv[Any, Any, Any], *, steps: int = 50, seed: in
     Raises:
         GuideGymError: At the first rule that is broken.
     """
+    if not isinstance(env, VectorEnv):
+        raise GuideGymError(f"`env` must be a gymnasium.vector.VectorEnv, got {type(env).__name__}")
     for name in ("observation_space", "action_space"):
         single = getattr(env, f"single_{name}")
         _require(

@@ -64,6 +64,7 @@ class Episodes:
         self.env_seed = torch.zeros(num_rows, dtype=torch.long)
         self.episode = torch.full((num_rows,), -1, dtype=torch.long)
         self.live: Live | None = None
+        self.rate = torch.zeros(num_rows)
 
     def restart(self, rows: NDArray[np.bool_], *, seeds: list[int | None] | None = None, pairs: Any = None) -> None:
         """Begin a new episode in the given rows; the networks are not asked.
@@ -78,6 +79,7 @@ class Episodes:
             if rows[row] and seed is not None:
                 self.env_seed[row], self.episode[row] = seed, -1
         self.episode[mask] += 1
+        self.rate[mask] = 0.0
         labels, noise = self.task.split.draw(
             self.env_seed[mask], self.episode[mask], num_classes=self.task.engine.testbed.num_classes
         )
@@ -114,6 +116,9 @@ class Episodes:
         live = self.running()
         tensor = torch.from_numpy(np.asarray(action, dtype=np.float32)).to(live.worth.device)
         self.live, reward, ended = self.task.act(live, tensor)
+        rate = self.task.scale.physical(tensor)[1]
+        if rate is not None:
+            self.rate = torch.where(self.live.state.step > live.state.step, rate, 0.0).cpu()
         return reward.double().cpu().numpy(), ended.cpu().numpy()
 
     def observation(self) -> Observation:
@@ -137,8 +142,11 @@ class Episodes:
     def info(self) -> dict[str, NDArray[Any]]:
         """Return the physical numbers of all rows."""
         state = self.running().state
+        degree = state.degree.gather(1, state.label[:, None])[:, 0]
+        progressive = {} if self.task.scale.max_rate is None else {"rate": _array(self.rate), "degree": _array(degree)}
         return {
             "weight": _array(state.weight.float()),
+            **progressive,
             "label": state.label.cpu().numpy().copy(),
             "noise_seed": state.seed.cpu().numpy().copy(),
             "failed": state.failed.cpu().numpy().copy(),

@@ -1,13 +1,16 @@
 """What ``render`` shows: clean estimates, the weights so far, and the judge's probability of the wanted class."""
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
 from guidegym.pictures import figure_of
+from guidegym.state import fork
 from guidegym.testbeds import judge_features
 
 if TYPE_CHECKING:
@@ -27,22 +30,54 @@ def check_render_mode(render_mode: str | None) -> None:
         raise GuideGymError(f"`render_mode` must be None or 'rgb_array', got {render_mode!r}")
 
 
-class Trace:
-    """What happened so far in the rows that are shown."""
+@dataclass
+class Shown:
+    """One row of the picture: what its episode has been so far.
 
-    def __init__(self) -> None:
-        self.weights: list[Tensor] = []
-        self.confidence: list[Tensor] = []
+    Args:
+        estimate: Its latest clean estimate, the sample itself at the end.
+        weights: Guidance weight of each step.
+        degrees: Degree of the wanted class after each step.
+        confidence: The judge's probability of the wanted class, of each step's estimate.
+    """
+
+    estimate: "Tensor | None" = None
+    weights: list[float] = field(default_factory=list)
+    degrees: list[float] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+
+
+class Trace:
+    """What happened so far in the rows that are shown; an episode stays until the next one's first step.
+
+    Args:
+        num_rows: Rows of the environment.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.rows = [Shown() for _ in range(min(num_rows, MAX_SHOWN))]
+
+    def clear(self, rows: NDArray[np.bool_]) -> None:
+        """Forget the episodes of the given rows."""
+        self.rows = [Shown() if anew else row for row, anew in zip(self.rows, rows, strict=False)]
 
     def add(self, episodes: "Episodes") -> None:
-        """Remember the step that was just taken."""
-        state = episodes.running().state
-        rows = slice(0, MAX_SHOWN)
-        judge = episodes.task.engine.testbed.judge
+        """Remember the step that was just taken; rows that did not take one stay."""
+        task, state = episodes.task, fork(episodes.running().state, torch.arange(len(self.rows)))
+        x = torch.where(rows_like(task.engine.ended(state), state.x), state.x, state.x_0)
+        judge, label = task.engine.testbed.judge, state.label[:, None]
         with torch.no_grad():
-            logits = judge.classify(judge_features(judge, state.x_0[rows]))
-        self.weights.append(state.weight[rows].float().cpu())
-        self.confidence.append(logits.softmax(dim=1).gather(1, state.label[rows, None])[:, 0].float().cpu())
+            confidence = judge.classify(judge_features(judge, x)).softmax(dim=1).gather(1, label)[:, 0].tolist()
+        degree, steps = state.degree.gather(1, label)[:, 0].tolist(), state.step.tolist()
+        for number, step in enumerate(steps):
+            if step <= 1:
+                self.rows[number] = Shown()
+            row = self.rows[number]
+            if len(row.weights) < step:
+                row.estimate = x[number].float().cpu()
+                row.weights.append(float(state.weight[number]))
+                row.degrees.append(degree[number])
+                row.confidence.append(confidence[number])
 
 
 def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
@@ -50,37 +85,54 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     state, task = episodes.running().state, episodes.task
-    figure = figure_of(9.0, 3.0)
-    left, middle, right = figure.subplots(1, 3)
-    estimates = state.x_0[:MAX_SHOWN].float().cpu()
-    if estimates.ndim == 4:
-        _tile(left, estimates)
-    else:
-        references = task.engine.testbed.references.features.cpu()
-        for points in references[:, :200]:
-            left.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=2, alpha=0.3)
-        left.scatter(estimates[:, 0].numpy(), estimates[:, 1].numpy(), s=20, c="black", marker="x")
-    left.set_title("clean estimate")
-    steps = task.engine.sampler.num_steps
-    for axes, lines, title, top in (
-        (middle, trace.weights, "weight", task.scale.max_weight),
-        (right, trace.confidence, "judge: p(wanted class)", 1.0),
-    ):
-        if lines:
-            axes.plot(np.arange(1, len(lines) + 1), torch.stack(lines).numpy(), marker=".", alpha=0.7)
-        axes.set_xlim(0, steps + 0.5)
-        axes.set_ylim(-0.03 * top, 1.05 * top)
-        axes.set_title(title)
-        axes.set_xlabel("step")
+    curves = [
+        ([row.weights for row in trace.rows], "weight", task.scale.max_weight),
+        ([row.degrees for row in trace.rows], "degree of the wanted class", 1.0),
+        ([row.confidence for row in trace.rows], "judge: p(wanted class)", 1.0),
+    ]
+    if task.scale.max_rate is None:
+        del curves[1]
+    figure = figure_of(3.0 * (1 + len(curves)), 3.0)
+    axes = figure.subplots(1, 1 + len(curves))
+    estimates = torch.stack(
+        [
+            state.x_0[number].float().cpu() if row.estimate is None else row.estimate
+            for number, row in enumerate(trace.rows)
+        ]
+    )
+    names = [task.engine.testbed.class_names[label] for label in state.label[: len(trace.rows)].tolist()]
+    _draw_samples(axes[0], estimates, names, task.engine.testbed.references.features.cpu())
+    for beside, (lines, title, top) in zip(axes[1:], curves, strict=True):
+        for line in lines:
+            beside.plot(np.arange(1, len(line) + 1), line, marker=".", alpha=0.7)
+        beside.set_xlim(0, task.engine.sampler.num_steps + 0.5)
+        beside.set_ylim(-0.03 * top, 1.05 * top)
+        beside.set_title(title)
+        beside.set_xlabel("step")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
-def _tile(axes: "Axes", x: "Tensor") -> None:
+def _draw_samples(axes: "Axes", x: "Tensor", names: list[str], references: "Tensor") -> None:
+    """Show clean estimates: points of a plane among real ones, images with the class that each should be."""
+    axes.set_title("clean estimate")
+    if x.ndim == 4:
+        _tile(axes, x, names)
+        return
+    for points in references[:, :200]:
+        axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=2, alpha=0.3)
+    axes.scatter(x[:, 0].numpy(), x[:, 1].numpy(), s=20, c="black", marker="x")
+
+
+def _tile(axes: "Axes", x: "Tensor", names: list[str]) -> None:
     """Show images in a square grid."""
     columns = int(np.ceil(np.sqrt(len(x))))
     padded = torch.cat([x, -torch.ones(columns * -(-len(x) // columns) - len(x), *x.shape[1:])])
     rows = padded.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
     axes.imshow(((rows.clamp(-1, 1) + 1) / 2).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+    height, width = x.shape[-2:]
+    for number, name in enumerate(names):
+        row, column = divmod(number, columns)
+        axes.text(column * width + 1, (row + 1) * height - 2, name, fontsize=6, color="orange")
     axes.set_axis_off()

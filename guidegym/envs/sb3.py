@@ -23,14 +23,19 @@ class SB3VecEnv(VecEnv):
         env: The environment, in autoreset mode ``SameStep``.
 
     Raises:
-        GuideGymError: If it is in another mode.
+        GuideGymError: If it is another kind of environment, or in another mode.
     """
 
     def __init__(self, env: GuidanceVectorEnv) -> None:
+        if not isinstance(env, GuidanceVectorEnv):
+            raise GuideGymError(
+                f"`env` must be a GuidanceVectorEnv without wrappers, as `gymnasium.make_vec` returns it, got {env!r:.80}"
+            )
         if env.autoreset_mode != AutoresetMode.SAME_STEP:
             raise GuideGymError(f"`env` must be in autoreset mode SameStep, got {env.autoreset_mode.value}")
         self.env = env
         self.render_mode = env.render_mode
+        self.rows_stepped = 0
         self._actions: NDArray[np.float32] | None = None
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
@@ -52,6 +57,7 @@ class SB3VecEnv(VecEnv):
         assert self._actions is not None
         observation, rewards, ended, _, info = self.env.step(np.clip(self._actions, -1.0, 1.0))
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        self.rows_stepped += self.num_envs
         over = np.flatnonzero(ended)
         if len(over):
             final, ending = info["final_obs"], _rows(info["final_info"], over)

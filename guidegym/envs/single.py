@@ -11,6 +11,7 @@ from guidegym.envs.episodes import Episodes, Observation, action_space, check_op
 from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_settings
 
 
 class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
@@ -29,10 +30,11 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
         check_render_mode(render_mode)
         self.render_mode = render_mode
+        check_settings(make_task, arguments, what="the environment")
         self.episodes = Episodes(make_task(**arguments), 1)
         self.observation_space = self.episodes.single_space
         self.action_space: spaces.Box = action_space(self.episodes.task)  # type: ignore[assignment]
-        self.trace = Trace()
+        self.trace = Trace(1)
         self._ended = True
         self._closed = False
 
@@ -51,7 +53,7 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
         self.episodes.restart(np.ones(1, dtype=np.bool_), seeds=[seed], pairs=pair)
         self.episodes.look()
         self._ended = False
-        self.trace = Trace()
+        self.trace = Trace(1)
         return self._observation(), self._info()
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:

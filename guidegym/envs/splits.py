@@ -1,5 +1,6 @@
 """Which classes and noise seeds the episodes have: training, held-out, or a list of one's own."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,9 @@ def make_split(given: str | Mapping[str, Sequence[int]], *, num_classes: int) ->
 
 def _whole(given: Mapping[str, Any], name: str) -> tuple[int, ...]:
     values = given.get(name, ())
-    if isinstance(values, str) or not isinstance(values, Sequence) or not all(type(one) is int for one in values):
-        raise GuideGymError(f"`split`: `{name}` must be a list of whole numbers, got {values!r:.60}")
-    return tuple(values)
+    try:
+        if isinstance(values, str) or any(isinstance(one, bool) for one in values):
+            raise TypeError
+        return tuple(operator.index(one) for one in values)
+    except TypeError as error:
+        raise GuideGymError(f"`split`: `{name}` must be a list of whole numbers, got {values!r:.60}") from error

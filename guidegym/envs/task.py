@@ -15,6 +15,7 @@ from guidegym.errors import GuideGymError
 from guidegym.guidance import ONE_HOT, ActionScale, InitialDegree, make_degree, make_guide, make_score
 from guidegym.observation import observe
 from guidegym.rewards import RewardMix, reward_mix
+from guidegym.settings import check_range, check_settings
 from guidegym.state import State, fork
 from guidegym.testbeds import Testbed, load_testbed
 
@@ -178,7 +179,15 @@ def make_task(
     Raises:
         GuideGymError: If an argument is unknown or out of range.
     """
-    target = torch.device(device)
+    check_settings(make_task, dict(locals()), what="the environment")
+    check_range("num_steps", num_steps, least=1)
+    check_range("evaluation_cost", evaluation_cost, least=0)
+    try:
+        target = torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise GuideGymError(
+            f"`device` must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}"
+        ) from error
     loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=target)
     if guide is None:
         guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers))

@@ -11,6 +11,7 @@ from guidegym.envs.episodes import Episodes, action_space, check_options
 from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_range, check_settings, check_type
 
 Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
@@ -38,8 +39,8 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        if num_envs < 1:
-            raise GuideGymError(f"`num_envs` must be >= 1, got {num_envs}")
+        check_type("num_envs", num_envs, int)
+        check_range("num_envs", num_envs, least=1)
         check_render_mode(render_mode)
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -48,12 +49,13 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
             raise GuideGymError(f"`autoreset_mode` must be of {known}, got {autoreset_mode!r}") from error
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
+        check_settings(make_task, arguments, what="the environment")
         self.episodes = Episodes(make_task(**arguments), num_envs)
         self.single_observation_space = self.episodes.single_space
         self.observation_space = self.episodes.space
         self.single_action_space = action_space(self.episodes.task)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.trace = Trace()
+        self.trace = Trace(num_envs)
         self._ended = np.ones(num_envs, dtype=np.bool_)
 
     def reset(
@@ -73,7 +75,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         self.episodes.restart(rows, seeds=self._seeds(seed), pairs=pair)
         self.episodes.look()
         self._ended = self._ended & ~rows
-        self.trace = Trace()
+        self.trace.clear(rows)
         return self.episodes.observation(), self._with_masks(self.episodes.info(), rows)
 
     def step(self, actions: NDArray[np.float32]) -> Step:

@@ -8,6 +8,7 @@ from guidegym.envs import Task
 from guidegym.errors import GuideGymError
 from guidegym.finding import find_module, shipped
 from guidegym.guidance import Policy
+from guidegym.settings import check_settings
 
 AGENTS = "guidegym.agents"
 
@@ -56,7 +57,7 @@ def load_learner(
         settings: Further arguments of the function.
 
     Raises:
-        GuideGymError: If there is no such agent, it does not learn, or does not allow a setting.
+        GuideGymError: If there is no such agent, it does not learn, does not take a setting, or returns no learner.
     """
     if timesteps < 1:
         raise GuideGymError(f"`timesteps` must be >= 1, got {timesteps}")
@@ -65,9 +66,17 @@ def load_learner(
     make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
     if not callable(make):
         raise GuideGymError(f"agent '{where}' does not learn; those that do are {', '.join(shipped_learners())}")
-    allowed = [name for name in inspect.signature(make).parameters if name not in ("arguments", "timesteps", "seed")]
-    unknown = [name for name in settings or {} if name not in allowed]
-    if unknown:
-        raise GuideGymError(f"agent '{where}' allows the settings {', '.join(allowed) or 'none'}; got {unknown[0]!r}")
-    made: Learner = make(arguments, timesteps=timesteps, seed=seed, **(settings or {}))
+    given = dict(settings or {})
+    check_settings(make, given, what=f"agent '{where}'", but=("arguments", "timesteps", "seed"))
+    made: object = make(arguments, timesteps=timesteps, seed=seed, **given)
+    if not isinstance(made, Learner):
+        raise GuideGymError(f"`learner` of agent '{where}' must return a Learner, got {type(made).__name__}")
     return made
+
+
+def resolved_settings(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an agent's settings, those that are left out at their defaults."""
+    make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
+    parameters = inspect.signature(make).parameters if callable(make) else {}
+    defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
+    return {**defaults, **settings}

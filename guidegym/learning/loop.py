@@ -21,6 +21,9 @@ from guidegym.learning.learner import Learner
 
 CHECKPOINT = "checkpoint.pt"
 AGENT = "agent.json"
+"""The policy as it was last."""
+BEST = "agent-best.json"
+"""The policy that had the best held-out reward: of a few hundred episodes, so luck has a part in it."""
 PROGRESS = "progress.csv"
 CHECKPOINT_SECONDS = 60.0
 
@@ -81,10 +84,10 @@ def as_guidance(task: Task, policy: Policy) -> Guidance:
 def learn(
     learner: Learner, test: Task, settings: LearnSettings, *, resume: bool = False, on_scalars: OnScalars | None = None
 ) -> Progress:
-    """Train an agent to the end, or go on with it; what it is best at is kept in ``agent.json``.
+    """Train an agent to the end, or go on with it.
 
-    Writes ``agent.json`` (a guidance file, its tensors beside it) at each evaluation that is the best so far,
-    ``progress.csv``, and ``checkpoint.pt`` once a minute, at each evaluation and after Ctrl-C.
+    Writes ``agent.json`` (a guidance file, its tensors beside it) at each evaluation, ``agent-best.json`` at each that is the
+    best so far, ``progress.csv``, and ``checkpoint.pt`` once a minute, at each evaluation and after Ctrl-C.
 
     Args:
         learner: The agent.
@@ -124,7 +127,12 @@ class _Run:
             hold_interrupts() as interrupted,
         ):
             while learner.timesteps < settings.timesteps and not interrupted():
+                before_batch = learner.timesteps
                 reward = learner.improve()
+                if learner.timesteps <= before_batch:
+                    raise GuideGymError(
+                        f"the agent stepped no row in a batch, after {before_batch}; its settings allow none"
+                    )
                 progress.seconds = before + time.monotonic() - began
                 bar.update(learner.timesteps - bar.n)
                 shown = {"reward": f"{reward:.4g}"}
@@ -150,11 +158,13 @@ class _Run:
         return now // every > last // every or now >= self.settings.timesteps
 
     def _evaluate(self) -> None:
-        """Play the held-out episodes; keep the policy if it is the best so far."""
+        """Play the held-out episodes; keep the policy, and once more if it is the best so far."""
         policy, progress = self.learner.policy(), self.progress
         reward = float(play(self.test, follow(policy), *self.episodes).total.mean())
+        guidance = as_guidance(self.test, policy)
+        guidance.save(self.settings.out / AGENT)
         if reward > progress.best:
-            as_guidance(self.test, policy).save(self.settings.out / AGENT)
+            guidance.save(self.settings.out / BEST)
         progress.evaluations.append((self.learner.timesteps, reward))
         lines = ["timesteps,held_out_reward", *(f"{steps},{value!r}" for steps, value in progress.evaluations)]
         write_atomically(self.settings.out / PROGRESS, ("\n".join(lines) + "\n").encode())

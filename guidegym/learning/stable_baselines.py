@@ -61,12 +61,10 @@ class SB3Learner:
         self.kind, self.total = kind, timesteps
         self.native = GuidanceVectorEnv(num_envs, **arguments)
         self.task.check_features()
-        monitored = VecMonitor(SB3VecEnv(self.native))
-        self.env = VecNormalize(monitored, gamma=1.0, clip_obs=1e3, norm_reward=kind.norm_reward)
-        done: list[BaseAlgorithm] = []
+        self.bridge = SB3VecEnv(self.native)
+        self.env = VecNormalize(VecMonitor(self.bridge), gamma=1.0, clip_obs=1e3, norm_reward=kind.norm_reward)
         outside = _random_state()
-        self.model = kind.make(self.env, lambda: max(1 - done[0].num_timesteps / timesteps, 0.0) if done else 1.0)
-        done.append(self.model)
+        self.model = kind.make(self.env, lambda: max(1 - self.timesteps / timesteps, 0.0))
         self.random = _random_state()
         _set_random_state(outside)
         self.model.set_logger(Logger(folder=None, output_formats=[]))
@@ -78,8 +76,8 @@ class SB3Learner:
 
     @property
     def timesteps(self) -> int:
-        """How many rows were stepped so far."""
-        return int(self.model.num_timesteps)
+        """How many rows were stepped so far; the environment counts them, as not every model counts them alike."""
+        return self.bridge.rows_stepped
 
     def improve(self) -> float:
         """Let the model collect its next batch and learn from it; return the mean reward of its last episodes."""
@@ -111,7 +109,7 @@ class SB3Learner:
         """Return parameters, optimisers, moments, random states, episodes, and the replay buffer where there is one."""
         model, episodes = self.model, self.native.episodes
         state: dict[str, Any] = {
-            "timesteps": model.num_timesteps,
+            "timesteps": [self.timesteps, model.num_timesteps],
             "parameters": model.get_parameters(),
             "extras": {extra: _kept(getattr(model, extra)) for extra in self.kind.extras},
             "moments": {key: _moments(getattr(self.env, key)) for key in ("obs_rms", "ret_rms")},
@@ -132,7 +130,7 @@ class SB3Learner:
         """Go on from a saved state: the episodes under way then begin again from their start."""
         model: Any = self.model
         model.set_parameters(dict(state["parameters"]), exact_match=True)
-        model.num_timesteps = state["timesteps"]
+        self.bridge.rows_stepped, model.num_timesteps = state["timesteps"]
         for extra, value in state["extras"].items():
             if isinstance(value, Tensor):
                 getattr(model, extra).data.copy_(value)

@@ -11,6 +11,7 @@ from guidegym.files import import_file
 from guidegym.testbeds.fashion import load_fashion
 from guidegym.testbeds.gaussians import load_gaussians, load_imperfect
 from guidegym.testbeds.references import References, references_from_features
+from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import JudgeNetwork, Testbed, judge_features
 from guidegym.testbeds.variance_exploding import variance_exploding
 
@@ -22,6 +23,7 @@ __all__ = [
     "References",
     "Testbed",
     "judge_features",
+    "load_similarity",
     "load_testbed",
     "references_from_features",
     "variance_exploding",

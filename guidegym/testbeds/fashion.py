@@ -15,6 +15,7 @@ from guidegym.testbeds.references import (
     references_from_features,
     save_references,
 )
+from guidegym.testbeds.similarities import shipped_similarities
 from guidegym.testbeds.testbed import JudgeNetwork, Testbed, judge_features
 
 SHIPPED = Path(__file__).parent / "weights" / "fashion"
@@ -72,7 +73,7 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
     """Load the testbed from the shipped weights or from a folder that ``guidegym.train_models`` filled.
 
     Its classifiers are ``time_dependent`` (cross-entropy on noisy images) and ``robust`` (adversarially trained on
-    clean images, no time input).
+    clean images, no time input). The label-conditional denoiser is there where the folder has its weights.
 
     Raises:
         DataNotFoundError: If a weight file is missing.
@@ -97,6 +98,7 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         event_shape=(1, 28, 28),
         clip=1.0,
         device=device,
+        similarities=shipped_similarities("fashion", CLASS_NAMES),
         conditional=load_network(conditional, device=device) if conditional.is_file() else None,
         class_energies=load_energies(folder, num_classes=len(CLASS_NAMES), device=device),
         identity="-".join(file_digest(folder / f"{name}.safetensors")[:8] for name in networks),

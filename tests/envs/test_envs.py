@@ -193,7 +193,7 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
             {"sampler": "euler"},
             "`sampler` must be of kind ddim, ddpm, .*, got 'euler'",
         ),
-        ({"sampler": {"kind": "ddim", "order": 2}}, "`sampler` of kind 'ddim' takes eta, spacing, got order"),
+        ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing; got 'order'"),
         ({"num_steps": 0}, "`num_steps` must be"),
         ({"guide": "robust"}, "testbed 'gaussians' has no classifier 'robust'; it has exact"),
         ({"max_weight": 0.0}, "`max_weight` must be > 0"),
@@ -266,3 +266,60 @@ def test_a_frame_is_a_picture_that_changes(fashion: Testbed) -> None:
     again = env.render()
     assert again is not None
     assert not np.array_equal(frames[0], again[0])
+
+
+def test_the_picture_of_a_finished_episode_stays_until_the_next_one_has_taken_a_step(exact: Testbed) -> None:
+    env = GuidanceVectorEnv(3, testbed=exact, num_steps=2, render_mode="rgb_array")
+    env.reset(seed=1)
+    rows = env.trace.rows
+    for steps, wanted in ((2, 2), (1, 1), (1, 2), (1, 1)):
+        for _ in range(steps):
+            _, _, ended, _, _ = env.step(env.action_space.sample())
+        rows = env.trace.rows
+        assert [len(row.weights) for row in rows] == [wanted] * 3
+        assert env.render() is not None
+    assert not ended.any()
+    env.step(env.action_space.sample())
+    finished = env.trace.rows[0].estimate
+    assert finished is not None and bool(finished.abs().sum() > 0)  # the sample, not the blank of the fresh row
+    env.reset(options={"reset_mask": np.array([True, False, False])})
+    assert [len(row.weights) for row in env.trace.rows] == [0, 2, 2]
+
+
+def test_the_progressive_environment_reports_its_rate_and_degree() -> None:
+    env = gym.make_vec("guidegym/ProgressiveGuidance-v0", num_envs=2, num_steps=3, render_mode="rgb_array")
+    _, info = env.reset(seed=0)
+    assert info["rate"].tolist() == [0, 0]
+    assert info["degree"].tolist() == [0.5, 0.5]
+    _, _, _, _, info = env.step(np.array([[0.0, 1.0], [0.0, -1.0]], dtype=np.float32))
+    assert info["rate"].tolist() == [25, 0]
+    assert info["degree"][0] > 0.99
+    assert info["degree"][1] == 0.5
+    frames: Any = env.render()
+    assert frames[0].shape == (300, 1200, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"nope": 1}, "the environment takes testbed, .*; got 'nope'"),
+        ({"reward": 5}, "`reward` must be a text or an object, got 5"),
+        ({"split": None}, "`split` must be a text or an object, got None"),
+        ({"testbed": 5}, "`testbed` must be a text or Testbed, got 5"),
+        ({"device": "nope"}, "`device` must be one that torch can use here, got 'nope'"),
+        ({"num_steps": 2.5}, "`num_steps` must be a whole number, got 2.5"),
+        ({"num_steps": "20"}, "`num_steps` must be a whole number, got '20'"),
+        ({"max_weight": True}, "`max_weight` must be a finite number, got True"),
+        ({"degree": {"kind": "label_smoothing", "share": -1.0}}, r"`share` must be in \[0, 1\], got -1.0"),
+    ],
+)
+def test_a_wrong_type_gets_one_clear_line(arguments: dict[str, Any], message: str) -> None:
+    for make in (GuidanceEnv, GuidanceVectorEnv):
+        with pytest.raises(GuideGymError, match=message):
+            make(**arguments)
+
+
+def test_a_list_of_numpy_numbers_is_a_split() -> None:
+    env = GuidanceEnv(split={"labels": [np.int64(1), np.int64(0)], "seeds": [np.int64(5), np.int64(6)]})
+    _, info = env.reset(seed=0)
+    assert (info["label"], info["noise_seed"]) == (1, 5)

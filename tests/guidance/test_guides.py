@@ -187,7 +187,7 @@ def test_guide_equals_a_plain_loop_over_rows_at_different_steps(exact: Testbed, 
     torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "classifier_free"])
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_a_guide_is_independent_of_its_batch_and_leaves_no_graph(fashion: Testbed, name: str) -> None:
     guide = _for_fashion(EXAMPLES[name])
     x = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))

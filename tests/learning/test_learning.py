@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from guidegym import Guidance, GuideGymError, sample
-from guidegym.envs import make_task
+from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes, follow, play
 from guidegym.learning import Learner, LearnSettings, learn, load_learner, shipped_learners
 from guidegym.learning.stable_baselines import SB3Learner
@@ -78,9 +78,9 @@ def test_wrong_agents_and_settings_are_refused() -> None:
     for name, settings, message in (
         ("nobody", {}, "unknown agent 'nobody'; shipped are ars, constant"),
         ("greedy", {}, "agent 'greedy' does not learn; those that do are ars, group_reinforce, ppo, sac"),
-        ("ppo", {"speed": 1}, "agent 'ppo' allows the settings num_envs, .*; got 'speed'"),
+        ("ppo", {"speed": 1}, "agent 'ppo' takes num_envs, .*; got 'speed'"),
         ("group_reinforce", {"rows": 1}, "`rows` must be >= 2, got 1"),
-        ("group_reinforce", {"spread": 0.0}, "`spread` and `last_spread` must be > 0"),
+        ("group_reinforce", {"spread": 0.0}, "`spread` must be > 0, got 0.0"),
     ):
         with pytest.raises(GuideGymError, match=message):
             load_learner(name, ARGUMENTS, timesteps=100, seed=0, settings=settings)
@@ -96,21 +96,45 @@ def _settings(out: Path, **changes: Any) -> LearnSettings:
     return LearnSettings(**{**given, **changes})
 
 
-def test_a_run_leaves_its_best_policy_which_replays_in_plain_sampling(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SMALL)
+def test_rows_are_counted_as_they_are_stepped(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, stepped = _learner(name), 0
+    act = Task.act
+
+    def counted(self: Task, live: Any, action: torch.Tensor) -> Any:
+        nonlocal stepped
+        stepped += len(action)
+        return act(self, live, action)
+
+    monkeypatch.setattr(Task, "act", counted)
+    for _ in range(2):
+        learner.improve()
+    assert learner.timesteps == stepped > 0
+
+
+def test_an_agent_that_steps_nothing_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = _learner("group_reinforce")
+    monkeypatch.setattr(type(learner), "improve", lambda self: 0.0)
+    with pytest.raises(GuideGymError, match="stepped no row in a batch"):
+        learn(learner, make_task(**ARGUMENTS, split="test"), _settings(tmp_path))
+
+
+def test_a_run_leaves_its_last_and_its_best_policy_which_replay_in_plain_sampling(tmp_path: Path) -> None:
     test = make_task(**ARGUMENTS, split="test")
     progress = learn(_learner("group_reinforce"), test, _settings(tmp_path))
     assert [steps for steps, _ in progress.evaluations] == [240, 400, 640]
     lines = (tmp_path / "progress.csv").read_text().splitlines()
     assert lines[0] == "timesteps,held_out_reward"
     assert len(lines) == 4
-    guidance = Guidance.load(tmp_path / "agent.json")
-    assert guidance.policy is not None
     labels, seeds = draw_episodes(test, 16, seed=0)
-    played = play(test, follow(guidance.policy), labels, seeds)
-    assert float(played.total.mean()) == pytest.approx(progress.best)
-    engine = test.engine
-    samples = sample(engine.testbed, guidance, labels=labels, seeds=seeds, sampler=engine.sampler)
-    torch.testing.assert_close(samples.x, played.state.x)
+    for name, reward in (("agent.json", progress.evaluations[-1][1]), ("agent-best.json", progress.best)):
+        guidance = Guidance.load(tmp_path / name)
+        assert guidance.policy is not None
+        played = play(test, follow(guidance.policy), labels, seeds)
+        assert float(played.total.mean()) == pytest.approx(reward)
+        engine = test.engine
+        samples = sample(engine.testbed, guidance, labels=labels, seeds=seeds, sampler=engine.sampler)
+        torch.testing.assert_close(samples.x, played.state.x)
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path) -> None:
