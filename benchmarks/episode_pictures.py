@@ -32,6 +32,7 @@ def main() -> None:
         for step in range(20):
             actions = np.full((9, size), 0.5, dtype=np.float32)
             actions[:, 0] = step / 20 - 0.5
+            actions[:, 1:] = -0.7
             env.step(actions)
             rendered = env.render()
             assert isinstance(rendered, tuple)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guidegym.command import add_device, check_device, folder, not_empty, run_command
+from guidegym.errors import GuideGymError
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.search.study import OBJECTIVES
 from guidegym.tables import format_table
@@ -49,19 +50,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _list_studies() -> int:
-    for name in shipped_studies():
-        print(f"{name:20s} {load_study(name).description}")
-    return 0
+def _study_lines() -> str:
+    """Return the shipped studies, one line each."""
+    return "\n".join(f"{name:20s} {load_study(name).description}" for name in shipped_studies())
 
 
 def _main(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.list:
-        return _list_studies()
+        print(_study_lines())
+        return 0
     if arguments.study is None:
         parser.error(f"--study is needed; shipped are {', '.join(shipped_studies())}")
+    if arguments.study.isidentifier() and arguments.study not in shipped_studies():
+        raise GuideGymError(
+            f"unknown study '{arguments.study}'; a path to a .py file will do, too. Shipped are\n{_study_lines()}"
+        )
     device = check_device(arguments.device)
     # Imported here, after the arguments are known to be good: Optuna and plotly take seconds.
     import optuna

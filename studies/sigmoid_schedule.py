@@ -3,12 +3,13 @@
 Source: Wang 2024, eq. 4.4 and sections 4.4-4.6.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from optuna.trial import BaseTrial
 
-from guidegym import DDIM, ClassEnergy, Constant, Guidance, Sigmoid
+from guidegym import ClassEnergy, Constant, Guidance, Sigmoid
 from guidegym.search import Baseline, Study
+from guidegym.search.scope import SAMPLER, scope_of
 
 MAX_STEEPNESS = 0.02
 """Bound on |k|: a positive k is strong at high noise, as in the thesis, a negative one at low noise."""
@@ -21,32 +22,13 @@ THESIS = {
 """The thesis' two settings, each with the ``eta`` it was used with."""
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What differs between testbeds: the classifier, the useful range of weights, and how cheap a sample is."""
-
-    classifier: str
-    max_scale: float
-    constants: tuple[float, ...]
-    samples_per_class: int
-    confirm_per_class: int
-
-
-SCOPES = {
-    "fashion": Scope("time_dependent", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), samples_per_class=16, confirm_per_class=16),
-    "gaussians": Scope("exact", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
-    "gaussians-imperfect": Scope("skewed", 12.0, (0.25, 0.5, 1.0, 2.0), samples_per_class=100, confirm_per_class=500),
-}
-
-
 def study(testbed: str = "fashion") -> Study:
     """Search the sigmoid's four parameters against no guidance, a sweep of constants and the thesis' two settings.
 
     A user's own testbed is searched like ``fashion`` and is expected to call its classifier ``time_dependent``.
     """
-    scope = SCOPES.get(testbed, SCOPES["fashion"])
+    scope = scope_of(testbed)
     guide = ClassEnergy(scope.classifier)
-    sampler = DDIM(15, eta=1.0)
 
     def space(trial: BaseTrial) -> Guidance:
         scale = trial.suggest_float("scale", 0.0, scope.max_scale)
@@ -69,8 +51,8 @@ def study(testbed: str = "fashion") -> Study:
         Baseline(
             f"{name} (s={params['scale']:g}, eta={eta:g})",
             Guidance(guide, Sigmoid(**params)),
-            sampler=replace(sampler, eta=eta),
-            params=params if eta == sampler.eta else None,
+            sampler=replace(SAMPLER, eta=eta),
+            params=params if eta == SAMPLER.eta else None,
         )
         for name, (params, eta) in THESIS.items()
     )
@@ -78,7 +60,7 @@ def study(testbed: str = "fashion") -> Study:
         name="sigmoid_schedule",
         description="Sigmoid schedule (y0, t0, k) and scale of the class-energy guide",
         testbed=testbed,
-        sampler=sampler,
+        sampler=SAMPLER,
         space=space,
         baselines=(Baseline("unguided", Guidance()), *constants, *thesis),
         samples_per_class=scope.samples_per_class,

@@ -9,6 +9,7 @@ import pytest
 
 from guidegym import Constant, Guidance, Likelihood
 from guidegym.sample import main as sample_main
+from guidegym.search.loading import shipped_studies
 from guidegym.train_models import main as train_models_main
 from guidegym.tune import main as tune_main
 
@@ -16,11 +17,14 @@ GAUSSIANS = ["--testbed", "gaussians"]
 STUDY = ["--study", "sigmoid_schedule", *GAUSSIANS]
 
 WRONG_TUNE = {
-    "unknown study": (["--study", "nothing"], "unknown study 'nothing'; shipped are sigmoid_schedule"),
+    "unknown study": (
+        ["--study", "nothing"],
+        "unknown study 'nothing'; a path to a .py file will do, too. Shipped are\nenergy_divergence    Weight (lambda)",
+    ),
     "missing file": (["--study", "./none.py"], "no Python file none.py"),
     "unknown testbed": (
         ["--study", "sigmoid_schedule", "--testbed", "moon"],
-        "unknown testbed 'moon'; known are fashion, gaussians",
+        "unknown testbed 'moon'; known are fashion, fashion-ve, gaussians",
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be >= 1, got 0"),
     "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` must be <= 1000"),
@@ -55,6 +59,9 @@ def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.Capt
     assert tune_main([*arguments, "--out", str(tmp_path / "out")]) == 2
     errors = capsys.readouterr().err
     assert message in errors
+    if name == "unknown study":
+        assert len(errors.splitlines()) == 1 + len(shipped_studies())
+        return
     assert errors.strip().count("\n") == 0
 
 
@@ -62,9 +69,11 @@ def test_tune_without_a_study_prints_the_list(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as caught:
         tune_main([])
     assert caught.value.code == 2
-    assert "shipped are sigmoid_schedule" in capsys.readouterr().err
+    assert "shipped are energy_divergence, " in capsys.readouterr().err
     assert tune_main(["--list"]) == 0
-    assert capsys.readouterr().out.startswith("sigmoid_schedule ")
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == shipped_studies()
+    assert len(listed) == 10
 
 
 def test_out_that_is_a_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,7 +218,7 @@ def test_a_users_own_testbed_is_sampled_and_tuned(tmp_path: Path) -> None:
     assert sample_main(["--testbed", str(path), "--num", "4", "--steps", "3", "--out", str(out)]) == 0
     study = Path(__file__).parent.parent / "studies" / "sigmoid_schedule.py"
     own = tmp_path / "own_study.py"
-    own.write_text(study.read_text().replace('Scope("time_dependent"', 'Scope("exact"'))
+    own.write_text(study.read_text().replace("scope_of(testbed)", 'scope_of("gaussians")'))
     flags = ["--steps", "3", "--samples", "3", "--confirm-samples", "3", "--trials", "2", "--out", str(out)]
     assert tune_main(["--study", str(own), "--testbed", str(path), *flags]) == 0
     assert json.loads((out / "results.json").read_text())["settings"]["testbed"] == "gaussians"

@@ -30,7 +30,7 @@ class Baseline:
     name: str
     guidance: Guidance
     sampler: Sampler | None = None
-    params: Mapping[str, float] | None = None
+    params: Mapping[str, float | str] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,46 @@
+"""What differs between testbeds for all studies: classifiers, useful weights, and how dear a sample is."""
+
+from dataclasses import dataclass
+
+from guidegym.diffusion import DDIM
+
+SAMPLER = DDIM(15, eta=1.0)
+"""The diffusion sampler of the shipped studies."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a study needs to know of a testbed.
+
+    Args:
+        classifier: The classifier that guides best: on noisy images.
+        off_the_shelf: One that was trained on clean images alone; the same where there is none.
+        max_scale: Largest weight that is tried.
+        constants: Constant weights that are worth a baseline.
+        samples_per_class: Samples of each class that a trial is scored on.
+        confirm_per_class: Fresh samples of each class at the end.
+        similarity: Name of the similarity matrix; None where there is none.
+    """
+
+    classifier: str
+    off_the_shelf: str
+    max_scale: float
+    constants: tuple[float, ...]
+    samples_per_class: int
+    confirm_per_class: int
+    similarity: str | None = None
+
+
+FASHION = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), 16, 16, "minilm")
+SCOPES = {
+    "fashion": FASHION,
+    "fashion-ve": FASHION,
+    "gaussians": Scope("exact", "exact", 12.0, (0.25, 0.5, 1.0, 2.0), 100, 500),
+    "gaussians-ve": Scope("exact", "exact", 12.0, (0.25, 0.5, 1.0, 2.0), 100, 500),
+    "gaussians-imperfect": Scope("skewed", "skewed", 12.0, (0.25, 0.5, 1.0, 2.0), 100, 500),
+}
+
+
+def scope_of(testbed: str) -> Scope:
+    """Return the scope of a testbed; a user's own is searched like ``fashion``, and is expected to name its classifiers alike."""
+    return SCOPES.get(testbed, FASHION)
