@@ -1,6 +1,6 @@
 """The scale of plain classifier guidance: lambda_CG of the self-calibration paper.
 
-Source: Huang et al. 2023 (SC), section 4.1.
+Source: CG-SC, section 4.1.
 """
 
 from optuna.trial import BaseTrial

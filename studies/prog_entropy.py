@@ -1,6 +1,6 @@
 """Entropy-driven scaling, alone and with progressive guidance: stronger where the classifier is surer, up to a bound.
 
-Sources: Dinh et al. 2023, section 6.2 and Table 3; Li et al. 2022.
+Sources: Dinh et al. 2023, section 6.2 and Table 3; Zheng et al. 2022.
 """
 
 from dataclasses import replace

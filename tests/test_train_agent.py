@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from guidegym import Constant, Guidance, GuideGymError, Likelihood
+from guidegym.command import parse_pairs
 from guidegym.sample import main as sample_main
-from guidegym.train_agent import main, parse_pairs
+from guidegym.train_agent import main
 
 QUICK = ["--steps", "4", "--eval-episodes", "16", "--compare-episodes", "32", "--device", "cpu"]
 GROUPS = ["--agent", "group_reinforce", "--agent-kwargs", "groups=4", "rows=4", "--timesteps", "256"]

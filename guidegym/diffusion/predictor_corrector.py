@@ -34,7 +34,7 @@ class PredictorCorrector:
         corrections: Corrector steps at each level, >= 0. Where they do not divide ``num_steps``, the first level has fewer.
 
     Source:
-        Huang et al. 2023 (SC), section 4.1; Song et al. 2021, Algorithms 2 and 4.
+        CG-SC, section 4.1; Song et al. 2021b, Algorithms 2 and 4.
     """
 
     num_steps: int = 200

@@ -24,7 +24,7 @@ class ProbabilityFlow:
             more, whose step is not corrected.
 
     Source:
-        Song et al. 2021, eq. 13; Karras et al. 2022, Algorithm 1.
+        Song et al. 2021b, eq. 13; Karras et al. 2022, Algorithm 1.
     """
 
     num_steps: int = 35

@@ -34,7 +34,7 @@ class VEProcess:
         GuideGymError: If an argument is out of range.
 
     Source:
-        Huang et al. 2023 (SC), section 2.1; Song et al. 2021, eq. 9 and appendix C.
+        CG-SC, section 2.1; Song et al. 2021b, eq. 9 and appendix C.
     """
 
     sigma_min: float = 0.01

@@ -1,5 +1,6 @@
 """Guides: the gradient field that a classifier adds to the score."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,7 +36,7 @@ class Guide(Protocol):
 
 
 @dataclass(frozen=True)
-class ClassifierGuide:
+class ClassifierGuide(ABC):
     """What the guides that differentiate one classifier at ``x_t`` have in common.
 
     Args:
@@ -56,6 +57,10 @@ class ClassifierGuide:
     def check(self, networks: Networks) -> None:
         """Check that the testbed has the classifier."""
         networks.classifier(self.classifier)
+
+    @abstractmethod
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class ClassifierScore:
         conditional: Whether it is that of the wanted class.
 
     Source:
-        Huang et al. 2023 (SC), eq. 7 and 10.
+        CG-SC, eq. 7 and 10.
     """
 
     classifier: str

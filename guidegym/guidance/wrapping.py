@@ -1,5 +1,6 @@
 """Guides around a guide: looking ahead, the clean estimate, scaling and memory. They compose."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +23,7 @@ def unit(gradient: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *eve
 
 
 @dataclass(frozen=True)
-class Wrapper:
+class Wrapper(ABC):
     """What the guides around a guide have in common.
 
     Args:
@@ -48,6 +49,10 @@ class Wrapper:
     def check(self, networks: Networks) -> None:
         """Check that the testbed has what the guide inside asks."""
         self.guide.check(networks)
+
+    @abstractmethod
+    def gradient(self, asked: Asked) -> Guided:
+        """Return the gradient at ``x_t``, in 1 / (unit of ``x``), with logits and cost."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class EntropyScaled(Wrapper):
         most: The largest factor, >= 1; the factor is 1 where the classifier knows nothing.
 
     Source:
-        Dinh et al. 2023, section 6.2; Li et al. 2022, whose published code has no bound.
+        Dinh et al. 2023, section 6.2; Zheng et al. 2022, whose published code has no bound.
     """
 
     most: float = 10.0

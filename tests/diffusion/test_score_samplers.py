@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from asking import mixture_of
 
 from guidegym import (
     DDIM,
@@ -82,7 +83,7 @@ def _ode_end(testbed: Testbed, x: torch.Tensor, steps: int) -> torch.Tensor:
     """Integrate the ODE in log sigma by fourth-order Runge-Kutta with the closed-form score, and go to the clean estimate."""
     process = testbed.process
     assert isinstance(process, VEProcess)
-    mixture = testbed.judge.mixture  # type: ignore[attr-defined]
+    mixture = mixture_of(testbed)
 
     def eps(x: torch.Tensor, sigma: float) -> torch.Tensor:
         variance = mixture.spreads.square() + sigma**2
@@ -99,7 +100,8 @@ def _ode_end(testbed: Testbed, x: torch.Tensor, steps: int) -> torch.Tensor:
 
         def slope(x: torch.Tensor, at: float) -> torch.Tensor:
             sigma = 2.718281828459045**at
-            return sigma * eps(x, sigma)
+            moved: torch.Tensor = sigma * eps(x, sigma)
+            return moved
 
         k1 = slope(x, now)
         k2 = slope(x + h / 2 * k1, now + h / 2)

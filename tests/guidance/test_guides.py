@@ -147,7 +147,7 @@ def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 
         pull = sum(s[i] * torch.sign(stars[i] + density(x)) for i in range(2))
         return energy(x) - 0.3 * pull * _slope(density, x)
     if name == "classifier_free":
-        mixture, label = mixture_of(asked.networks), int(asked.label[row])  # type: ignore[arg-type]
+        mixture, label = mixture_of(asked.networks), int(asked.label[row])
         return (class_score(mixture, x[None], t[None], label) - mixture.score(x[None], t[None].double()))[0]
     if name == "look_ahead":
         for _ in range(3):
@@ -174,7 +174,8 @@ def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 
         return likelihood(x) * min(float(torch.log(torch.tensor(2.0)) / entropy), 5.0)
     if name == "normalised":
         sigma = asked.networks.process.sigma(t[None], torch.float64)[0]
-        return energy(x) / energy(x).norm() * 2**0.5 / sigma
+        scaled: torch.Tensor = energy(x) / energy(x).norm() * 2**0.5 / sigma
+        return scaled
     assert name == "momentum" and asked.memory is not None
     return 0.7 * asked.memory[row] + 0.3 * likelihood(x)
 
@@ -206,7 +207,7 @@ def test_a_guide_is_independent_of_its_batch_and_leaves_no_graph(fashion: Testbe
 def _for_fashion(guide: Guide) -> Guide:
     """The same guide with fashion's classifier."""
     if hasattr(guide, "guide"):
-        return replace(guide, guide=_for_fashion(guide.guide))
+        return replace(guide, guide=_for_fashion(guide.guide))  # type: ignore[type-var]
     return guide if guide.classifier is None else replace(guide, classifier="time_dependent")  # type: ignore[type-var]
 
 

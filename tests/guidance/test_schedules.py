@@ -182,7 +182,8 @@ def test_a_noise_interval_leaves_out_its_lower_end_and_comes_back() -> None:
 def test_power_names_the_same_noise_level_under_both_processes() -> None:
     vp = VPProcess("linear")
     signal = vp.alpha_bar(torch.tensor([300, 700]), torch.float64)
-    ve = VEProcess(*(1 / signal - 1).sqrt().tolist(), num_timesteps=2)
+    low, high = (1 / signal - 1).sqrt().tolist()
+    ve = VEProcess(low, high, num_timesteps=2)
     power = Power(3.0, 2.0)
     torch.testing.assert_close(power(torch.tensor([0, 1]), ve), power(torch.tensor([300, 700]), vp))
 

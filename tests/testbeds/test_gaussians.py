@@ -1,6 +1,6 @@
 import torch
 
-from guidegym import Testbed
+from guidegym import Testbed, VPProcess
 from guidegym.testbeds.gaussians import GaussianMixture
 
 T = torch.tensor([-1.0, 0.0, 100.0, 500.0, 999.0], dtype=torch.float64)
@@ -30,6 +30,7 @@ def test_noising_samples_gives_the_density_at_that_level(exact: Testbed) -> None
     mixture, generator = _mixture(exact), torch.Generator().manual_seed(1)
     x_0 = mixture.sample(torch.arange(40_000) % 2, generator)
     t = torch.full((40_000,), 300)
+    assert isinstance(mixture.process, VPProcess)
     x_t = mixture.process.q_sample(x_0, t, noise=torch.randn(40_000, 2, dtype=torch.float64, generator=generator))
     # Stein's identity: the mean of score(x) x^T under the density is minus the identity.
     score = mixture.score(x_t, t.double())
