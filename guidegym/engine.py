@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,6 +53,19 @@ class Prediction:
     memory: Float[Tensor, " batch *event"] | None = None
     score_cost: Cost = ONE_DENOISER
     guide_cost: Cost = NOTHING
+
+    def of_rows(self, rows: Int[Tensor, " rows"]) -> "Prediction":
+        """Return what is said of some rows; a row may be taken several times.
+
+        Raises:
+            GuideGymError: If the guide was not asked for all rows.
+        """
+        if self.asked is not None:
+            raise GuideGymError("`prediction` must be of all rows to be divided")
+        names = ("eps", "gradient", "logits", "clean_logits", "memory")
+        own: dict[str, Any] = {name: getattr(self, name) for name in names}
+        divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
+        return replace(self, **divided)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import torch
+from guidegym.agents.beam_search import beam_search
 from guidegym.agents.constant import ConstantAgent
-from guidegym.agents.greedy import GreedyAgent, beam_search, candidates
+from guidegym.agents.greedy import GreedyAgent, candidates
 from guidegym.agents.group_reinforce import leave_one_out
 from guidegym.agents.random import RandomAgent
 
@@ -58,6 +59,7 @@ def test_the_actions_of_a_beam_replay_to_its_samples(task: Task) -> None:
     replayed = play(task, lambda task, live: next(steps), labels, seeds)
     torch.testing.assert_close(replayed.state.x, found.state.x, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(replayed.total, found.total, rtol=1e-4, atol=1e-4)
+    assert torch.equal(replayed.state.evaluations, found.state.evaluations)
 
 
 def test_greedy_asks_the_denoiser_once_a_step(task: Task) -> None:

@@ -1,0 +1,35 @@
+"""Beam search over candidate weights, by forking the trajectories: whole episodes, the best few branches kept."""
+
+import torch
+from guidegym.agents.greedy import branch, candidates
+from torch import Tensor
+
+from guidegym.envs import Live, Task
+from guidegym.envs.play import Played
+from guidegym.state import fork
+
+
+def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, count: int = 5) -> Played:
+    """Keep the ``width`` most promising branches of each row, and return the best at the end.
+
+    The state's count of evaluations is that of the branch which was kept; the search itself cost ``width`` times as much.
+
+    Args:
+        task: The task.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row.
+        width: Branches kept of each row.
+        count: Candidate weights a branch.
+    """
+    options, rows = candidates(task, count), len(labels)
+    live, kept = task.begin(labels, seeds), 1
+    history = torch.zeros(0, rows, task.scale.size, device=live.worth.device)
+    for _ in range(task.engine.sampler.num_steps):
+        after, actions, worth = branch(task, task.look(live), options, kept=kept)
+        best = worth.reshape(rows, -1).topk(min(width, kept * count), dim=1).indices
+        chosen = (best + torch.arange(rows, device=best.device)[:, None] * kept * count).flatten()
+        history = torch.cat([history[:, chosen // count], actions[chosen][None]])
+        live, kept = Live(fork(after.state, chosen), after.worth[chosen]), best.shape[1]
+        worth = worth[chosen]
+    first = worth.reshape(rows, kept).argmax(dim=1) + torch.arange(rows, device=worth.device) * kept
+    return Played(fork(live.state, first), worth[first], history[:, first])
