@@ -85,6 +85,7 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         for name in ("denoiser", "time_dependent", "robust", "judge")
     }
     conditional = folder / "conditional.safetensors"
+    names = [*networks, *(["conditional"] if conditional.is_file() else [])]
     return Testbed(
         name="fashion",
         process=PROCESS,
@@ -101,5 +102,5 @@ def load_fashion(device: torch.device, *, weights: Path | None = None) -> Testbe
         similarities=shipped_similarities("fashion", CLASS_NAMES),
         conditional=load_network(conditional, device=device) if conditional.is_file() else None,
         class_energies=load_energies(folder, num_classes=len(CLASS_NAMES), device=device),
-        identity="-".join(file_digest(folder / f"{name}.safetensors")[:8] for name in networks),
+        identity="-".join(file_digest(folder / f"{name}.safetensors")[:8] for name in names),
     )

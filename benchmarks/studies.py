@@ -1,0 +1,72 @@
+"""Run shipped studies on a testbed, one after the other, and print what came out as the tables of docs/studies.md.
+
+    python benchmarks/studies.py [--testbed fashion] [--out runs] [--only NAME ...] [--print]
+
+A study that has finished in ``--out`` is not run again. The results go to ``benchmarks/results/study-NAME-TESTBED.json``.
+``--print`` runs nothing: it prints the tables of the results that are there.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from guidegym.search.loading import load_study, shipped_studies
+from guidegym.tune import main as tune
+
+RESULTS = Path(__file__).parent / "results"
+SHOWN = 8
+"""Rows of a table: the best of them, and no guidance."""
+
+
+def markdown(name: str, content: dict[str, Any]) -> str:
+    """Return a study's section: its description, and the best methods with no guidance as the last row."""
+    methods = content["methods"]
+    chosen = methods[:SHOWN]
+    chosen += [method for method in methods[SHOWN:] if method["method"] == "unguided"]
+    lines = [
+        f"### {name}",
+        "",
+        load_study(name).description + ".",
+        "",
+        "| method | KID | behind best | accuracy | cost |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for method in chosen:
+        behind = "" if method is methods[0] else _interval(method["behind_best_by"])
+        row = (method["method"], _interval(method["kid"]), behind, _interval(method["accuracy"], 100) + " %")
+        lines.append("| " + " | ".join(row) + f" | {method['network_evaluations_per_sample']:.0f} |")
+    kept = {key: value for key, value in content["best_guidance"].items() if key != "format"}
+    return "\n".join([*lines, "", f"The best is `{json.dumps(kept)}`."]) + "\n"
+
+
+def _interval(given: dict[str, float], scale: float = 1.0) -> str:
+    value, low, high = (f"{scale * given[key]:.3g}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--testbed", default="fashion")
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--only", nargs="+", default=shipped_studies(), choices=shipped_studies())
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    arguments = parser.parse_args()
+    for name in arguments.only:
+        record = RESULTS / f"study-{name}-{arguments.testbed}.json"
+        if not arguments.only_print:
+            folder = arguments.out / f"{name}-{arguments.testbed}"
+            code = tune(["--study", name, "--testbed", arguments.testbed, "--out", str(folder)])
+            if code:
+                return code
+            content = json.loads((folder / "results.json").read_text())
+            content["best_guidance"] = json.loads((folder / "best.json").read_text())
+            record.write_text(json.dumps(content, indent=2) + "\n")
+        if record.is_file():
+            print(markdown(name, json.loads(record.read_text())), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
