@@ -39,7 +39,7 @@ def test_top_level_folders_are_served_under_one_name_only() -> None:
 
 def test_shipped_weights_are_small() -> None:
     files = list((ROOT / "guidegym" / "testbeds" / "weights").rglob("*.safetensors"))
-    assert len(files) == 5
+    assert len(files) == 6
     assert sum(path.stat().st_size for path in files) < 40e6
 
 

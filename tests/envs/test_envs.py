@@ -15,6 +15,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed, load_testbed, sample
 from guidegym.envs import GuidanceEnv, GuidanceVectorEnv, check_vector_env
+from guidegym.envs.splits import _whole
 from guidegym.envs.task import OBSERVATIONS
 
 IDS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
@@ -320,6 +321,8 @@ def test_a_wrong_type_gets_one_clear_line(arguments: dict[str, Any], message: st
 
 
 def test_a_list_of_numpy_numbers_is_a_split() -> None:
-    env = GuidanceEnv(split={"labels": [np.int64(1), np.int64(0)], "seeds": [np.int64(5), np.int64(6)]})
-    _, info = env.reset(seed=0)
-    assert (info["label"], info["noise_seed"]) == (1, 5)
+    assert _whole({"labels": np.array([1, 0])}, "labels") == (1, 0)
+    assert _whole({"seeds": [np.int64(5), np.int64(6)]}, "seeds") == (5, 6)
+    for wrong in ([1.5], [True], "12", 3):
+        with pytest.raises(GuideGymError, match="`seeds` must be a list of whole numbers"):
+            _whole({"seeds": wrong}, "seeds")
