@@ -168,8 +168,13 @@ def check_options(options: Mapping[str, Any] | None, num_classes: int) -> tuple[
     label, seed = given.pop("label", None), given.pop("noise_seed", None)
     if given:
         raise GuideGymError(f"`options` may hold `label` and `noise_seed`, got {', '.join(map(str, given))}")
+    for name, value in (("label", label), ("noise_seed", seed)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+            raise GuideGymError(f"`{name}` must be a whole number, got {value!r:.40}")
     if label is not None and not 0 <= label < num_classes:
         raise GuideGymError(f"`label` must be in 0..{num_classes - 1}, got {label}")
     if seed is not None and not 0 <= seed < 2**63:
         raise GuideGymError(f"`noise_seed` must be in 0..2**63 - 1, got {seed}")
-    return None if label is None and seed is None else (label, seed)
+    if label is None and seed is None:
+        return None
+    return None if label is None else int(label), None if seed is None else int(seed)

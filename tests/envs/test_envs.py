@@ -320,6 +320,18 @@ def test_a_wrong_type_gets_one_clear_line(arguments: dict[str, Any], message: st
             make(**arguments)
 
 
+def test_options_are_whole_numbers() -> None:
+    env = GuidanceEnv(num_steps=2, observation="features")
+    for options, message in (
+        ({"label": "a"}, "`label` must be a whole number, got 'a'"),
+        ({"noise_seed": 1.5}, "`noise_seed` must be a whole number, got 1.5"),
+    ):
+        with pytest.raises(GuideGymError, match=message):
+            env.reset(options=options)
+    _, info = env.reset(options={"label": np.int64(1), "noise_seed": 7})
+    assert (info["label"], info["noise_seed"]) == (1, 7)
+
+
 def test_a_list_of_numpy_numbers_is_a_split() -> None:
     assert _whole({"labels": np.array([1, 0])}, "labels") == (1, 0)
     assert _whole({"seeds": [np.int64(5), np.int64(6)]}, "seeds") == (5, 6)

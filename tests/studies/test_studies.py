@@ -1,13 +1,17 @@
 """Every shipped study runs, and its baselines lie in its space."""
 
+import json
 from pathlib import Path
 
 import optuna
 import pytest
+from study_tables import markdown
 
 from guidegym import Guidance
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.tune import main
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", shipped_studies())
@@ -27,3 +31,12 @@ def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> Non
             study.space(trial)
             for key, distribution in trial.distributions.items():
                 assert distribution._contains(distribution.to_internal_repr(baseline.params[key]))
+
+
+RECORDS = sorted((ROOT / "benchmarks" / "results").glob("study-*-fashion.json"))
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
+def test_the_page_has_the_table_of_the_record(record: Path) -> None:
+    content = json.loads(record.read_text())
+    assert markdown(content["study"], content) in (ROOT / "docs" / "studies.md").read_text()

@@ -1,6 +1,6 @@
 """Run shipped studies on a testbed, one after the other, and print what came out as the tables of docs/studies.md.
 
-    python benchmarks/studies.py [--testbed fashion] [--out runs] [--only NAME ...] [--print]
+    python benchmarks/study_tables.py [--testbed fashion] [--out runs] [--only NAME ...] [--print]
 
 A study that has finished in ``--out`` is not run again. The results go to ``benchmarks/results/study-NAME-TESTBED.json``.
 ``--print`` runs nothing: it prints the tables of the results that are there.
