@@ -33,7 +33,7 @@ class AnnealedLangevin:
         Wang 2024, Algorithm 2; Song and Ermon 2019, Algorithm 1.
     """
 
-    num_steps: int = 200
+    num_steps: int = 1000
     size: float = 0.2
     repeats: int = 5
 

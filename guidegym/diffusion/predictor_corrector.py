@@ -26,7 +26,8 @@ class PredictorCorrector:
     That is the source's step size :math:`2 (r \|z\| / \|s\|)^2` with the norms' expectations in place of their means over the
     batch, so that a row does not depend on its neighbours. The last step goes to the clean estimate.
 
-    The predictor is first order: it wants a hundred levels or more, where DDIM is content with fifteen.
+    The predictor is first order, and leaves noise behind where the levels are far apart: it wants hundreds of them, where DDIM is
+    content with fifteen.
 
     Args:
         num_steps: Network evaluations a row: each predictor step and each corrector step is one.
@@ -37,7 +38,7 @@ class PredictorCorrector:
         CG-SC, section 4.1; Song et al. 2021b, Algorithms 2 and 4.
     """
 
-    num_steps: int = 200
+    num_steps: int = 1000
     snr: float = 0.16
     corrections: int = 1
 
