@@ -201,35 +201,18 @@ class Engine:
             clean_logits = self._clean_logits(state, eps, t) if clean else None
             return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
         guided = self._guided(fork(state, asked), x_t[asked], eps[asked])
-        memory = guided.memory
-        return Prediction(
-            eps.detach(),
-            torch.zeros_like(state.x).index_copy_(0, asked, guided.gradient),
-            asked=asked,
-            memory=None if memory is None else state.memory.index_copy(0, asked, memory),
-            score_cost=cost,
-            guide_cost=guided.cost,
-        )
+        return _of_some(state, asked, eps.detach(), guided, cost)
 
     def _predict_apart(self, state: State, asked: Int[Tensor, " asked"]) -> Prediction:
         """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
-        others = (
-            torch.ones(len(state), dtype=torch.bool, device=asked.device).index_fill_(0, asked, False).nonzero()[:, 0]
-        )
-        with_guide = self.predict(fork(state, asked))
-        assert with_guide.gradient is not None
-        eps = torch.zeros_like(state.x).index_copy_(0, asked, with_guide.eps)
-        if len(others):
-            eps = eps.index_copy_(0, others, self.predict(fork(state, others), guide=False).eps)
-        memory = with_guide.memory
-        return Prediction(
-            eps,
-            torch.zeros_like(state.x).index_copy_(0, asked, with_guide.gradient),
-            asked=asked,
-            memory=None if memory is None else state.memory.index_copy(0, asked, memory),
-            score_cost=with_guide.score_cost,
-            guide_cost=with_guide.guide_cost,
-        )
+        told = self.predict(fork(state, asked))
+        assert told.gradient is not None
+        eps = torch.zeros_like(state.x).index_copy_(0, asked, told.eps)
+        others = torch.ones(len(state), dtype=torch.bool, device=asked.device).index_fill_(0, asked, False)
+        if others.any():
+            eps[others] = self.predict(fork(state, others), guide=False).eps
+        guided = Guided(told.gradient, told.logits, told.guide_cost, told.memory)
+        return _of_some(state, asked, eps, guided, told.score_cost)
 
     def _guided(self, state: State, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"]) -> Guided:
         """Ask the guide about rows whose unguided prediction is known."""
@@ -346,3 +329,12 @@ class Engine:
         if prediction.clean_logits is not None:
             cost[:, 1] += 1
         return cost
+
+
+def _of_some(
+    state: State, asked: Int[Tensor, " asked"], eps: Float[Tensor, " batch *event"], guided: Guided, cost: Cost
+) -> Prediction:
+    """Return the prediction of a batch of which the guide was asked about some rows."""
+    memory = None if guided.memory is None else state.memory.index_copy(0, asked, guided.memory)
+    gradient = torch.zeros_like(state.x).index_copy_(0, asked, guided.gradient)
+    return Prediction(eps, gradient, asked=asked, memory=memory, score_cost=cost, guide_cost=guided.cost)

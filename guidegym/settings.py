@@ -38,6 +38,12 @@ def check_settings(
             check_type(name, value, hints[name])
 
 
+def with_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a function then has: those given, and its defaults for what is left out."""
+    parameters = inspect.signature(function).parameters.items()
+    return {**{name: one.default for name, one in parameters if one.default is not one.empty}, **given}
+
+
 def check_type(name: str, value: Any, hint: Any) -> None:
     """Check one value against an annotation made of simple types, mappings, sequences and unions of them."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
@@ -62,6 +68,16 @@ def _word(option: Any) -> str:
     if kind is Mapping:
         return "an object"
     return WORDS.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def check_count(name: str, value: object, *, least: int) -> None:
+    """Check that a value is a whole number, and at least ``least``.
+
+    Raises:
+        GuideGymError: If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise GuideGymError(f"`{name}` must be a whole number >= {least}, got {value!r}")
 
 
 def check_range(

@@ -1,7 +1,6 @@
 """``python -m guidegym.train_agent``: train an agent in an environment, and compare it with what needs no learning."""
 
 import argparse
-import inspect
 import json
 import shlex
 import sys
@@ -16,7 +15,7 @@ from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
-from guidegym.settings import check_settings
+from guidegym.settings import check_settings, with_defaults
 from guidegym.tables import format_table
 from guidegym.testbeds import TESTBEDS
 
@@ -155,12 +154,11 @@ def _main(argv: Sequence[str] | None) -> int:
     out = arguments.out or Path("runs") / f"{Path(arguments.agent).stem}-{test.engine.testbed.name}"
     for guidance in tuned.values():
         Engine.under(test.engine.testbed, test.engine.sampler, guidance)  # says before the work what does not fit
-    defaults = {name: one.default for name, one in inspect.signature(make_task).parameters.items()}
     identity = {
         "agent": arguments.agent,
         "seed": arguments.seed,
         "eval_episodes": arguments.eval_episodes,
-        **{name: value for name, value in {**defaults, **environment}.items() if name != "device"},
+        **{name: value for name, value in with_defaults(make_task, environment).items() if name != "device"},
         **resolved_settings(arguments.agent, own),
         "weights": test.engine.testbed.identity,
     }

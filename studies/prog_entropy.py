@@ -5,7 +5,7 @@ Sources: Dinh et al. 2023, section 6.2 and Table 3; Zheng et al. 2022.
 
 from dataclasses import replace
 
-from guidegym.studies.prog_gamma import MAX_GAMMA, degrees, progressive
+from guidegym.studies.prog_gamma import MAX_GAMMA, degrees, progressive, vanilla
 from optuna.trial import BaseTrial
 
 from guidegym import Constant, EntropyScaled, Guidance, Likelihood, OneHot
@@ -51,10 +51,7 @@ def study(testbed: str = "fashion") -> Study:
                 f"gamma {GAMMA:g} alone", scaled(weight, 1.0, GAMMA), params={"w": weight, "most": 1.0, "gamma": GAMMA}
             ),
             Baseline("EDS alone", alone),
-            *(
-                Baseline(f"vanilla, w={w:g}", Guidance(Likelihood(scope.classifier), Constant(w)))
-                for w in scope.constants
-            ),
+            *vanilla(scope),
             Baseline("unguided", Guidance()),
         ),
         samples_per_class=scope.samples_per_class,

@@ -26,6 +26,12 @@ def progressive(classifier: str, weight: float, gamma: float, degree: Degree) ->
     return Guidance(Likelihood(classifier), Constant(weight), rate=Constant(rate_of_gamma(gamma)), degree=degree)
 
 
+def vanilla(scope: Scope) -> tuple[Baseline, ...]:
+    """Return plain guidance at the scope's constants, as baselines."""
+    guide = Likelihood(scope.classifier)
+    return tuple(Baseline(f"vanilla, w={w:g}", Guidance(guide, Constant(w))) for w in scope.constants)
+
+
 def study(testbed: str = "fashion") -> Study:
     """Search gamma, the scale and the degree to start from, against the paper's updates and plain guidance."""
     scope = scope_of(testbed)
@@ -54,10 +60,7 @@ def study(testbed: str = "fashion") -> Study:
         baselines=(
             *(baseline(gamma, first) for gamma in PAPER),
             *(baseline(PAPER[0], start) for start in list(starts)[1:]),
-            *(
-                Baseline(f"vanilla, w={w:g}", Guidance(Likelihood(scope.classifier), Constant(w)))
-                for w in scope.constants
-            ),
+            *vanilla(scope),
             Baseline("unguided", Guidance()),
         ),
         samples_per_class=scope.samples_per_class,

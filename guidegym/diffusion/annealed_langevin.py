@@ -9,6 +9,7 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_count
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,7 @@ class AnnealedLangevin:
         check_num_steps(self.num_steps)
         if not 0 < self.size < 2:
             raise GuideGymError(f"`size` must be in (0, 2), got {self.size}")
-        if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
-            raise GuideGymError(f"`repeats` must be a whole number >= 1, got {self.repeats!r}")
+        check_count("repeats", self.repeats, least=1)
 
     @property
     def is_stochastic(self) -> bool:

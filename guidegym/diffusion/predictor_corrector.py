@@ -9,6 +9,7 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_count
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class PredictorCorrector:
         check_num_steps(self.num_steps)
         if not 0 < self.snr < 1:
             raise GuideGymError(f"`snr` must be in (0, 1), got {self.snr}")
-        if isinstance(self.corrections, bool) or not isinstance(self.corrections, int) or self.corrections < 0:
-            raise GuideGymError(f"`corrections` must be a whole number >= 0, got {self.corrections!r}")
+        check_count("corrections", self.corrections, least=0)
 
     @property
     def is_stochastic(self) -> bool:

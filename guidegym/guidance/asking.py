@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Process
+from guidegym.errors import GuideGymError
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
@@ -114,6 +115,12 @@ class Score(Protocol):
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row; in a graph where gradients are on and ``x_t`` requires them."""
         ...
+
+
+def check_classifier_name(name: object) -> None:
+    """Refuse what cannot be the name of a testbed's classifier."""
+    if not isinstance(name, str) or not name:
+        raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {name!r}")
 
 
 GRADIENT = Cost(guide_forward=1, guide_backward=1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import Asked, Guided, Networks, gradient_of
+from guidegym.guidance.asking import Asked, Guided, Networks, check_classifier_name, gradient_of
 
 
 @runtime_checkable
@@ -46,8 +46,7 @@ class ClassifierGuide(ABC):
     classifier: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.classifier, str) or not self.classifier:
-            raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {self.classifier!r}")
+        check_classifier_name(self.classifier)
 
     @property
     def through_denoiser(self) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import GRADIENT, Cost, Networks
+from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class ClassifierScore:
     conditional: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.classifier, str) or not self.classifier:
-            raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {self.classifier!r}")
+        check_classifier_name(self.classifier)
 
     def check(self, networks: Networks) -> None:
         """Check that the testbed has the classifier."""

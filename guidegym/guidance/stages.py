@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Process, noise_ratio
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction, check_finite
+
+
+def _chosen(mask: Bool[Tensor, " steps"], inside: float, outside: float) -> Float[Tensor, " steps"]:
+    """Return one number where the mask is true and the other elsewhere, float64: two plain numbers would give float32."""
+    values = torch.tensor([outside, inside], dtype=torch.float64, device=mask.device)
+    return values[mask.long()]
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Stages:
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
         late = chain_fraction(t, process) >= self.switch
-        return torch.where(late, self.second, self.first).double()
+        return _chosen(late, self.second, self.first)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Interval:
         """Return the float64 weights at training timesteps ``t``."""
         u = chain_fraction(t, process)
         within = (u >= self.start) & ((u < self.end) | ((u == 1) & (self.end == 1)))
-        return torch.where(within, self.inside, self.outside).double()
+        return _chosen(within, self.inside, self.outside)
 
 
 @dataclass(frozen=True)
@@ -96,4 +102,4 @@ class NoiseInterval:
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
         level = noise_ratio(process, t)
-        return torch.where((level > self.low) & (level <= self.high), self.inside, self.outside).double()
+        return _chosen((level > self.low) & (level <= self.high), self.inside, self.outside)

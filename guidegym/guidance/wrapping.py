@@ -1,6 +1,7 @@
 """Guides around a guide: looking ahead, the clean estimate, scaling and memory. They compose."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +12,7 @@ from guidegym.diffusion import clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Asked, Cost, Guided, Networks
 from guidegym.guidance.guides import Guide
+from guidegym.settings import check_count
 
 
 def unit(gradient: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
@@ -80,14 +82,9 @@ class LookAhead(Wrapper):
 
     def gradient(self, asked: Asked) -> Guided:
         """Return the gradient at the last image, and the logits at ``x_t``."""
-        first = guided = self.guide.gradient(asked)
-        cost = first.cost
-        x = asked.x_t
-        for _ in range(self.num_steps):
-            x = x + self.size * unit(guided.gradient)
-            guided = self.guide.gradient(replace(asked, x_t=x.detach(), eps=None))
-            cost = cost + guided.cost
-        return Guided(guided.gradient, first.logits, cost, guided.memory)
+        way = list(_uphill(self.guide, asked, self.num_steps + 1, self.size))
+        cost = sum((guided.cost for guided in way), Cost())
+        return Guided(way[-1].gradient, way[0].logits, cost, way[-1].memory)
 
 
 @dataclass(frozen=True)
@@ -114,13 +111,10 @@ class Accumulated(Wrapper):
 
     def gradient(self, asked: Asked) -> Guided:
         """Return the sum of the gradients, and the logits at ``x_t``."""
-        first = guided = self.guide.gradient(asked)
-        x, total, cost = asked.x_t, first.gradient, first.cost
-        for _ in range(self.num_steps - 1):
-            x = x + self.size * unit(guided.gradient)
-            guided = self.guide.gradient(replace(asked, x_t=x.detach(), eps=None))
-            total, cost = total + guided.gradient, cost + guided.cost
-        return Guided(total, first.logits, cost, guided.memory)
+        way = list(_uphill(self.guide, asked, self.num_steps, self.size))
+        cost = sum((guided.cost for guided in way), Cost())
+        total = sum((guided.gradient for guided in way[1:]), way[0].gradient)
+        return Guided(total, way[0].logits, cost, way[-1].memory)
 
 
 @dataclass(frozen=True)
@@ -259,8 +253,16 @@ class Momentum(Wrapper):
         return guided._replace(gradient=mean, memory=mean)
 
 
+def _uphill(guide: Guide, asked: Asked, num: int, size: float) -> Iterator[Guided]:
+    """Ask a guide ``num`` times, each time a normalised step of length ``size`` further along its own gradient."""
+    x = asked.x_t
+    for number in range(num):
+        guided = guide.gradient(asked if number == 0 else replace(asked, x_t=x.detach(), eps=None))
+        yield guided
+        x = x + size * unit(guided.gradient)
+
+
 def _check_steps(num_steps: object, size: float) -> None:
-    if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
-        raise GuideGymError(f"`num_steps` must be a whole number >= 1, got {num_steps!r}")
+    check_count("num_steps", num_steps, least=1)
     if not 0 <= size < float("inf"):
         raise GuideGymError(f"`size` must be >= 0 and finite, got {size}")

@@ -1,6 +1,5 @@
 """What every learning agent has, and how one is found by its name."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,7 +7,7 @@ from guidegym.envs import Task
 from guidegym.errors import GuideGymError
 from guidegym.finding import find_module, shipped
 from guidegym.guidance import Policy
-from guidegym.settings import check_settings
+from guidegym.settings import check_settings, with_defaults
 
 AGENTS = "guidegym.agents"
 
@@ -77,6 +76,4 @@ def load_learner(
 def resolved_settings(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return an agent's settings, those that are left out at their defaults."""
     make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
-    parameters = inspect.signature(make).parameters if callable(make) else {}
-    defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
-    return {**defaults, **settings}
+    return with_defaults(make, settings) if callable(make) else dict(settings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from guidegym.diffusion import SAMPLERS, Sampler, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
+from guidegym.settings import check_count
 
 if TYPE_CHECKING:
     import optuna
@@ -71,9 +72,7 @@ class Study:
             kinds = ", ".join(kind.__name__ for kind in SAMPLERS.values())
             raise GuideGymError(f"`sampler` must be of {kinds} and `space` a function, got {self.sampler!r:.60}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise GuideGymError(f"`{name}` must be a whole number >= {least}, got {value!r}")
+            check_count(name, getattr(self, name), least=least)
         unknown = [name for name in self.objectives if name not in OBJECTIVES]
         if unknown or not self.objectives or len(set(self.objectives)) != len(self.objectives):
             raise GuideGymError(

@@ -70,8 +70,12 @@ class GaussianMixture:
 
     def score(self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch 2"]:
         r"""Return :math:`\nabla_x \log p_t(x)` of the marginal in closed form."""
+        return self._score(x, t, self.log_joint(x, t))
+
+    def _score(self, x: Tensor, t: Tensor, log_joint: Tensor) -> Tensor:
+        """Return the score of the modes, weighed by their log-densities."""
         alpha_bar_t, variance = self._moments(x, t)
-        share = self.log_joint(x, t).flatten(1).softmax(dim=1).reshape(variance.shape)
+        share = log_joint.flatten(1).softmax(dim=1).reshape(variance.shape)
         pull = (alpha_bar_t.sqrt()[..., None] * self.means - x[:, None, None, :]) / variance[..., None]
         return (share[..., None] * pull).sum(dim=(1, 2))
 
@@ -83,13 +87,9 @@ class GaussianMixture:
         self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"], label: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch 2"]:
         """Return the exact noise prediction for the class of each row, for any class where the label is -1."""
-        alpha_bar_t, variance = self._moments(x_t, t)
-        joint = self.log_joint(x_t, t)
         other = torch.arange(self.num_classes, device=label.device) != label[:, None]
-        joint = joint.masked_fill((other & (label >= 0)[:, None])[..., None], -torch.inf)
-        share = joint.flatten(1).softmax(dim=1).reshape(joint.shape)
-        pull = (alpha_bar_t.sqrt()[..., None] * self.means - x_t[:, None, None, :]) / variance[..., None]
-        return -self.process.sigma(t.long(), x_t.dtype)[:, None] * (share[..., None] * pull).sum(dim=(1, 2))
+        joint = self.log_joint(x_t, t).masked_fill((other & (label >= 0)[:, None])[..., None], -torch.inf)
+        return -self.process.sigma(t.long(), x_t.dtype)[:, None] * self._score(x_t, t, joint)
 
     def sample(self, labels: Int[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, " batch 2"]:
         """Draw clean points of the given classes."""

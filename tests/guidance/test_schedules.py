@@ -37,9 +37,9 @@ EXAMPLES: dict[str, Schedule] = {
     "sigmoid": Sigmoid(scale=12.0, y0=0.1, t0=650.0, k=0.01),
     "cosine": Cosine(start=4.0, end=1.0),
     "exponential": Exponential(scale=6.0, rate=2.5),
-    "stages": Stages(first=30.0, second=11.0, switch=0.25),
-    "interval": Interval(inside=5.0, outside=0.5, start=0.2, end=0.7),
-    "noise_interval": NoiseInterval(inside=0.0, outside=3.0, low=0.3, high=2.0),
+    "stages": Stages(first=30.1, second=11.3, switch=0.25),
+    "interval": Interval(inside=5.1, outside=0.3, start=0.2, end=0.7),
+    "noise_interval": NoiseInterval(inside=0.1, outside=3.3, low=0.3, high=2.0),
     "knots": Knots(weights=(1.0, 4.0, 3.5, 0.0)),
     "table": Table(timesteps=(950.0, 600.0, 120.5), weights=(0.5, 7.0, -1.0)),
 }
