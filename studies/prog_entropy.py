@@ -22,7 +22,7 @@ def study(testbed: str = "fashion") -> Study:
     """Search scale, bound and gamma, against plain guidance with either, with both and with neither."""
     scope = scope_of(testbed)
     start = next(iter(degrees(scope).values()))
-    weight = scope.constants[1]
+    weight = scope.likelihoods[1]
 
     def scaled(weight: float, most: float, gamma: float) -> Guidance:
         plain = progressive(scope.classifier, weight, gamma, start)

@@ -27,9 +27,9 @@ def progressive(classifier: str, weight: float, gamma: float, degree: Degree) ->
 
 
 def vanilla(scope: Scope) -> tuple[Baseline, ...]:
-    """Return plain guidance at the scope's constants, as baselines."""
+    """Return plain guidance at weights that suit the likelihood, as baselines."""
     guide = Likelihood(scope.classifier)
-    return tuple(Baseline(f"vanilla, w={w:g}", Guidance(guide, Constant(w))) for w in scope.constants)
+    return tuple(Baseline(f"vanilla, w={w:g}", Guidance(guide, Constant(w))) for w in scope.likelihoods)
 
 
 def study(testbed: str = "fashion") -> Study:
@@ -37,7 +37,7 @@ def study(testbed: str = "fashion") -> Study:
     scope = scope_of(testbed)
     starts = degrees(scope)
     first = next(iter(starts))
-    weight = scope.constants[-2]
+    weight = scope.likelihoods[-2]
 
     def space(trial: BaseTrial) -> Guidance:
         start = trial.suggest_categorical("degree", list(starts))

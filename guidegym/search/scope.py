@@ -16,7 +16,8 @@ class Scope:
         classifier: The classifier that guides best: on noisy images.
         off_the_shelf: One that was trained on clean images alone; the same where there is none.
         max_scale: Largest weight that is tried.
-        constants: Constant weights that are worth a baseline.
+        constants: Constant weights of the class energy that are worth a baseline.
+        likelihoods: The same of the likelihood, whose gradient fades where the classifier is sure and so needs larger ones.
         samples_per_class: Samples of each class that a trial is scored on.
         confirm_per_class: Fresh samples of each class at the end.
         similarity: Name of the similarity matrix; None where there is none.
@@ -26,18 +27,20 @@ class Scope:
     off_the_shelf: str
     max_scale: float
     constants: tuple[float, ...]
+    likelihoods: tuple[float, ...]
     samples_per_class: int
     confirm_per_class: int
     similarity: str | None = None
 
 
-FASHION = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), 16, 16, "minilm")
+SMALL = (0.25, 0.5, 1.0, 2.0)
+FASHION = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), (2.5, 5.0, 9.0, 13.0), 16, 16, "minilm")
 SCOPES = {
     "fashion": FASHION,
     "fashion-ve": FASHION,
-    "gaussians": Scope("exact", "exact", 12.0, (0.25, 0.5, 1.0, 2.0), 100, 500),
-    "gaussians-ve": Scope("exact", "exact", 12.0, (0.25, 0.5, 1.0, 2.0), 100, 500),
-    "gaussians-imperfect": Scope("skewed", "skewed", 12.0, (0.25, 0.5, 1.0, 2.0), 100, 500),
+    "gaussians": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
+    "gaussians-ve": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
+    "gaussians-imperfect": Scope("skewed", "skewed", 12.0, SMALL, SMALL, 100, 500),
 }
 
 
