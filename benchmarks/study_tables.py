@@ -1,9 +1,9 @@
-"""Run shipped studies on a testbed, one after the other, and print what came out as the tables of docs/studies.md.
+"""Print what came out of the shipped studies as the tables of docs/studies.md, or run them first.
 
-    python benchmarks/study_tables.py [--testbed fashion] [--out runs] [--only NAME ...] [--print]
+    python benchmarks/study_tables.py [--testbed fashion] [--only NAME ...] [--run [--out runs]]
 
-A study that has finished in ``--out`` is not run again. The results go to ``benchmarks/results/study-NAME-TESTBED.json``.
-``--print`` runs nothing: it prints the tables of the results that are there.
+``--run`` runs the studies one after the other, minutes each on a CPU core, and writes the results to
+``benchmarks/results/study-NAME-TESTBED.json``; a study that has finished in ``--out`` is not run again.
 """
 
 import argparse
@@ -51,11 +51,11 @@ def main() -> int:
     parser.add_argument("--testbed", default="fashion")
     parser.add_argument("--out", type=Path, default=Path("runs"))
     parser.add_argument("--only", nargs="+", default=shipped_studies(), choices=shipped_studies())
-    parser.add_argument("--print", action="store_true", dest="only_print")
+    parser.add_argument("--run", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.only:
         record = RESULTS / f"study-{name}-{arguments.testbed}.json"
-        if not arguments.only_print:
+        if arguments.run:
             folder = arguments.out / f"{name}-{arguments.testbed}"
             code = tune(["--study", name, "--testbed", arguments.testbed, "--out", str(folder)])
             if code:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from guidegym.errors import GuideGymError
+from guidegym.errors import FileFormatError, GuideGymError
 
 INTERRUPTED = 130
 
@@ -33,7 +33,9 @@ def run_command(
     try:
         return body(argv)
     except GuideGymError as error:
-        text = re.sub(r"`(\w+)`", lambda found: f"`{given.get(found[1], found[1])}`", str(error))
+        # A file's own names are the file's: only what came by flags is called by them.
+        names = {} if isinstance(error, FileFormatError) else given
+        text = re.sub(r"`(\w+)`", lambda found: f"`{names.get(found[1], found[1])}`", str(error))
         print(f"error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

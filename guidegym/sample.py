@@ -22,6 +22,8 @@ from guidegym.pictures import COLUMNS, sample_picture
 from guidegym.sampling import BATCH_SIZE, Samples, row_seeds, sample
 from guidegym.testbeds import TESTBEDS, Testbed, judge_features, load_testbed
 
+STEPS = {"ddim": 15, "ddpm": 100}
+"""Reverse steps by default, where they are fewer than the sampler's own default."""
 MAX_SAMPLES = 1_000_000
 """Samples of a run: they are held in memory until they are written."""
 
@@ -29,7 +31,7 @@ MAX_SAMPLES = 1_000_000
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m guidegym.sample", description=__doc__)
     parser.add_argument(
-        "--guidance", type=Path, help="a guidance file, such as best.json; none samples without guidance"
+        "--guidance", type=folder, help="a guidance file, such as best.json; none samples without guidance"
     )
     parser.add_argument("--testbed", default="fashion", help=f"{', '.join(TESTBEDS)}, or a path to a Python file")
     parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
@@ -38,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", nargs="+", help="classes by name or number, taken in turn (default: all)", metavar="CLASS"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
-    parser.add_argument("--steps", type=int, default=15, help="reverse steps (default: 15)")
+    parser.add_argument("--steps", type=int, help="reverse steps (default: what suits the sampler; 15 for ddim)")
     parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS), help="diffusion sampler (default: ddim)")
     parser.add_argument(
         "--sampler-kwargs",
@@ -107,10 +109,13 @@ def _judged(samples: Samples, testbed: Testbed) -> float:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     guidance = Guidance.load(arguments.guidance) if arguments.guidance else Guidance()
-    steps = arguments.steps
+    default = STEPS.get(arguments.sampler, SAMPLERS[arguments.sampler]().num_steps)
+    steps = default if arguments.steps is None else arguments.steps
     if arguments.sampler != "ddim" and arguments.eta is not None:
         raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with {arguments.sampler}")
     settings = parse_pairs(arguments.sampler_kwargs, "--sampler-kwargs")
+    if arguments.eta is not None and "eta" in settings:
+        raise GuideGymError("`--eta` and `--sampler-kwargs eta` say the same thing: give one of them")
     if arguments.sampler == "ddim":
         settings = {"eta": 1.0 if arguments.eta is None else arguments.eta, **settings}
     sampler = make_sampler({"kind": arguments.sampler, **settings}, steps)

@@ -63,7 +63,7 @@ def embed(texts: Sequence[str], encoder: str) -> Tensor:
         return _embed_by_folder(texts, folder)
     except ImportError as error:
         raise DataNotFoundError("a model's folder needs a package: pip install 'guidegym[similarity]'") from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise FileFormatError(
             f"{encoder} holds no CLIP or sentence-transformers model: {str(error).splitlines()[0]}"
         ) from error
@@ -94,6 +94,8 @@ def _main(argv: Sequence[str] | None) -> int:
     source = arguments.descriptions or shipped_descriptions(arguments.testbed)
     descriptions = load_descriptions(source)
     encoder = arguments.name or Path(arguments.encoder).name
+    if Path(encoder).name != encoder:
+        raise GuideGymError(f"`--name` must be a plain name, got {encoder!r}")
     testbed = arguments.testbed if arguments.descriptions is None else source.stem
     out = arguments.out or Path("runs") / "similarity" / f"{testbed}-{encoder}.json"
     if out.is_dir():

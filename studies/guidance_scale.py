@@ -23,7 +23,7 @@ def study(testbed: str = "fashion") -> Study:
 
     sweep = tuple(
         Baseline(f"lambda_CG {value:g}", Guidance(guide, Constant(value)), params={"lambda_cg": value})
-        for value in SWEEP
+        for value in (*SWEEP, *(value for value in scope.likelihoods if value > max(SWEEP)))
     )
     return Study(
         name="guidance_scale",

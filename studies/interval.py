@@ -1,8 +1,10 @@
 """Guidance in an interval of the chain: late starts, early ends, two stages.
 
-Sources: Wang 2024, sections 4.3 (on after 20 or 30 % of the steps) and 4.5 (30, then 11); Kynkaanniemi et al. 2024 (an interval
-of noise levels).
+Sources: Wang 2024, Figures 4.4 (on after 20 % of the steps) and 4.7 (30 for one half, 11 for the other); Kynkaanniemi et al. 2024
+(an interval of noise levels).
 """
+
+from dataclasses import replace
 
 from optuna.trial import BaseTrial
 
@@ -10,12 +12,16 @@ from guidegym import ClassEnergy, Constant, Guidance, Interval, NoiseInterval, S
 from guidegym.search import Baseline, Study
 from guidegym.search.scope import SAMPLER, scope_of
 
-LATE = (0.2, 0.3)
-"""Fractions of the chain after which the thesis switches guidance on."""
+LATE = 0.2
+"""Fraction of the chain after which the thesis switches guidance on."""
+LATE_SCALE = 10.0
+"""The thesis' scale there, for an off-the-shelf robust classifier and eta = 1."""
 STAGES = (30.0, 11.0)
-"""The thesis' two scales; where the second begins it does not say."""
+"""The thesis' two scales, each for half of the chain."""
+STAGES_ETA = 0.5
+"""The eta that they were used with."""
 LEVELS = (0.28, 2.9)
-"""The noise levels between which Kynkaanniemi et al. guide their largest model."""
+"""Noise levels between which Kynkaanniemi et al. guide one of their models."""
 
 
 def study(testbed: str = "fashion") -> Study:
@@ -32,14 +38,18 @@ def study(testbed: str = "fashion") -> Study:
 
     late = tuple(
         Baseline(
-            f"thesis: on after {start:.0%}, s={scale:g}",
-            Guidance(guide, Interval(scale, 0.0, start, 1.0)),
-            params={"scale": scale, "start": start, "length": 1.0},
+            f"{name}on after {LATE:.0%}, s={scale:g}",
+            Guidance(guide, Interval(scale, 0.0, LATE, 1.0)),
+            params={"scale": scale, "start": LATE, "length": 1.0},
         )
-        for start in LATE
+        for name, scale in (("thesis: ", LATE_SCALE), ("", scale))
     )
     others = (
-        Baseline(f"thesis: {STAGES[0]:g}, then {STAGES[1]:g}", Guidance(guide, Stages(*STAGES, 0.5))),
+        Baseline(
+            f"thesis: {STAGES[0]:g}, then {STAGES[1]:g}, eta={STAGES_ETA:g}",
+            Guidance(guide, Stages(*STAGES, 0.5)),
+            sampler=replace(SAMPLER, eta=STAGES_ETA),
+        ),
         Baseline(
             f"noise levels {LEVELS[0]:g} to {LEVELS[1]:g}, s={scale:g}",
             Guidance(guide, NoiseInterval(scale, 0.0, *LEVELS)),

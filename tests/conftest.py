@@ -1,8 +1,10 @@
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
+from jaxtyping import config
 
 from guidegym import Testbed, load_testbed
 from guidegym.testbeds.gaussians import load_gaussians
@@ -30,3 +32,11 @@ def exact() -> Testbed:
 def fashion() -> Testbed:
     """The fashion testbed with its shipped weights."""
     return load_testbed("fashion")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Switch the checks of annotations off, as they are for a user: what is then said is the package's own."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

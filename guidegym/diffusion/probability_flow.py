@@ -17,17 +17,19 @@ class ProbabilityFlow:
     In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
     :math:`\bar\sigma_t = \sigma_t / \sqrt{\bar\alpha_t}`, the ODE is :math:`d\bar x / d\bar\sigma = \hat\epsilon(\bar x)`.
     A step of Euler's method goes to the next level; a second evaluation there puts the mean of both slopes in place of the
-    first. The last step, to the clean estimate, is Euler's alone. Euler's method throughout is ``DDIM`` with ``eta`` = 0.
+    first. Euler's alone is the last step, to the clean estimate, and the first: from nearly pure noise, where
+    :math:`\bar\sigma` is in the thousands under a cosine process, a correction would multiply any difference of two slopes by
+    as much. Euler's method throughout is ``DDIM`` with ``eta`` = 0.
 
     Args:
-        num_steps: Network evaluations a row; ``n`` of them are enough for ``(n + 1) // 2`` levels and, where ``n`` is even, one
-            more, whose step is not corrected.
+        num_steps: Network evaluations a row: one for the highest level, one for the next, two for each below it; where ``n`` is
+            odd there is one more level whose step is not corrected, the one after those.
 
     Source:
         Song et al. 2021b, eq. 13; Karras et al. 2022, Algorithm 1.
     """
 
-    num_steps: int = 35
+    num_steps: int = 36
 
     def __post_init__(self) -> None:
         check_num_steps(self.num_steps)
@@ -39,11 +41,10 @@ class ProbabilityFlow:
 
     def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, a level where a step is corrected twice, closed by -1."""
-        levels = subsequence(self.num_steps // 2 + 1, "trailing", process)
+        odd = self.num_steps % 2
+        levels = subsequence(min((self.num_steps + 2 + odd) // 2, self.num_steps), "trailing", process)
         counts = torch.full((len(levels),), 2)
-        counts[0] = counts[-1] = 1
-        if self.num_steps % 2 == 0:
-            counts[1] = 1
+        counts[: 2 + odd] = counts[-1] = 1
         return levels.repeat_interleave(counts)
 
     def step(

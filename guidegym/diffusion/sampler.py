@@ -8,6 +8,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_count
 
 
 class Reverse(NamedTuple):
@@ -88,9 +89,8 @@ def guided_noise(
 
 
 def check_num_steps(num_steps: int) -> None:
-    """Refuse a number of steps that is not positive."""
-    if num_steps < 1:
-        raise GuideGymError(f"`num_steps` must be >= 1, got {num_steps}")
+    """Refuse what is not a number of steps."""
+    check_count("num_steps", num_steps, least=1)
 
 
 def check_spacing(spacing: str) -> None:
@@ -106,7 +106,7 @@ def subsequence(num_steps: int, spacing: str, process: Process) -> Int[Tensor, "
     """
     total = process.num_timesteps
     if num_steps > total:
-        raise GuideGymError(f"`num_steps` must be <= {total}, the process' timesteps, got {num_steps}")
+        raise GuideGymError(f"`num_steps` asks for {num_steps} noise levels, and the process has {total}: take fewer")
     count = torch.arange(num_steps, dtype=torch.float64)
     trailing = (total - count * (total / num_steps)).round() - 1
     steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)

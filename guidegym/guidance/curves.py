@@ -1,7 +1,7 @@
 """Schedules through given points: knots and tables."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,16 @@ from guidegym.guidance.schedules import chain_fraction
 SHAPES = ("monotone", "free")
 
 
+def _numbers(name: str, given: object) -> tuple[float, ...]:
+    """Return finite numbers as a tuple, so that schedules compare by value."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise GuideGymError(f"`{name}` must be a sequence of numbers, got {given!r:.60}")
+    for number in given:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            raise GuideGymError(f"`{name}` must be a finite number each, got {number!r}")
+    return tuple(given)
+
+
 @dataclass(frozen=True)
 class Knots:
     """A smooth curve through weights at even fractions of the chain: the general open-loop schedule.
@@ -32,11 +42,9 @@ class Knots:
     shape: str = "monotone"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", _numbers("weights", self.weights))
         if len(self.weights) < 2:
             raise GuideGymError(f"`weights` must be two or more, got {len(self.weights)}")
-        wrong = [weight for weight in self.weights if not math.isfinite(weight)]
-        if wrong:
-            raise GuideGymError(f"`weights` must be a finite number each, got {wrong[0]}")
         if self.shape not in SHAPES:
             raise GuideGymError(f"`shape` must be of {', '.join(SHAPES)}, got {self.shape!r}")
 
@@ -72,14 +80,12 @@ class Table:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        for name in ("timesteps", "weights"):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
         if not self.timesteps or len(self.timesteps) != len(self.weights):
             raise GuideGymError(
                 f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"
             )
-        for name, numbers in (("timesteps", self.timesteps), ("weights", self.weights)):
-            wrong = [number for number in numbers if not math.isfinite(number)]
-            if wrong:
-                raise GuideGymError(f"`{name}` must be a finite number each, got {wrong[0]}")
         if any(after >= before for before, after in pairwise(self.timesteps)):
             raise GuideGymError("`timesteps` must descend")
 

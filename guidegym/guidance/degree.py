@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Networks
+from guidegym.settings import check_count
 
 SOURCE_STEPS = 250
 """Steps of the chain for which the source gives its update of a step."""
@@ -122,6 +123,7 @@ def rate_of_gamma(gamma: float, num_steps: int = SOURCE_STEPS) -> float:
     """
     if not 0 <= gamma < 1:
         raise GuideGymError(f"`gamma` must be in [0, 1), got {gamma}")
+    check_count("num_steps", num_steps, least=1)
     return -num_steps * math.log1p(-gamma)
 
 

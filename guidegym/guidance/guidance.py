@@ -23,6 +23,15 @@ NO_WEIGHT = Constant(0.0)
 ONE_HOT = OneHot()
 DENOISER = UnconditionalDenoiser()
 FORMAT = "guidegym-guidance"
+PARTS: tuple[tuple[str, type, bool], ...] = (
+    ("guide", Guide, True),
+    ("weight", Schedule, False),
+    ("rate", Schedule, True),
+    ("degree", InitialDegree, False),
+    ("score", Score, False),
+    ("policy", Policy, True),
+)
+"""What each part must be, and whether it may be None."""
 VERSION = 1
 
 
@@ -49,8 +58,17 @@ class Guidance:
     policy: Policy | None = None
 
     def __post_init__(self) -> None:
+        for name, kind, none in PARTS:
+            value = getattr(self, name)
+            fits = isinstance(value, kind) and not isinstance(value, type)
+            if not fits and not (none and value is None):
+                raise GuideGymError(
+                    f"`{name}` must be a {kind.__name__}{' or None' if none else ''}, got {value!r:.60}"
+                )
+        if self.guide is None and self.rate is not None:
+            raise GuideGymError("a `rate` moves the degree of a `guide`, which is None")
         if self.guide is None and self.weight != NO_WEIGHT:
-            raise GuideGymError("`weight` must be Constant(0.0) where `guide` is None")
+            raise GuideGymError("`weight` must be the constant 0 where there is no `guide`")
         if self.policy is not None and (self.guide is None or self.weight != NO_WEIGHT or self.rate is not None):
             raise GuideGymError("a `policy` needs a `guide`, and takes the place of `weight` and `rate`")
 
@@ -65,8 +83,17 @@ class Guidance:
         return self.weight(sampler.timesteps(process)[:-1], process)
 
     def rates(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"] | None:
-        """Return the rate of the degree at each step, float64, per unit of the chain; None where there is none."""
-        return None if self.rate is None else self.rate(sampler.timesteps(process)[:-1], process)
+        """Return the rate of the degree at each step, float64, per unit of the chain; None where there is none.
+
+        Raises:
+            GuideGymError: If a rate is below 0: it would leave no distribution.
+        """
+        if self.rate is None:
+            return None
+        rates = self.rate(sampler.timesteps(process)[:-1], process)
+        if bool((rates < 0).any()):
+            raise GuideGymError(f"`rate` must be >= 0 along the whole chain, got {float(rates.min()):g}")
+        return rates
 
     def to_json(self, *, policy_file: str = "policy.safetensors") -> str:
         """Return the file's content: one JSON object, keys in a fixed order, what is at its default left out.

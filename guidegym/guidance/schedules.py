@@ -97,10 +97,11 @@ class Power:
 
     Args:
         scale: The weight ``s`` at pure noise.
-        power: The exponent ``p`` >= 0: 0.5 is the standard, 2 and 8 were used to end the guidance earlier; 0 is constant.
+        power: The exponent ``p`` >= 0; 0 is constant.
 
     Source:
-        Wang 2024, section 4.7.
+        Wang 2024, section 4.7, whose exponents are those of the whole factor on the gradient, the :math:`\sigma_t` of
+        guided noise included: its 0.5 (the standard), 2 and 8 are 0, 1.5 and 7.5 here.
     """
 
     scale: float

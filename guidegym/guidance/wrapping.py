@@ -14,6 +14,9 @@ from guidegym.guidance.asking import Asked, Cost, Guided, Networks
 from guidegym.guidance.guides import Guide
 from guidegym.settings import check_count
 
+MAX_STEPS = 1000
+"""Bound on the gradients of one step of a chain: ten times what the source used."""
+
 
 def unit(gradient: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
     """Return each row's gradient at length 1; one of length 0 stays."""
@@ -65,7 +68,7 @@ class LookAhead(Wrapper):
 
     Args:
         guide: The guide inside; the source's is the class energy.
-        num_steps: Number ``n`` of steps, >= 1; each costs one gradient more.
+        num_steps: Number ``n`` of steps, in 1 .. 1000; each costs one gradient more.
         size: Length :math:`\gamma` of a step in units of ``x``, >= 0.
 
     Source:
@@ -95,7 +98,7 @@ class Accumulated(Wrapper):
 
     Args:
         guide: The guide inside.
-        num_steps: Number ``n`` of gradients, >= 1; 1 is the guide itself.
+        num_steps: Number ``n`` of gradients, in 1 .. 1000; 1 is the guide itself.
         size: Length :math:`\gamma` of a step between the images in units of ``x``, >= 0; the source does not say it.
 
     Source:
@@ -264,5 +267,7 @@ def _uphill(guide: Guide, asked: Asked, num: int, size: float) -> Iterator[Guide
 
 def _check_steps(num_steps: object, size: float) -> None:
     check_count("num_steps", num_steps, least=1)
-    if not 0 <= size < float("inf"):
+    if isinstance(num_steps, int) and num_steps > MAX_STEPS:
+        raise GuideGymError(f"`num_steps` must be <= {MAX_STEPS}, got {num_steps}")
+    if not isinstance(size, int | float) or not 0 <= size < float("inf"):
         raise GuideGymError(f"`size` must be >= 0 and finite, got {size}")

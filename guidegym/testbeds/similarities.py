@@ -40,7 +40,8 @@ def load_descriptions(path: Path) -> dict[str, str]:
     """
     content = _read(path, DESCRIPTIONS)
     classes = content.get("classes")
-    if not isinstance(classes, dict) or len(classes) < 2 or not all(_is_text(text) for text in classes.values()):
+    texts = [*classes, *classes.values()] if isinstance(classes, dict) else []
+    if len(texts) < 4 or not all(map(_is_text, texts)):
         raise FileFormatError(f"{path}: `classes` must have two texts or more by class name, none of them empty")
     return classes
 
@@ -105,11 +106,20 @@ def _is_text(text: Any) -> bool:
     return isinstance(text, str) and bool(text.strip())
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object that has a key twice: the second would silently take the place of the first."""
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"the key '{twice[0]}' comes twice in one object")
+    return dict(pairs)
+
+
 def _read(path: Path, wanted: str) -> dict[str, Any]:
     if not path.is_file():
         raise DataNotFoundError(f"no file {path}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is not complete JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != wanted:

@@ -123,7 +123,7 @@ def test_the_order_of_convergence(sampler: Sampler, order: float) -> None:
         coarse = load_gaussians(
             torch.device("cpu"), dtype=torch.float64, process=VEProcess(0.05, 20.0, num_timesteps=240 // stride + 1)
         )
-        calls = 2 * intervals + 1 if isinstance(sampler, ProbabilityFlow) else intervals + 1
+        calls = 2 * intervals if isinstance(sampler, ProbabilityFlow) else intervals + 1
         engine = Engine(coarse, with_steps(sampler, calls))
         state = engine.start(torch.zeros(64, dtype=torch.long), torch.arange(64))
         start = state.x
@@ -217,7 +217,7 @@ def test_only_a_vp_testbed_goes_under_ve() -> None:
         (lambda: PredictorCorrector(10, corrections=-1), "`corrections` must be a whole number >= 0, got -1"),
         (lambda: AnnealedLangevin(10, size=2.0), r"`size` must be in \(0, 2\), got 2.0"),
         (lambda: AnnealedLangevin(10, repeats=0), "`repeats` must be a whole number >= 1, got 0"),
-        (lambda: ProbabilityFlow(0), "`num_steps` must be >= 1, got 0"),
+        (lambda: ProbabilityFlow(0), "`num_steps` must be a whole number >= 1, got 0"),
     ],
 )
 def test_what_is_not_allowed(wrong: object, message: str) -> None:

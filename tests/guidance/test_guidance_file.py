@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guidegym import (
+    DDIM,
     ClassEnergy,
     Constant,
     Cosine,
@@ -25,6 +26,7 @@ from guidegym import (
     Sigmoid,
     Stages,
     Table,
+    VPProcess,
 )
 from guidegym.guidance import SCHEDULES
 
@@ -117,7 +119,7 @@ BAD = {
         "`classifier` must be a text, got 3",
     ),
     "empty classifier": (_changed(guide={"kind": "likelihood", "classifier": ""}), "`classifier` must be the name"),
-    "weight without a guide": (_changed(guide=None), "`weight` must be Constant"),
+    "weight without a guide": (_changed(guide=None), "`weight` must be the constant 0"),
     "negative power": (_changed(weight={"kind": "power", "scale": 1, "power": -1}), "`power` must be >= 0, got -1.0"),
 }
 
@@ -147,5 +149,37 @@ def test_whole_numbers_are_numbers() -> None:
 
 
 def test_guidance_without_a_guide_has_no_weight() -> None:
-    with pytest.raises(GuideGymError, match="`weight` must be Constant"):
+    with pytest.raises(GuideGymError, match="`weight` must be the constant 0"):
         Guidance(None, Constant(1.0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"guide": "exact"}, "`guide` must be a Guide or None, got 'exact'"),
+        ({"guide": Likelihood}, "`guide` must be a Guide or None, got <class"),
+        ({"weight": 3.0}, r"`weight` must be a Schedule, got 3\.0"),
+        ({"rate": 3}, "`rate` must be a Schedule or None, got 3"),
+        ({"degree": "uniform"}, "`degree` must be an InitialDegree, got 'uniform'"),
+        ({"score": "conditional"}, "`score` must be a Score, got 'conditional'"),
+        ({"guide": None, "weight": Constant(0.0), "rate": Constant(3.0)}, "a `rate` moves the degree of a `guide`"),
+    ],
+)
+def test_a_part_of_another_kind_is_refused(wrong: dict[str, Any], said: str, unchecked: None) -> None:
+    parts: dict[str, Any] = {"guide": Likelihood("exact"), "weight": Constant(1.0), **wrong}
+    with pytest.raises(GuideGymError, match=said):
+        Guidance(**parts)
+
+
+def test_a_rate_below_zero_is_refused_where_it_would_act() -> None:
+    for rate in (Constant(-1.0), Linear(10.0, -50.0)):
+        with pytest.raises(GuideGymError, match="`rate` must be >= 0 along the whole chain, got -"):
+            Guidance(Likelihood("exact"), Constant(1.0), rate=rate).rates(DDIM(5), VPProcess())
+
+
+def test_curves_given_as_lists_compare_by_value_and_refuse_what_is_no_number(unchecked: None) -> None:
+    assert Knots([1.0, 2.0]) == Knots((1.0, 2.0))  # type: ignore[arg-type]
+    assert hash(Table([900.0], [1.0])) == hash(Table((900.0,), (1.0,)))  # type: ignore[arg-type]
+    for wrong in ("ab", 3, ("a", "b"), (1.0, float("nan"))):
+        with pytest.raises(GuideGymError, match="`weights` must be a"):
+            Knots(wrong)  # type: ignore[arg-type]

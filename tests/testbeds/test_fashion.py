@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 import torch
 
-from guidegym import DDIM, ClassEnergy, Constant, Guidance, GuideGymError, Likelihood, Testbed, load_testbed
+from guidegym import (
+    DDIM,
+    ClassEnergy,
+    Constant,
+    Guidance,
+    GuideGymError,
+    Likelihood,
+    ProbabilityFlow,
+    Testbed,
+    load_testbed,
+)
 from guidegym.metrics.accuracy import accuracy, robust_accuracy
 from guidegym.networks.weights import read_metadata
 from guidegym.search import Candidate, Scorer
@@ -78,3 +88,12 @@ def test_an_unknown_or_empty_weights_folder_is_refused(tmp_path: Path) -> None:
         load_testbed("fashion", weights=tmp_path)
     with pytest.raises(GuideGymError, match="unknown testbed 'moon'"):
         load_testbed("moon")
+
+
+@pytest.mark.parametrize("num_steps", [14, 15])
+def test_the_ode_samples_the_class_with_any_number_of_evaluations(num_steps: int, fashion: Testbed) -> None:
+    # A correction of the first step, from nearly pure noise, once made noise of every odd number.
+    guidance = Guidance(Likelihood("time_dependent"), Constant(5.0))
+    candidate = Candidate("ode", guidance, ProbabilityFlow(num_steps))
+    (measured,) = Scorer(fashion, seed=0, samples_per_class=3).measure([candidate])
+    assert measured.accuracy >= 0.7

@@ -84,6 +84,10 @@ def test_a_clip_model_in_a_folder_is_an_encoder(tmp_path: Path) -> None:
         (["--encoder", "nowhere"], "`--encoder` must be 'minilm' or the folder of a model, got 'nowhere'"),
         (["--descriptions", "{broken}"], "is not complete JSON"),
         (["--descriptions", "{missing}"], "no file"),
+        (["--descriptions", "{twice}"], "the key 'cat' comes twice in one object"),
+        (["--descriptions", "{unnamed}"], "two texts or more by class name, none of them empty"),
+        (["--name", "../x"], "`--name` must be a plain name, got '../x'"),
+        (["--encoder", "{model}"], "holds no CLIP or sentence-transformers model"),
         (["--out", "{folder}"], "`--out` must be a file, got the folder"),
     ],
 )
@@ -91,7 +95,13 @@ def test_wrong_input_gets_one_line(
     flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.json").write_text("{")
-    paths = {"broken": tmp_path / "broken.json", "missing": tmp_path / "missing.json", "folder": tmp_path}
+    head = '{"format": "guidegym-descriptions/1", "classes": '
+    (tmp_path / "twice.json").write_text(head + '{"cat": "a", "dog": "b", "cat": "c"}}')
+    (tmp_path / "unnamed.json").write_text(head + '{"cat": "a", "": "b"}}')
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "modules.json").write_text('{"a": 1}')
+    more = {name: tmp_path / f"{name}.json" for name in ("twice", "unnamed")} | {"model": tmp_path / "model"}
+    paths = {**more, "broken": tmp_path / "broken.json", "missing": tmp_path / "missing.json", "folder": tmp_path}
     given = [flag.format(**paths) for flag in flags]
     assert main([*given, *([] if "--out" in given else ["--out", str(tmp_path / "out.json")])]) == 2
     assert message in capsys.readouterr().err
