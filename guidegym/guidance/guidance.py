@@ -62,9 +62,8 @@ class Guidance:
             value = getattr(self, name)
             fits = isinstance(value, kind) and not isinstance(value, type)
             if not fits and not (none and value is None):
-                raise GuideGymError(
-                    f"`{name}` must be a {kind.__name__}{' or None' if none else ''}, got {value!r:.60}"
-                )
+                wanted = f"{'an' if kind is InitialDegree else 'a'} {kind.__name__}{' or None' if none else ''}"
+                raise GuideGymError(f"`{name}` must be {wanted}, got {value!r:.60}")
         if self.guide is None and self.rate is not None:
             raise GuideGymError("a `rate` moves the degree of a `guide`, which is None")
         if self.guide is None and self.weight != NO_WEIGHT:

@@ -161,5 +161,5 @@ def test_bad_arguments_are_refused() -> None:
         lambda: DDPM(5, variance="wrong"),
         lambda: DDIM(1001).timesteps(VPProcess()),
     ):
-        with pytest.raises(GuideGymError, match="must be|take fewer"):
+        with pytest.raises(GuideGymError, match=r"must be|take fewer"):
             make()
