@@ -54,7 +54,7 @@ def row_seeds(seed: int, num: int, *, first: int = 0) -> Int[Tensor, " num"]:
     Raises:
         GuideGymError: If an argument is out of range.
     """
-    if not 0 <= seed <= MAX_SEED:
+    if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
         raise GuideGymError(f"`seed` must be in 0..{MAX_SEED}, got {seed}")
     if num < 1 or first < 0 or first + num > SEEDS_PER_RUN:
         raise GuideGymError(f"`num` must be >= 1 and `first` + `num` in 1..{SEEDS_PER_RUN}, got {first} + {num}")
@@ -160,6 +160,18 @@ def policy_rollout(
     return join(finished), torch.cat(taken, dim=1)
 
 
+def _whole_numbers(name: str, given: Sequence[int] | Tensor) -> Int[Tensor, " batch"]:
+    """Return whole numbers, one a row, as a tensor: a fraction is refused, not cut off."""
+    try:
+        values = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GuideGymError(f"`{name}` must be whole numbers, got {given!r:.60}") from error
+    whole = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
+    if values.ndim != 1 or not (whole or values.numel() == 0):
+        raise GuideGymError(f"`{name}` must be whole numbers, one a row, got {given!r:.60}")
+    return values.long()
+
+
 def sample(
     testbed: Testbed,
     guidance: Guidance | None = None,
@@ -188,13 +200,13 @@ def sample(
     """
     guidance = guidance if guidance is not None else Guidance()
     sampler = sampler if sampler is not None else DDIM(50)
-    row_labels = torch.as_tensor(labels, dtype=torch.long)
+    row_labels = _whole_numbers("labels", labels)
     if len(row_labels) == 0 or (seeds is not None and len(seeds) != len(row_labels)):
         raise GuideGymError(
             f"`labels` and `seeds` must be as long, and not empty, got {len(row_labels)}, "
             f"{'none' if seeds is None else len(seeds)}"
         )
-    rows = row_seeds(seed, len(row_labels)) if seeds is None else torch.as_tensor(seeds, dtype=torch.long)
+    rows = row_seeds(seed, len(row_labels)) if seeds is None else _whole_numbers("seeds", seeds)
     engine = Engine.under(testbed, sampler, guidance)
     if guidance.policy is not None:
         finished, _ = policy_rollout(

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -119,3 +120,18 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
     with pytest.raises(GuideGymError, match="`weight` must be None"):
         engine = Engine(exact, DDIM(3))
         engine.step(engine.start(torch.tensor([0]), torch.tensor([0])), torch.ones(1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"labels": [0.7, 1.0]},
+        {"labels": ["first"]},
+        {"labels": [[0, 1]]},
+        {"labels": [0, 1], "seeds": [1.5, 2.0]},
+        {"labels": [0], "seed": 1.5},
+    ],
+)
+def test_labels_and_seeds_are_whole_numbers(wrong: dict[str, Any], exact: Testbed, unchecked: None) -> None:
+    with pytest.raises(GuideGymError, match=r"must be whole numbers|`seed` must be in"):
+        sample(exact, sampler=DDIM(2), **wrong)

@@ -40,8 +40,7 @@ def load_descriptions(path: Path) -> dict[str, str]:
     """
     content = _read(path, DESCRIPTIONS)
     classes = content.get("classes")
-    texts = [*classes, *classes.values()] if isinstance(classes, dict) else []
-    if len(texts) < 4 or not all(map(_is_text, texts)):
+    if not isinstance(classes, dict) or len(classes) < 2 or not all(map(_is_text, [*classes, *classes.values()])):
         raise FileFormatError(f"{path}: `classes` must have two texts or more by class name, none of them empty")
     return classes
 
