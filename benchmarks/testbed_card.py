@@ -15,8 +15,9 @@ from guidegym.metrics import frechet_distance, moments
 from guidegym.networks.weights import read_metadata
 from guidegym.pictures import sample_picture
 from guidegym.testbeds import judge_features
-from guidegym.testbeds.fashion import SHIPPED
-from guidegym.testbeds.fashion_data import load_fashion_mnist, to_unit_range
+from guidegym.testbeds.fashion import FASHION
+from guidegym.testbeds.fashion_data import load_fashion_mnist
+from guidegym.testbeds.image_data import to_unit_range
 
 ROOT = Path(__file__).parent.parent
 NUM = 1000
@@ -37,7 +38,7 @@ def unguided(testbed: Testbed, eta: float) -> tuple[float, bytes]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--weights", type=Path, default=SHIPPED)
+    parser.add_argument("--weights", type=Path, default=FASHION.shipped)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     testbed = load_testbed("fashion", device=arguments.device, weights=arguments.weights)

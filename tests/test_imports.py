@@ -26,7 +26,7 @@ LAYERS = (
     ("engine",),
     ("observation",),
     ("sampling", "distillation", "rewards", "pictures"),
-    ("envs", "training", "search"),
+    ("envs", "training", "search", "evaluation"),
     ("learning",),
     ("agents", "studies"),
     ("command", "contest", "tune", "train_agent", "train_models", "sample", "similarity", "evaluate"),

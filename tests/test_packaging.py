@@ -39,8 +39,11 @@ def test_top_level_folders_are_served_under_one_name_only() -> None:
 
 def test_shipped_weights_are_small() -> None:
     files = list((ROOT / "guidegym" / "testbeds" / "weights").rglob("*.safetensors"))
-    assert len(files) == 6
-    assert sum(path.stat().st_size for path in files) < 40e6
+    assert len(files) > 30
+    assert sum(path.stat().st_size for path in files) < 60e6
+    # The 28x28 denoisers are the exception: a smaller network would sample worse.
+    large = {path.stem for path in files if path.stat().st_size > 1.5e6}
+    assert large <= {"denoiser", "conditional", "robust"}
 
 
 @pytest.mark.slow

@@ -39,11 +39,6 @@ class Networks(Protocol):
         ...
 
     @property
-    def conditional(self) -> ConditionalNetwork | None:
-        """Predicts the noise for a class; None where the testbed has no such network."""
-        ...
-
-    @property
     def class_energies(self) -> Mapping[str, Tensor]:
         """Mean energy of real data of each class, for classifiers by name."""
         ...
@@ -65,6 +60,10 @@ class Networks(Protocol):
 
     def classifier(self, name: str) -> Classifier:
         """Return the classifier called ``name``, or raise a GuideGymError."""
+        ...
+
+    def conditional(self, name: str) -> ConditionalNetwork:
+        """Return the label-conditional denoiser called ``name``, or raise a GuideGymError."""
         ...
 
 
@@ -121,6 +120,12 @@ def check_classifier_name(name: object) -> None:
     """Refuse what cannot be the name of a testbed's classifier."""
     if not isinstance(name, str) or not name:
         raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {name!r}")
+
+
+def check_network_name(name: object) -> None:
+    """Refuse what cannot be the name of a testbed's conditional denoiser."""
+    if not isinstance(name, str) or not name:
+        raise GuideGymError(f"`network` must be the name of a testbed's conditional denoiser, got {name!r}")
 
 
 GRADIENT = Cost(guide_forward=1, guide_backward=1)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from guidegym.diffusion import rows_like
-from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import Asked, Cost, Guided, Networks
+from guidegym.guidance.asking import Asked, Cost, Guided, Networks, check_network_name
 from guidegym.guidance.scores import ConditionalDenoiser
 
 
@@ -20,9 +19,17 @@ class ClassifierFree:
     :math:`(1 + s)\, \epsilon(x_t, c) - s\, \epsilon(x_t, \varnothing)`: 0 is the
     conditional network alone (see ``diffusers_scale``). The degree has no part in it.
 
+    Args:
+        network: Name of the testbed's conditional denoiser; the score's, where that is one, as a rule.
+
     Source:
         Ho and Salimans 2022, eq. 6; Wang 2024, Algorithm 4.
     """
+
+    network: str = "conditional"
+
+    def __post_init__(self) -> None:
+        check_network_name(self.network)
 
     @property
     def classifier(self) -> None:
@@ -35,9 +42,8 @@ class ClassifierFree:
         return False
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has a conditional denoiser."""
-        if networks.conditional is None:
-            raise GuideGymError(f"testbed '{networks.name}' has no conditional denoiser, which ClassifierFree needs")
+        """Check that the testbed has the conditional denoiser."""
+        networks.conditional(self.network)
 
     def gradient(self, asked: Asked) -> Guided:
         """Return the gradient at ``x_t``; there are no logits.
@@ -45,13 +51,13 @@ class ClassifierFree:
         Where guidance is added to the conditional denoiser, its prediction is known and not made again.
         """
         networks, x_t = asked.networks, asked.x_t
-        assert networks.conditional is not None
+        predict = networks.conditional(self.network)
         t, any_label = asked.t.to(x_t.dtype), torch.full_like(asked.label, -1)
-        if asked.eps is not None and isinstance(asked.score, ConditionalDenoiser):
-            conditional, any_class, calls = asked.eps.detach(), networks.conditional(x_t, t, any_label), 1
+        if asked.eps is not None and asked.score == ConditionalDenoiser(self.network):
+            conditional, any_class, calls = asked.eps.detach(), predict(x_t, t, any_label), 1
         else:
             rows = torch.cat([x_t] * 2), torch.cat([t] * 2), torch.cat([asked.label, any_label])
-            conditional, any_class = networks.conditional(*rows).chunk(2)
+            conditional, any_class = predict(*rows).chunk(2)
             calls = 2
         sigma = rows_like(networks.process.sigma(asked.t, x_t.dtype), x_t)
         return Guided((any_class - conditional).detach() / sigma, None, Cost(denoiser=calls))

@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import rows_like
-from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name
+from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,20 @@ class UnconditionalDenoiser:
 
 @dataclass(frozen=True)
 class ConditionalDenoiser:
-    """The testbed's label-conditional denoiser, told the wanted class: with ``ClassifierFree``, or with a classifier on top."""
+    """A label-conditional denoiser, told the wanted class: with ``ClassifierFree``, or with a classifier on top.
+
+    Args:
+        network: Name of the testbed's conditional denoiser.
+    """
+
+    network: str = "conditional"
+
+    def __post_init__(self) -> None:
+        check_network_name(self.network)
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has one."""
-        if networks.conditional is None:
-            raise GuideGymError(f"testbed '{networks.name}' has no conditional denoiser")
+        """Check that the testbed has it."""
+        networks.conditional(self.network)
 
     def predict(
         self,
@@ -46,8 +53,7 @@ class ConditionalDenoiser:
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row."""
-        assert networks.conditional is not None
-        return networks.conditional(x_t, t.to(x_t.dtype), label), Cost(denoiser=1)
+        return networks.conditional(self.network)(x_t, t.to(x_t.dtype), label), Cost(denoiser=1)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,21 @@
-"""Neural networks and nothing else: U-Net, classifier encoders, and the file format of their weights."""
+"""Neural networks and nothing else: U-Net, classifier encoders, judges, and the file format of their weights."""
 
-from guidegym.networks.classifiers import Judge, RobustClassifier, TimeDependentClassifier
+from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier, TimeDependentClassifier
+from guidegym.networks.judges import DepthwiseJudge, Judge, MixerJudge, ResidualJudge
+from guidegym.networks.max_mahalanobis import max_mahalanobis_means
 from guidegym.networks.unet import UNet
 from guidegym.networks.weights import load_network, save_network
 
-__all__ = ["Judge", "RobustClassifier", "TimeDependentClassifier", "UNet", "load_network", "save_network"]
+__all__ = [
+    "DepthwiseJudge",
+    "Judge",
+    "MaxMahalanobisClassifier",
+    "MixerJudge",
+    "OffTheShelfClassifier",
+    "ResidualJudge",
+    "TimeDependentClassifier",
+    "UNet",
+    "load_network",
+    "max_mahalanobis_means",
+    "save_network",
+]

@@ -1,4 +1,4 @@
-"""The classifiers of the image testbeds: two kinds of guide and a judge of another architecture."""
+"""The classifiers that guide on the image testbeds: of noisy images, of clean ones, and the max-Mahalanobis kind."""
 
 import torch
 from jaxtyping import Float
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegym.networks.blocks import ResidualBlock, TimestepEmbedding
+from guidegym.networks.max_mahalanobis import max_mahalanobis_means
 
 
 class TimeDependentClassifier(nn.Module):
@@ -57,13 +58,44 @@ class TimeDependentClassifier(nn.Module):
         return logits
 
 
-class RobustClassifier(nn.Module):
-    """Class logits of an image, noisy or not, without a time input: the off-the-shelf kind.
+class Encoder(nn.Module):
+    """Features of an image, noisy or not, without a time input: one number each of ``dim``.
+
+    Args:
+        image_channels: Channels of the image.
+        channels: Channels of the higher and of the lower resolution.
+        image_size: Height and width of the image, a multiple of 4.
+        dim: Length of the feature vector.
+    """
+
+    def __init__(self, *, image_channels: int, channels: tuple[int, int], image_size: int, dim: int) -> None:
+        super().__init__()
+        high, low = channels
+        self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
+        self.high = ResidualBlock(high, high)
+        self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
+        self.low = nn.ModuleList(ResidualBlock(low, low) for _ in range(2))
+        self.norm = nn.GroupNorm(8, low)
+        self.project = nn.Linear((image_size // 4) ** 2 * low, dim)
+
+    def forward(self, x: Float[Tensor, " batch channels height width"]) -> Float[Tensor, " batch dim"]:
+        """Return the features of ``x``."""
+        hidden = self.reduce(self.high(self.stem(functional.pixel_unshuffle(x, 2))))
+        for block in self.low:
+            hidden = block(hidden)
+        features: Tensor = self.project(functional.silu(self.norm(hidden)).flatten(1))
+        return features
+
+
+class OffTheShelfClassifier(nn.Module):
+    """Class logits of an image without a time input, as trained on clean images: the off-the-shelf kind.
 
     Args:
         num_classes: Number ``K`` of classes.
         image_channels: Channels of the image.
         channels: Channels of the higher and of the lower resolution.
+        image_size: Height and width of the image, a multiple of 4.
+        feature_dim: Length of the last hidden layer.
     """
 
     def __init__(
@@ -72,97 +104,92 @@ class RobustClassifier(nn.Module):
         num_classes: int = 10,
         image_channels: int = 1,
         channels: tuple[int, int] = (32, 64),
-    ) -> None:
-        super().__init__()
-        self.config = {"num_classes": num_classes, "image_channels": image_channels, "channels": list(channels)}
-        high, low = channels
-        self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
-        self.high = ResidualBlock(high, high)
-        self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
-        self.low = nn.ModuleList(ResidualBlock(low, low) for _ in range(2))
-        self.norm = nn.GroupNorm(8, low)
-        self.hidden = nn.Linear(49 * low, 128)
-        self.head = nn.Linear(128, num_classes)
-
-    def forward(
-        self,
-        x: Float[Tensor, " batch channels height width"],
-        t: Float[Tensor, " batch"] | None = None,
-    ) -> Float[Tensor, " batch classes"]:
-        """Return the logits of ``x`` (28x28); ``t`` is accepted, as every guide's classifier does, and not used."""
-        del t
-        hidden = self.reduce(self.high(self.stem(functional.pixel_unshuffle(x, 2))))
-        for block in self.low:
-            hidden = block(hidden)
-        flat = functional.silu(self.norm(hidden)).flatten(1)
-        logits: Tensor = self.head(functional.silu(self.hidden(flat)))
-        return logits
-
-
-class ConvBatchNorm(nn.Sequential):
-    """A 3x3 convolution, batch normalisation and a rectifier."""
-
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        )
-
-
-class Judge(nn.Module):
-    """A plain convolutional classifier whose last hidden layer is the space that samples are measured in.
-
-    It shares nothing with the guides: full-size input, batch normalisation, rectifiers and max-pooling. It is never used
-    to guide.
-
-    Args:
-        num_classes: Number ``K`` of classes.
-        image_channels: Channels of the image.
-        channels: Channels at full, half and quarter size.
-        feature_dim: Length of the feature vector.
-    """
-
-    def __init__(
-        self,
-        *,
-        num_classes: int = 10,
-        image_channels: int = 1,
-        channels: tuple[int, int, int] = (24, 48, 96),
-        feature_dim: int = 64,
+        image_size: int = 28,
+        feature_dim: int = 128,
     ) -> None:
         super().__init__()
         self.config = {
             "num_classes": num_classes,
             "image_channels": image_channels,
             "channels": list(channels),
+            "image_size": image_size,
             "feature_dim": feature_dim,
         }
-        full, half, quarter = channels
-        self.trunk = nn.Sequential(
-            ConvBatchNorm(image_channels, full),
-            ConvBatchNorm(full, full),
-            nn.MaxPool2d(2),
-            ConvBatchNorm(full, half),
-            ConvBatchNorm(half, half),
-            nn.MaxPool2d(2),
-            ConvBatchNorm(half, quarter),
-            ConvBatchNorm(quarter, quarter),
-        )
-        self.project = nn.Linear(2 * quarter, feature_dim)
+        self.encoder = Encoder(image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim)
         self.head = nn.Linear(feature_dim, num_classes)
 
-    def features(self, x: Float[Tensor, " batch channels height width"]) -> Float[Tensor, " batch dim"]:
-        """Return the penultimate features of clean images ``x`` in [-1, 1]."""
-        hidden = self.trunk(x)
-        pooled = torch.cat([hidden.mean(dim=(2, 3)), hidden.amax(dim=(2, 3))], dim=1)
-        return functional.relu(self.project(pooled))
-
-    def classify(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
-        """Return the logits of penultimate ``features``."""
-        logits: Tensor = self.head(features)
+    def forward(
+        self,
+        x: Float[Tensor, " batch channels height width"],
+        t: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, " batch classes"]:
+        """Return the logits of ``x``; ``t`` is accepted, as every guide's classifier does, and not used."""
+        del t
+        logits: Tensor = self.head(functional.silu(self.encoder(x)))
         return logits
 
-    def forward(self, x: Float[Tensor, " batch channels height width"]) -> Float[Tensor, " batch classes"]:
-        """Return the logits of clean images ``x`` in [-1, 1]."""
-        return self.classify(self.features(x))
+
+class MaxMahalanobisClassifier(nn.Module):
+    r"""A classifier that is a mixture of Gaussians in its features, with centres fixed as far apart as they can be.
+
+    .. math:: f(x)_y = -E(x, y) = -\frac{\|\phi(x) - \mu_y\|_2^2}{2 \gamma^2}
+
+    so that the softmax of the logits is the class posterior and their logsumexp is :math:`\log p(x)` up to a constant.
+
+    Args:
+        num_classes: Number ``K`` of classes, at most ``feature_dim + 1``.
+        image_channels: Channels of the image.
+        channels: Channels of the higher and of the lower resolution.
+        image_size: Height and width of the image, a multiple of 4.
+        feature_dim: Length of the features.
+        scale: Norm ``S`` of the centres.
+
+    Source:
+        Yang et al. 2021, eq. 6 and 11, appendix C; Pang et al. 2020.
+    """
+
+    means: Tensor
+    variance: Tensor
+
+    def __init__(
+        self,
+        *,
+        num_classes: int = 10,
+        image_channels: int = 1,
+        channels: tuple[int, int] = (32, 64),
+        image_size: int = 28,
+        feature_dim: int = 64,
+        scale: float = 10.0,
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "num_classes": num_classes,
+            "image_channels": image_channels,
+            "channels": list(channels),
+            "image_size": image_size,
+            "feature_dim": feature_dim,
+            "scale": scale,
+        }
+        self.encoder = Encoder(image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim)
+        means = max_mahalanobis_means(num_classes, feature_dim, scale).float()
+        self.register_buffer("means", means, persistent=False)  # a function of the settings
+        self.register_buffer("variance", torch.ones(()))
+
+    def features(self, x: Float[Tensor, " batch channels height width"]) -> Float[Tensor, " batch dim"]:
+        r"""Return the features :math:`\phi(x)`."""
+        encoded: Tensor = self.encoder(x)
+        return encoded
+
+    def logits_of(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
+        r"""Return the logits :math:`-\|\phi - \mu_y\|^2 / (2 \gamma^2)` of features."""
+        squared = (features[:, None] - self.means).square().sum(dim=2)
+        return -squared / (2 * self.variance)
+
+    def forward(
+        self,
+        x: Float[Tensor, " batch channels height width"],
+        t: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, " batch classes"]:
+        """Return the logits of ``x``; ``t`` is accepted, as every guide's classifier does, and not used."""
+        del t
+        return self.logits_of(self.features(x))

@@ -45,7 +45,7 @@ class UNet(nn.Module):
         self.embed = TimestepEmbedding(high // 2, dim)
         self.embed_label = nn.Embedding(num_classes + 1, dim) if num_classes else None
         if self.embed_label is not None:
-            nn.init.zeros_(self.embed_label.weight)  # it starts as the unconditional network
+            nn.init.zeros_(self.embed_label.weight[0])  # any class: starts as the unconditional network
         self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
         self.down_high = nn.ModuleList(ResidualBlock(high, high, embedding_dim=dim) for _ in range(blocks))
         self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)

@@ -12,16 +12,37 @@ from torch import nn
 
 from guidegym.errors import DataNotFoundError, FileFormatError
 from guidegym.files import write_atomically
-from guidegym.networks.classifiers import Judge, RobustClassifier, TimeDependentClassifier
+from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier, TimeDependentClassifier
+from guidegym.networks.judges import DepthwiseJudge, Judge, MixerJudge, ResidualJudge
 from guidegym.networks.unet import UNet
 
 FORMAT = "guidegym-weights/1"
 ARCHITECTURES: dict[str, type[nn.Module]] = {
-    "UNet": UNet,
-    "TimeDependentClassifier": TimeDependentClassifier,
-    "RobustClassifier": RobustClassifier,
-    "Judge": Judge,
+    architecture.__name__: architecture
+    for architecture in (
+        UNet,
+        TimeDependentClassifier,
+        OffTheShelfClassifier,
+        MaxMahalanobisClassifier,
+        Judge,
+        ResidualJudge,
+        DepthwiseJudge,
+        MixerJudge,
+    )
 }
+
+
+def in_order(content: bytes) -> bytes:
+    """Return the same safetensors file with the keys of its header in order.
+
+    The library writes metadata in another order each time; files are known by their digests, so equal networks must be
+    equal files.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any], dtype: torch.dtype) -> None:
@@ -42,7 +63,7 @@ def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any],
         "architecture": json.dumps({"name": type(network).__name__, "config": network.config}),
         "training": json.dumps(dict(metadata)),
     }
-    write_atomically(path, save(tensors, metadata=header))
+    write_atomically(path, in_order(save(tensors, metadata=header)))
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -35,9 +35,12 @@ class Scope:
 
 SMALL = (0.25, 0.5, 1.0, 2.0)
 FASHION = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), (2.5, 5.0, 9.0, 13.0), 16, 16, "minilm")
+DIGITS = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 3.0, 4.0), (2.5, 5.0, 9.0), 16, 16)
 SCOPES = {
     "fashion": FASHION,
     "fashion-ve": FASHION,
+    "digits": DIGITS,
+    "digits-ve": DIGITS,
     "gaussians": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-ve": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-imperfect": Scope("skewed", "skewed", 12.0, SMALL, SMALL, 100, 500),

@@ -8,16 +8,21 @@ import torch
 from guidegym.diffusion import VEProcess
 from guidegym.errors import GuideGymError
 from guidegym.files import import_file
-from guidegym.testbeds.fashion import load_fashion
+from guidegym.testbeds.digits import DIGITS
+from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.gaussians import load_gaussians, load_imperfect
+from guidegym.testbeds.images import load_images_testbed
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import JudgeNetwork, Testbed, judge_features
 from guidegym.testbeds.variance_exploding import variance_exploding
 
-TESTBEDS = ("fashion", "fashion-ve", "gaussians", "gaussians-ve", "gaussians-imperfect")
+IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS)}
+"""The testbeds of images, whose networks ``guidegym.train_models`` trains."""
+TESTBEDS = ("fashion", "fashion-ve", "digits", "digits-ve", "gaussians", "gaussians-ve", "gaussians-imperfect")
 
 __all__ = [
+    "IMAGE_SETS",
     "TESTBEDS",
     "JudgeNetwork",
     "References",
@@ -37,7 +42,7 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
         name: One of ``TESTBEDS`` (``-ve`` is the same under a variance-exploding process), or a path to a Python file whose
             function ``testbed(device)`` returns a ``Testbed``.
         device: Where the networks go.
-        weights: Folder with other weights than the shipped ones, for ``fashion``.
+        weights: Folder with other weights than the shipped ones, for testbeds of images.
 
     Raises:
         GuideGymError: If there is no testbed of that name, its file has no such function, or it has no weights to
@@ -46,11 +51,13 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
         FileFormatError: If a weight file is damaged.
     """
     target = torch.device(device)
-    if name in ("fashion", "fashion-ve"):
-        fashion = load_fashion(target, weights=None if weights is None else Path(weights))
-        return fashion if name == "fashion" else variance_exploding(fashion)
+    if name.removesuffix("-ve") in IMAGE_SETS:
+        images = IMAGE_SETS[name.removesuffix("-ve")]
+        testbed = load_images_testbed(images, target, weights=None if weights is None else Path(weights))
+        return variance_exploding(testbed) if name.endswith("-ve") else testbed
     if weights is not None:
-        raise GuideGymError(f"`weights` is for the testbed 'fashion' only, got {str(weights)!r} for '{name}'")
+        known = ", ".join(IMAGE_SETS)
+        raise GuideGymError(f"`weights` is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'")
     if name == "gaussians-ve":
         return load_gaussians(target, process=VEProcess())
     if name == "gaussians":

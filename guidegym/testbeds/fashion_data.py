@@ -6,15 +6,13 @@ Only training needs the data set; sampling and tuning run on what the package sh
 import gzip
 import hashlib
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
-from torch import Tensor
 
 from guidegym.errors import DataNotFoundError, FileFormatError
+from guidegym.testbeds.image_data import ImageData
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 FILES = {
@@ -26,30 +24,6 @@ FILES = {
 
 SIZE = (28, 28)
 NUM_CLASSES = 10
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """A labelled image data set.
-
-    Args:
-        train_images: Training images, grey levels 0..255.
-        train_labels: Their classes.
-        test_images: Test images.
-        test_labels: Their classes.
-        digest: SHA-256 over the four arrays, which weight files quote.
-    """
-
-    train_images: UInt8[Tensor, " train 1 height width"]
-    train_labels: Int[Tensor, " train"]
-    test_images: UInt8[Tensor, " test 1 height width"]
-    test_labels: Int[Tensor, " test"]
-    digest: str
-
-
-def to_unit_range(images: UInt8[Tensor, " batch *event"]) -> Tensor:
-    """Map grey levels 0..255 to [-1, 1]."""
-    return images.float().div_(127.5).sub_(1.0)
 
 
 def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -1,14 +1,17 @@
 """The ``gaussians`` testbed: two classes in the plane, several modes each, everything known in closed form."""
 
+import functools
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Process, VEProcess, VPProcess
+from guidegym.errors import GuideGymError
 from guidegym.testbeds.references import References, references_from_features
-from guidegym.testbeds.testbed import Testbed
+from guidegym.testbeds.testbed import Rows, Testbed
 
 MEANS = (((-1.6, 0.6), (-0.4, -1.4), (0.5, 1.3)), ((1.7, 0.2), (-0.7, 1.7), (0.3, -0.5)))
 """Mode centres by class."""
@@ -131,6 +134,14 @@ def _class_energies(mixture: GaussianMixture, references: References) -> Float[T
     return torch.stack([-mixture.logits(own, clean).logsumexp(dim=1).mean() for own in points])
 
 
+def _test_rows(mixture: GaussianMixture, source: Path | None) -> Rows:
+    """Draw 2000 points a class that are none of the references."""
+    if source is not None:
+        raise GuideGymError(f"the mixture is drawn, not read from a folder, got {str(source)!r}")
+    labels = torch.arange(mixture.num_classes, device=mixture.means.device).repeat_interleave(2000)
+    return Rows(mixture.sample(labels, torch.Generator().manual_seed(2000)), labels)
+
+
 def load_imperfect(device: torch.device, *, dtype: torch.dtype = torch.float32) -> Testbed:
     """Build ``gaussians-imperfect``: the same data, with a denoiser and a guide that are wrong as trained ones are.
 
@@ -148,7 +159,7 @@ def load_imperfect(device: torch.device, *, dtype: torch.dtype = torch.float32) 
         classifiers={"skewed": skewed.logits},
         identity="imperfect",
         class_energies={"skewed": _class_energies(skewed, perfect.references)},
-        conditional=blurred.conditional_noise,
+        conditionals={"conditional": blurred.conditional_noise},
         judge_note="",
     )
 
@@ -174,6 +185,8 @@ def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32, 
         dtype=dtype,
         identity="exact",
         class_energies={"exact": _class_energies(mixture, references)},
-        conditional=mixture.conditional_noise,
+        conditionals={"conditional": mixture.conditional_noise},
+        test_data=functools.partial(_test_rows, mixture),
+        exact=mixture.logits,
         judge_note="The judge is the exact posterior, which is the guide's classifier, too.",
     )

@@ -1,17 +1,25 @@
 """The Testbed record: everything that a guided sample is made with and measured by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
 from guidegym.testbeds.references import References
+
+
+class Rows(NamedTuple):
+    """Clean rows and their classes."""
+
+    x: Float[Tensor, " n *event"]
+    labels: Int[Tensor, " n"]
 
 
 @runtime_checkable
@@ -57,9 +65,14 @@ class Testbed:
             not comparable.
         class_energies: For classifiers by name, the mean energy :math:`E(x) = -\log \sum_y e^{f(x)_y}` of real data of each
             class; what is not there is not known.
-        conditional: Predicts the noise for a class, ``(x_t, t, label) -> eps`` with label -1 for any; None where there is none.
+        conditionals: Label-conditional denoisers by name, ``(x_t, t, label) -> eps`` with label -1 for any class; guides look
+            for ``conditional`` unless told otherwise.
         similarities: How alike the classes' descriptions are: matrices of cosines by the text encoder's name.
         judge_note: What a reader must know where the judge is not independent of the guides; empty otherwise.
+        judges: The bank of judges by name, the judge among them, for measuring by several; by default that one alone.
+        test_data: Returns held-out real rows and their classes, from a folder or from where they are looked for; None where
+            there are none.
+        exact: Logits whose softmax is the true class posterior and whose logsumexp the true log-density; None where unknown.
     """
 
     __test__ = False  # its name begins like a pytest class
@@ -77,11 +90,16 @@ class Testbed:
     dtype: torch.dtype = torch.float32
     identity: str = ""
     class_energies: Mapping[str, Float[Tensor, " classes"]] = field(default_factory=dict)
-    conditional: ConditionalNetwork | None = None
+    conditionals: Mapping[str, ConditionalNetwork] = field(default_factory=dict)
     similarities: Mapping[str, Float[Tensor, " classes classes"]] = field(default_factory=dict)
     judge_note: str = ""
+    judges: Mapping[str, JudgeNetwork] = field(default_factory=dict)
+    test_data: Callable[[Path | None], Rows] | None = None
+    exact: Classifier | None = None
 
     def __post_init__(self) -> None:
+        if not self.judges:
+            object.__setattr__(self, "judges", {"judge": self.judge})
         classes = len(self.references.features)
         if classes != len(self.class_names):
             raise GuideGymError(
@@ -112,3 +130,14 @@ class Testbed:
             known = ", ".join(self.classifiers)
             raise GuideGymError(f"testbed '{self.name}' has no classifier '{name}'; it has {known}")
         return self.classifiers[name]
+
+    def conditional(self, name: str) -> ConditionalNetwork:
+        """Return the label-conditional denoiser called ``name``.
+
+        Raises:
+            GuideGymError: If the testbed has none of that name.
+        """
+        if name not in self.conditionals:
+            known = f"it has {', '.join(self.conditionals)}" if self.conditionals else "it has none"
+            raise GuideGymError(f"testbed '{self.name}' has no conditional denoiser '{name}'; {known}")
+        return self.conditionals[name]

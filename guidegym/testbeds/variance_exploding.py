@@ -52,12 +52,11 @@ def variance_exploding(testbed: Testbed, process: VEProcess | None = None) -> Te
     vp, ve = testbed.process, process if process is not None else VEProcess()
     if not isinstance(vp, VPProcess):
         raise GuideGymError(f"testbed '{testbed.name}' must be of a VPProcess, got {type(vp).__name__}")
-    conditional = testbed.conditional
     return replace(
         testbed,
         name=f"{testbed.name}-ve",
         process=ve,
         denoiser=UnderVE(testbed.denoiser, ve, vp),
         classifiers={name: UnderVE(classify, ve, vp) for name, classify in testbed.classifiers.items()},
-        conditional=None if conditional is None else UnderVE(conditional, ve, vp),
+        conditionals={name: UnderVE(predict, ve, vp) for name, predict in testbed.conditionals.items()},
     )

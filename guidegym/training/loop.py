@@ -5,7 +5,7 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from tqdm import tqdm
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.interrupts import hold_interrupts
-from guidegym.testbeds.fashion_data import to_unit_range
-from guidegym.training.losses import Loss
+from guidegym.testbeds.image_data import to_unit_range
+from guidegym.training.loss import DivergedError, Loss
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -61,25 +61,40 @@ def seed_for(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-@functools.lru_cache(maxsize=2)
-def _epoch_order(epoch: int, num_images: int, seed: int) -> Int[Tensor, " images"]:
-    """Return the order of one epoch."""
-    return torch.randperm(num_images, generator=torch.Generator().manual_seed(seed_for(seed, "epoch", epoch)))
+@functools.lru_cache(maxsize=4)
+def _epoch_order(epoch: int, num_images: int, seed: int, pool: int) -> Int[Tensor, " images"]:
+    """Return the order of one epoch of one pool."""
+    parts = (seed, "epoch", epoch) if pool == 0 else (seed, "epoch", epoch, pool)
+    return torch.randperm(num_images, generator=torch.Generator().manual_seed(seed_for(*parts)))
 
 
-def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int) -> Int[Tensor, " batch"]:
-    """Return the training rows of one step: a pure function of the seed and the step, so a resumed run sees the same."""
+def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int, pool: int) -> Int[Tensor, " batch"]:
+    """Return a pool's rows of one step: a pure function of the seed and the step, so a resumed run sees the same."""
     batches = num_images // batch_size
     epoch, position = divmod(step, batches)
-    return _epoch_order(epoch, num_images, seed)[position * batch_size : (position + 1) * batch_size]
+    return _epoch_order(epoch, num_images, seed, pool)[position * batch_size : (position + 1) * batch_size]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Images that batches are drawn from, each image once an epoch.
+
+    Args:
+        images: Training images, grey levels.
+        labels: Their classes; -1 where the training is not told.
+    """
+
+    images: UInt8[Tensor, " images *event"]
+    labels: Int[Tensor, " images"]
 
 
 class TrainingRun:
-    """One network on its way: optimiser, moving average, step count and the checkpoint file they live in."""
+    """One network on its way: optimiser, moving average, the loss' memory, step count and the checkpoint they live in."""
 
     def __init__(
         self,
         network: nn.Module,
+        loss: Loss,
         settings: LoopSettings,
         *,
         checkpoint: Path,
@@ -88,6 +103,7 @@ class TrainingRun:
         identity: str = "",
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).train()
+        self.loss = loss.to(device) if isinstance(loss, nn.Module) else loss
         self.settings = settings
         self.seed = seed
         self.device = device
@@ -111,6 +127,7 @@ class TrainingRun:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
+            "loss": self.loss.state_dict() if isinstance(self.loss, nn.Module) else {},
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -138,6 +155,8 @@ class TrainingRun:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if isinstance(self.loss, nn.Module):
+            self.loss.load_state_dict(state["loss"])
         self.step = state["step"]
         self.recent_losses = state["recent_losses"]
         return True
@@ -150,14 +169,21 @@ class TrainingRun:
         progress = (self.step - settings.warmup) / max(settings.num_steps - settings.warmup, 1)
         return settings.learning_rate * 0.5 * (1 + math.cos(progress * math.pi))
 
-    def train_step(self, images: UInt8[Tensor, " images *event"], labels: Int[Tensor, " images"], loss: Loss) -> float:
-        """Do one optimiser step and return its loss."""
-        settings = self.settings
-        rows = _batch_rows(self.step, num_images=len(images), batch_size=settings.batch_size, seed=self.seed)
-        rows = rows.to(images.device)
+    def _batch(self, pools: Sequence[Pool]) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of the current step: an equal share from each pool."""
+        share = self.settings.batch_size // len(pools)
+        images, labels = [], []
+        for index, pool in enumerate(pools):
+            rows = _batch_rows(self.step, num_images=len(pool.images), batch_size=share, seed=self.seed, pool=index)
+            rows = rows.to(pool.images.device)
+            images.append(pool.images[rows].to(self.device))
+            labels.append(pool.labels[rows].to(self.device))
+        return to_unit_range(torch.cat(images)), torch.cat(labels)
+
+    def train_step(self, pools: Sequence[Pool]) -> float:
+        """Do one optimiser step on a batch with an equal share from each pool and return its loss."""
         generator = torch.Generator(self.device).manual_seed(seed_for(self.seed, "noise", self.step))
-        batch = to_unit_range(images[rows].to(self.device))
-        value = loss(self.network, batch, labels[rows].to(self.device), generator)
+        value = self.loss(self.network, *self._batch(pools), generator)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -180,30 +206,39 @@ class TrainingRun:
         )
 
 
-def train(
-    run: TrainingRun,
-    images: UInt8[Tensor, " images *event"],
-    labels: Int[Tensor, " images"],
-    loss: Loss,
-    *,
-    name: str,
-    on_note: Callable[[str], None] = print,
-) -> TrainingResult:
+def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
+    """Do one step; where it diverges, go back to the last good checkpoint and say so."""
+    try:
+        value = run.train_step(pools)
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value}")
+    except DivergedError as error:
+        failed = run.step
+        kept = (
+            f"the weights of step {run.step} are kept in {run.checkpoint}" if run.resume() else "nothing was kept yet"
+        )
+        raise DivergedError(f"{name}: {error}, at step {failed}; {kept}") from None
+    return value
+
+
+def train(run: TrainingRun, *pools: Pool, name: str, on_note: Callable[[str], None] = print) -> TrainingResult:
     """Train to the last step, with a progress bar and a checkpoint a minute; an interrupt saves one first.
 
     Args:
         run: The run, fresh or resumed.
-        images: Training images, grey levels.
-        labels: Their classes.
-        loss: What is minimised.
+        pools: Where batches come from: an equal share of each batch from each.
         name: What the progress bar calls it.
         on_note: Where one-line notes go.
 
     Raises:
-        GuideGymError: If the loss is no longer finite; the last good checkpoint stays.
+        GuideGymError: If a pool has fewer images than its share of a batch.
+        DivergedError: If the loss is no longer finite or its energies ran away; the run is back at its last good
+            checkpoint.
     """
-    if len(images) < run.settings.batch_size:
-        raise GuideGymError(f"{len(images)} training images are fewer than one batch of {run.settings.batch_size}")
+    share = run.settings.batch_size // len(pools)
+    for pool in pools:
+        if len(pool.images) < share:
+            raise GuideGymError(f"{len(pool.images)} training images are fewer than their {share} of a batch")
     if run.resume():
         on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
     saved_at = time.monotonic()
@@ -212,9 +247,7 @@ def train(
         hold_interrupts() as interrupted,
     ):
         while run.step < run.settings.num_steps and not interrupted():
-            value = run.train_step(images, labels, loss)
-            if not math.isfinite(value):
-                raise GuideGymError(f"{name}: the loss became {value} at step {run.step}; last checkpoint kept")
+            value = _healthy_step(run, pools, name)
             run.recent_losses = [*run.recent_losses[-199:], value]
             bar.update()
             if run.step % 20 == 0:

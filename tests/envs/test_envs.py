@@ -184,7 +184,7 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"testbed": "moons"}, "unknown testbed 'moons'; known are fashion, fashion-ve, gaussians"),
+        ({"testbed": "moons"}, "unknown testbed 'moons'; known are fashion, fashion-ve, digits, digits-ve, gaussians"),
         ({"reward": "beauty"}, "`reward` must be of confidence"),
         ({"observation": "pixels"}, "`observation` must be of full, features, sample, got 'pixels'"),
         ({"split": "valid"}, "`split` must be train, test, or lists"),

@@ -117,9 +117,12 @@ class _Named:
     """A testbed of three classes, as far as degrees look at one."""
 
     name, num_classes, similarities = "three", 3, {"words": ALIKE}
-    process, denoiser, conditional, class_energies, clip = (None,) * 5
+    process, denoiser, class_energies, clip = (None,) * 4
 
     def classifier(self, name: str) -> None:
+        """It has none."""
+
+    def conditional(self, name: str) -> None:
         """It has none."""
 
 

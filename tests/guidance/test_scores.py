@@ -98,7 +98,6 @@ def test_classifier_only_sampling_reproduces_the_conditional_distribution(exact:
 
 
 def test_classifier_free_guidance_is_the_papers_formula_and_diffusers(exact: Testbed) -> None:
-    assert exact.conditional is not None
     weight, x, t = 1.7, points(), T
     engine = Engine(exact, DDIM(4), ClassifierFree(), ConditionalDenoiser())
     state = replace(engine.start(LABEL, row_seeds(0, 4)), x=x, step=torch.tensor([3, 2, 1, 0]))
@@ -108,7 +107,7 @@ def test_classifier_free_guidance_is_the_papers_formula_and_diffusers(exact: Tes
     sigma = exact.process.sigma(t, torch.float64)[:, None]
     got = prediction.eps - weight * sigma * prediction.gradient
     any_class = exact.denoiser(x, t.double())
-    conditional = exact.conditional(x, t.double(), LABEL)
+    conditional = exact.conditional("conditional")(x, t.double(), LABEL)
     torch.testing.assert_close(got, (1 + weight) * conditional - weight * any_class)
     scale = diffusers_scale(weight)
     torch.testing.assert_close(got, any_class + scale * (conditional - any_class))
@@ -196,7 +195,7 @@ def test_every_cost_is_counted(exact: Testbed) -> None:
 
 
 def test_what_a_testbed_lacks_is_named(exact: Testbed) -> None:
-    bare = replace(exact, conditional=None)
+    bare = replace(exact, conditionals={})
     for guidance, message in (
         (Guidance(score=ConditionalDenoiser()), "has no conditional denoiser"),
         (Guidance(score=ClassifierScore("other")), "has no classifier 'other'"),

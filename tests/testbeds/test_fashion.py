@@ -20,14 +20,15 @@ from guidegym import (
 from guidegym.metrics.accuracy import accuracy, robust_accuracy
 from guidegym.networks.weights import read_metadata
 from guidegym.search import Candidate, Scorer
-from guidegym.testbeds.fashion import SHIPPED
-from guidegym.testbeds.fashion_data import DEBIAN_FOLDER, load_fashion_mnist, to_unit_range
+from guidegym.testbeds.fashion import FASHION
+from guidegym.testbeds.fashion_data import DEBIAN_FOLDER, load_fashion_mnist
+from guidegym.testbeds.image_data import to_unit_range
 
 NETWORKS = ("denoiser", "judge", "robust", "time_dependent")
 
 
 def _trained(name: str) -> dict[str, Any]:
-    training: dict[str, Any] = read_metadata(SHIPPED / f"{name}.safetensors")["training"]
+    training: dict[str, Any] = read_metadata(FASHION.shipped / f"{name}.safetensors")["training"]
     return training
 
 

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from guidegym import DataNotFoundError, FileFormatError
+from guidegym import DataNotFoundError, FileFormatError, GuideGymError
 from guidegym.testbeds import fashion_data
-from guidegym.testbeds.fashion_data import load_fashion_mnist, read_idx, to_unit_range
+from guidegym.testbeds.fashion_data import load_fashion_mnist, read_idx
+from guidegym.testbeds.image_data import hide_labels, to_unit_range
 
 
 def _idx(array: np.ndarray) -> bytes:
@@ -77,3 +78,18 @@ def test_bad_folders_and_files_are_refused(tmp_path: Path) -> None:
     (_folder(tmp_path) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(_idx(np.zeros((3, 7, 9)))))
     with pytest.raises(FileFormatError, match="got 7x9 and classes up to 2"):
         load_fashion_mnist(tmp_path)
+
+
+def test_a_share_of_the_labels_is_the_same_share_of_each_class_and_nested() -> None:
+    labels = torch.arange(1000) % 10
+    few, more = (hide_labels(labels, share, num_classes=10, seed=0) for share in (0.05, 0.2))
+    for told, count in ((few, 5), (more, 20)):
+        known = told >= 0
+        assert torch.equal(told[known], labels[known])
+        assert told[known].bincount().tolist() == [count] * 10
+    assert bool((more[few >= 0] >= 0).all())
+    assert torch.equal(hide_labels(labels, 1.0, num_classes=10, seed=0), labels)
+    assert bool((hide_labels(labels, 1e-6, num_classes=10, seed=0) >= 0).sum() == 10)
+    for wrong in (0.0, -1.0, 1.5):
+        with pytest.raises(GuideGymError, match="must be in"):
+            hide_labels(labels, wrong, num_classes=10, seed=0)

@@ -1,0 +1,1 @@
+"""How classifiers behave: everything that is measured of one, its picture, and the table over several."""

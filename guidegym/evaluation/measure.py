@@ -1,0 +1,206 @@
+"""Everything that is measured of a classifier before one guides with it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.guidance import Classifier
+from guidegym.metrics.accuracy import accuracy, dark_accuracy, logits_at, noise_to, noisy_accuracy, robust_accuracy
+from guidegym.metrics.calibration import expected_calibration_error, reliability
+from guidegym.metrics.carlini_wagner import carlini_wagner_l2
+from guidegym.metrics.energies import energies_by_level
+from guidegym.metrics.gradients import gradient_quality, log_likelihood_gradient
+from guidegym.metrics.outside import detection
+from guidegym.metrics.pgd import Norm, pgd
+from guidegym.metrics.purification import purify
+from guidegym.settings import check_count
+from guidegym.testbeds import Testbed
+from guidegym.testbeds.outside_data import outside_images
+from guidegym.testbeds.testbed import Rows
+
+LEVELS = (0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
+"""Timesteps at which a classifier is asked."""
+RADII: dict[Norm, tuple[float, ...]] = {"l2": (0.5, 1.0, 2.0, 4.0), "linf": (0.05, 0.1, 0.2, 0.3)}
+"""Radii of the attacks in units of [-1, 1] images."""
+HEADLINE_RADIUS = 1.0
+"""L2 radius of the transfer attack and of purification, and the one in the table over all."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many rows are measured, and how hard they are attacked.
+
+    Args:
+        rows: Rows for accuracy, energies and calibration.
+        attacked: Rows that are attacked and purified.
+        attack_steps: Steps of an attack.
+        restarts: Random restarts of an attack.
+        smallest: Rows whose smallest change is sought.
+    """
+
+    rows: int = 2000
+    attacked: int = 200
+    attack_steps: int = 40
+    restarts: int = 1
+    smallest: int = 50
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_count(name, value, least=1)
+
+
+def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure one classifier of a testbed.
+
+    Args:
+        testbed: The testbed.
+        name: Name of its classifier.
+        rows: Held-out clean rows, shuffled, on the testbed's device.
+        effort: How much.
+        say: Told what is being measured.
+
+    Returns:
+        Plain numbers, lists and dicts; what does not apply to the testbed or to the classifier is left out.
+    """
+    classifier = testbed.classifier(name)
+    few = Rows(rows.x[: effort.rows], rows.labels[: effort.rows])
+    found: dict[str, Any] = {"testbed": testbed.name, "classifier": name, "rows": len(few.x)}
+    say("accuracy, energies and calibration")
+    found["by_level"] = _by_level(testbed, classifier, few)
+    logits = logits_at(classifier, few.x, 0)
+    found["accuracy"] = float((logits.argmax(dim=1) == few.labels).double().mean())
+    found["ece"] = expected_calibration_error(logits, few.labels)
+    found["reliability"] = {key: _numbers(value) for key, value in vars(reliability(logits, few.labels)).items()}
+    if testbed.clip is not None and len(testbed.event_shape) == 3:
+        found |= _as_images(testbed, classifier, few, effort, say)
+    if testbed.exact is not None:
+        found["gradients"] = _gradients(testbed, testbed.exact, classifier, few)
+    return found
+
+
+def _numbers(values: Tensor) -> list[float | None]:
+    """Return plain numbers; what is not finite is None, for which JSON has a word."""
+    return [value if math.isfinite(value) else None for value in values.double().tolist()]
+
+
+def _levels(testbed: Testbed) -> list[int]:
+    return [level for level in LEVELS if level < testbed.process.num_timesteps]
+
+
+def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str, Any]:
+    """Return accuracy, calibration and energies at each noise level."""
+    process, levels = testbed.process, _levels(testbed)
+    energies = energies_by_level(
+        classifier, rows.x, rows.labels, process=process, timesteps=levels, num_classes=testbed.num_classes
+    )
+    generator = torch.Generator(rows.x.device).manual_seed(0)
+    ece = []
+    for level in levels:
+        noisy = noise_to(process, rows.x, level, generator)
+        ece.append(expected_calibration_error(logits_at(classifier, noisy, level), rows.labels))
+    return {
+        "timesteps": levels,
+        "accuracy": [noisy_accuracy(classifier, *rows, process=process, timestep=level) for level in levels],
+        "accuracy_dark": [dark_accuracy(classifier, *rows, process=process, timestep=level) for level in levels],
+        "ece": ece,
+        "energy": [_numbers(row) for row in energies.marginal],
+        "energy_of_class": [_numbers(row) for row in energies.joint],
+    }
+
+
+def _as_images(
+    testbed: Testbed, classifier: Classifier, rows: Rows, effort: Effort, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return what is measured of classifiers of images: attacks, outside images, purification."""
+    victims = Rows(rows.x[: effort.attacked], rows.labels[: effort.attacked])
+    say("attacks")
+    attacks = {
+        norm: {
+            f"{radius:g}": robust_accuracy(
+                classifier, *victims, radius=radius, norm=norm, num_steps=effort.attack_steps, **_starts(effort)
+            )
+            for radius in radii
+        }
+        for norm, radii in RADII.items()
+    }
+    say("smallest changes")
+    smallest = carlini_wagner_l2(
+        classifier,
+        victims.x[: effort.smallest],
+        victims.labels[: effort.smallest],
+        t=torch.zeros(min(effort.smallest, len(victims.x)), device=victims.x.device),
+    ).norms
+    say("outside images")
+    outside = detection(classifier, rows.x[: effort.attacked * 2], outside_images(rows.x, num=effort.attacked * 2))
+    attacked = _attack(classifier, victims, effort)
+    say("purification")
+    purified = {
+        str(rounds): accuracy(
+            classifier, purify(classifier, attacked, process=testbed.process, rounds=rounds), victims.labels
+        )
+        for rounds in (0, 1, 2)
+    }
+    return {
+        "attacks": attacks,
+        "clean_of_attacked": accuracy(classifier, *victims),
+        "transfer": accuracy(classifier, _transferred(testbed, victims, effort), victims.labels),
+        "smallest_l2": {"median": float(smallest.median()), "fooled": float(smallest.isfinite().double().mean())},
+        "outside": outside,
+        "purified": purified,
+    }
+
+
+def _starts(effort: Effort) -> dict[str, Any]:
+    """Return random starts where there are to be several."""
+    return {"restarts": effort.restarts, "generator": torch.Generator().manual_seed(0)} if effort.restarts > 1 else {}
+
+
+def _attack(classifier: Classifier, rows: Rows, effort: Effort) -> Float[Tensor, " n *event"]:
+    """Return the rows attacked within the headline radius."""
+    return pgd(
+        classifier,
+        *rows,
+        t=torch.zeros(len(rows.x), device=rows.x.device),
+        radius=HEADLINE_RADIUS,
+        num_steps=effort.attack_steps,
+    )
+
+
+def _transferred(testbed: Testbed, rows: Rows, effort: Effort) -> Float[Tensor, " n *event"]:
+    """Return the rows attacked on the judge: an attack that no masked gradient can stop."""
+    judge = testbed.judge
+    return pgd(
+        lambda x: judge.classify(judge.features(x)), *rows, radius=HEADLINE_RADIUS, num_steps=effort.attack_steps
+    )
+
+
+def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows: Rows) -> dict[str, list[Any]]:
+    """Return the gradients' quality at each noise level, for the rows' own classes."""
+    generator = torch.Generator(rows.x.device).manual_seed(0)
+    levels = _levels(testbed)
+    found: dict[str, list[Any]] = {"timesteps": levels}
+    for level in levels:
+        x_t = noise_to(testbed.process, rows.x, level, generator)
+        t = torch.full((len(x_t),), float(level), dtype=x_t.dtype, device=x_t.device)
+        with torch.enable_grad():
+            here = x_t.clone().requires_grad_(True)
+            (score,) = torch.autograd.grad(exact(here, t).logsumexp(dim=1).sum(), here)
+        quality = gradient_quality(
+            log_likelihood_gradient(classifier, x_t, t, rows.labels),
+            log_likelihood_gradient(exact, x_t, t, rows.labels),
+            score,
+        )
+        for key, value in vars(quality).items():
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def shuffled(x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, seed: int = 0) -> Rows:
+    """Return rows in an order that mixes classes, the same each time."""
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
+    return Rows(x[order], labels[order])

@@ -1,0 +1,73 @@
+"""Quality of a classifier's gradients where the true ones are known."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from guidegym.metrics.pgd import Attacked
+
+
+def log_likelihood_gradient(
+    classifier: Attacked, x: Float[Tensor, " n *event"], t: Float[Tensor, " n"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, " n *event"]:
+    r"""Return :math:`\nabla_x \log p(y | x, t)` of each row."""
+    with torch.enable_grad():
+        here = x.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(-functional.cross_entropy(classifier(here, t), labels, reduction="sum"), here)
+    found: Tensor = gradient
+    return found
+
+
+@dataclass(frozen=True)
+class GradientQuality:
+    """How near gradients are to the true ones.
+
+    Args:
+        mse: Mean over rows and coordinates of the squared difference.
+        cosine: Mean of the cosine over the rows whose true gradient is not 0.
+        best_scale: Factor on the gradients with the smallest error.
+        scaled_mse: That error.
+        score_cosine: Mean cosine of the conditional score, the true unconditional one plus the gradient.
+        scaled_score_cosine: The same with the gradient times ``best_scale``.
+    """
+
+    mse: float
+    cosine: float
+    best_scale: float
+    scaled_mse: float
+    score_cosine: float
+    scaled_score_cosine: float
+
+
+def gradient_quality(
+    gradient: Float[Tensor, " n dim"], true: Float[Tensor, " n dim"], score: Float[Tensor, " n dim"]
+) -> GradientQuality:
+    r"""Compare gradients with the true ones, and the conditional scores that they make of the true unconditional score.
+
+    Args:
+        gradient: A classifier's :math:`\nabla \log p(y|x)`.
+        true: The true one.
+        score: The true :math:`\nabla \log p(x)`.
+
+    Source:
+        CG-SC, section 3.4 and Table 1.
+    """
+    gradient, true, score = gradient.double(), true.double(), score.double()
+
+    def cosine(first: Tensor, second: Tensor) -> float:
+        pointing = second.norm(dim=1) > 0  # deep inside a class a gradient underflows, and has no direction
+        units = (functional.normalize(rows[pointing], dim=1, eps=1e-300) for rows in (first, second))
+        return float(torch.stack(list(units)).prod(dim=0).sum(dim=1).mean())
+
+    scale = float((gradient * true).sum() / gradient.square().sum().clamp_min(1e-300))
+    return GradientQuality(
+        mse=float((gradient - true).square().mean()),
+        cosine=cosine(gradient, true),
+        best_scale=scale,
+        scaled_mse=float((scale * gradient - true).square().mean()),
+        score_cosine=cosine(score + gradient, score + true),
+        scaled_score_cosine=cosine(score + scale * gradient, score + true),
+    )

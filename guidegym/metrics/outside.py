@@ -1,0 +1,68 @@
+"""Out-of-distribution detection: three scores of how much an input is like the data, and how well they tell."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc
+
+from guidegym.metrics.accuracy import CHUNK
+from guidegym.metrics.pgd import Attacked
+
+
+class Scores(NamedTuple):
+    r"""Three scores of each row, larger for what is more like the data.
+
+    Args:
+        log_density: :math:`\log p(x) = \log \sum_y e^{f(x)_y}` up to a constant.
+        confidence: :math:`\max_y p(y|x)`.
+        mass: :math:`-\|\nabla_x \log p(x)\|_2`: inside the mass of the data the density is flat.
+    """
+
+    log_density: Float[Tensor, " n"]
+    confidence: Float[Tensor, " n"]
+    mass: Float[Tensor, " n"]
+
+
+def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
+    """Score clean rows at timestep 0; the network's parameters receive no gradient.
+
+    Source:
+        Yang et al. 2021, section 4.3; Grathwohl et al. 2020, section 5.3.
+    """
+    parts = []
+    for rows in x.split(CHUNK):
+        with torch.enable_grad():
+            here = rows.detach().requires_grad_(True)
+            logits = classifier(here, torch.zeros(len(rows), device=x.device))
+            density = logits.logsumexp(dim=1)
+            (slope,) = torch.autograd.grad(density.sum(), here)
+        # The log of the confidence tells saturated rows apart, which all have confidence 1 in float32.
+        confidence = logits.detach().double().log_softmax(dim=1).amax(dim=1)
+        parts.append((density.detach(), confidence, -slope.flatten(1).norm(dim=1)))
+    return Scores(*(torch.cat(part).double() for part in zip(*parts, strict=True)))
+
+
+def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
+    """Return the probability that a row of the data scores higher than an outside one; ties count half."""
+    scores = torch.cat([inside, outside])
+    # Ranks instead of scores: torchmetrics squeezes numbers outside [0, 1] through a sigmoid, which makes ties.
+    ranks = torch.unique(scores, return_inverse=True)[1].double() / len(scores)
+    belongs = torch.cat([torch.ones_like(inside), torch.zeros_like(outside)]).long()
+    return float(binary_auroc(ranks, belongs))
+
+
+def detection(
+    classifier: Attacked, x: Float[Tensor, " n *event"], outside: Mapping[str, Float[Tensor, " m *event"]]
+) -> dict[str, dict[str, float]]:
+    """Return the area under the ROC curve by outside set and by score."""
+    inside = likeness(classifier, x)
+    found = {}
+    for name, other in outside.items():
+        scores = likeness(classifier, other)
+        found[name] = {
+            score: auroc(own, theirs) for score, own, theirs in zip(Scores._fields, inside, scores, strict=True)
+        }
+    return found

@@ -1,0 +1,174 @@
+"""Projected gradient descent: the worst input within a distance of a given one."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from guidegym.diffusion import rows_like
+from guidegym.errors import GuideGymError
+
+Norm = Literal["l2", "linf"]
+Attacked = Callable[..., Tensor]
+"""A classifier: ``classifier(x, t)`` returns logits, ``(batch, classes)``; without a time it is asked ``classifier(x)``."""
+
+
+def row_norms(delta: Float[Tensor, " batch *event"], norm: Norm) -> Float[Tensor, " batch"]:
+    """Return the L2 or the largest absolute value of each row."""
+    flat = delta.flatten(1)
+    lengths: Tensor = flat.norm(dim=1) if norm == "l2" else flat.abs().amax(dim=1)
+    return lengths
+
+
+def project(delta: Float[Tensor, " batch *event"], radius: float, norm: Norm) -> Float[Tensor, " batch *event"]:
+    """Bring each row of ``delta`` back into the ball of ``radius``: by shrinking (L2) or by clipping (Linf)."""
+    if norm == "linf":
+        return delta.clamp(-radius, radius)
+    return delta * rows_like((radius / row_norms(delta, "l2").clamp_min(1e-12)).clamp(max=1.0), delta)
+
+
+def asked(classifier: Attacked, x: Tensor, t: Tensor | None) -> Tensor:
+    """Return the logits of ``x``, told the timestep where there is one."""
+    logits: Tensor = classifier(x) if t is None else classifier(x, t)
+    return logits
+
+
+def fooled(
+    logits: Float[Tensor, " batch classes"], labels: Int[Tensor, " batch"], targeted: bool
+) -> Bool[Tensor, " batch"]:
+    """Say which rows are where the attack wants them: at their target, or anywhere but at their own class."""
+    return (logits.argmax(dim=1) == labels) == targeted
+
+
+def _random_start(
+    x: Float[Tensor, " batch *event"], radius: float, norm: Norm, generator: torch.Generator
+) -> Float[Tensor, " batch *event"]:
+    """Return a start inside the ball: uniform in the Linf ball; in L2 a uniform direction and a uniform length."""
+    if norm == "linf":
+        return (2 * torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype) - 1) * radius
+    direction = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    lengths = radius * torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype)
+    return direction * rows_like(lengths / row_norms(direction, "l2").clamp_min(1e-12), x)
+
+
+def _ascend(
+    classifier: Attacked,
+    x: Float[Tensor, " batch *event"],
+    start: Float[Tensor, " batch *event"],
+    labels: Int[Tensor, " batch"],
+    *,
+    t: Tensor | None,
+    radius: float,
+    num_steps: int,
+    norm: Norm,
+    step_size: float,
+    targeted: bool,
+    early_stop: bool,
+    bounds: tuple[float, float] | None,
+) -> Float[Tensor, " batch *event"]:
+    """Climb from one start. Rows that have been fooled and may stop are not computed any more."""
+    sign = -1.0 if targeted else 1.0
+    attacked = start.clone()
+    rows = torch.arange(len(x), device=x.device)
+    for _ in range(num_steps):
+        with torch.enable_grad():
+            here = attacked[rows].requires_grad_(True)
+            logits = asked(classifier, here, None if t is None else t[rows])
+            loss = functional.cross_entropy(logits, labels[rows], reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, here)
+        if early_stop:
+            going = ~fooled(logits, labels[rows], targeted)
+            rows, here, gradient = rows[going], here[going], gradient[going]
+            if not len(rows):
+                break
+        step = (
+            gradient.sign()
+            if norm == "linf"
+            else gradient / rows_like(row_norms(gradient, "l2").clamp_min(1e-12), gradient)
+        )
+        moved = x[rows] + project(here.detach() - x[rows] + sign * step_size * step, radius, norm)
+        attacked[rows] = moved if bounds is None else moved.clamp(*bounds)
+    return attacked
+
+
+def _check(radius: float, num_steps: int, norm: str, step_size: float | None, restarts: int) -> None:
+    if norm not in ("l2", "linf"):
+        raise GuideGymError(f"`norm` must be 'l2' or 'linf', got {norm!r}")
+    if not (radius >= 0 and radius < float("inf")):
+        raise GuideGymError(f"`radius` must be finite and >= 0, got {radius}")
+    if step_size is not None and not (step_size > 0 and step_size < float("inf")):
+        raise GuideGymError(f"`step_size` must be finite and > 0, got {step_size}")
+    for name, value in (("num_steps", num_steps), ("restarts", restarts)):
+        if value < 1:
+            raise GuideGymError(f"`{name}` must be >= 1, got {value}")
+
+
+def pgd(
+    classifier: Attacked,
+    x: Float[Tensor, " batch *event"],
+    labels: Int[Tensor, " batch"],
+    *,
+    radius: float,
+    num_steps: int,
+    t: Float[Tensor, " batch"] | None = None,
+    norm: Norm = "l2",
+    step_size: float | None = None,
+    targeted: bool = False,
+    early_stop: bool = False,
+    restarts: int = 1,
+    bounds: tuple[float, float] | None = (-1.0, 1.0),
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, " batch *event"]:
+    r"""Return inputs within a distance that raise the cross-entropy, by projected gradient ascent.
+
+    .. math:: \delta \leftarrow \Pi_{\|\delta\| \le r}\left(\delta + \eta \frac{g}{\|g\|_2}\right) \quad (L_2), \qquad
+              \delta \leftarrow \Pi_{\|\delta\|_\infty \le r}(\delta + \eta\, \mathrm{sign}\, g) \quad (L_\infty)
+
+    The network's parameters receive no gradient, callers may be inside ``no_grad``, and all runs on the device of ``x``.
+
+    Args:
+        classifier: From inputs, and the timestep if there is one, to logits.
+        x: Inputs to start near: clean ones, or noisy ones with their ``t``.
+        labels: Their true classes, which are to be lost; with ``targeted`` the classes to reach.
+        radius: Radius ``r`` >= 0 of the ball around ``x``, in the units of ``x``.
+        num_steps: Number ``n`` of steps, >= 1.
+        t: Training timestep of each row, for a classifier of noisy inputs.
+        norm: The ball: ``l2`` or ``linf``.
+        step_size: Length ``eta`` of a step; by default ``2.5 r / n``.
+        targeted: Whether ``labels`` are to be reached.
+        early_stop: Whether a row stays where it was first fooled, as in training on noisy inputs; it is cheaper as well.
+        restarts: Number of starts; of each row the one with the largest loss is kept. More than one needs a generator.
+        bounds: Range that inputs stay in; None for noisy ones, which have no bounds.
+        generator: Source of random starts inside the ball; without it the start is ``x``.
+
+    Raises:
+        GuideGymError: If a setting is out of range.
+
+    Source:
+        Madry et al. 2018; time, early stopping and the default step of Kawar et al. 2022, eq. 5, section 5.1, appendix E.
+    """
+    _check(radius, num_steps, norm, step_size, restarts)
+    if restarts > 1 and generator is None:
+        raise GuideGymError(f"{restarts} restarts from the same start are one: give a `generator`")
+    step = 2.5 * radius / num_steps if step_size is None else step_size
+    best, worst = x.detach().clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
+    for _ in range(restarts):
+        start = x.detach()
+        if generator is not None:
+            start = start + _random_start(x, radius, norm, generator)
+            start = start if bounds is None else start.clamp(*bounds)
+        attacked = _ascend(
+            classifier, x.detach(), start, labels, t=t, radius=radius, num_steps=num_steps, norm=norm, step_size=step,
+            targeted=targeted, early_stop=early_stop, bounds=bounds,
+        )  # fmt: skip
+        if restarts == 1:
+            return attacked
+        with torch.no_grad():
+            loss = functional.cross_entropy(asked(classifier, attacked, t), labels, reduction="none")
+            loss = -loss if targeted else loss
+        better = loss > worst
+        best, worst = torch.where(rows_like(better, x), attacked, best), torch.where(better, loss, worst)
+    return best

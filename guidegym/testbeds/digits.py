@@ -1,0 +1,24 @@
+"""The ``digits`` testbed: scikit-learn's 8x8 digits, small enough to train every network in minutes."""
+
+from pathlib import Path
+
+from guidegym.diffusion import VPProcess
+from guidegym.errors import GuideGymError
+from guidegym.testbeds.digits_data import load_digits
+from guidegym.testbeds.image_data import ImageData
+from guidegym.testbeds.images import ImageSet
+
+
+def _load(folder: Path | None) -> ImageData:
+    if folder is not None:
+        raise GuideGymError(f"the digits come with scikit-learn and are read from no folder, got {str(folder)!r}")
+    return load_digits()
+
+
+DIGITS = ImageSet(
+    name="digits",
+    class_names=("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    event_shape=(1, 8, 8),
+    process=VPProcess("cosine"),
+    load=_load,
+)

@@ -1,0 +1,58 @@
+"""Labelled images as tensors, and the part of their labels that a training may see."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A labelled image data set.
+
+    Args:
+        train_images: Training images, grey levels 0..255.
+        train_labels: Their classes.
+        test_images: Test images.
+        test_labels: Their classes.
+        digest: SHA-256 over the four arrays, which weight files quote.
+    """
+
+    train_images: UInt8[Tensor, " train 1 height width"]
+    train_labels: Int[Tensor, " train"]
+    test_images: UInt8[Tensor, " test 1 height width"]
+    test_labels: Int[Tensor, " test"]
+    digest: str
+
+
+def to_unit_range(images: UInt8[Tensor, " batch *event"]) -> Tensor:
+    """Map grey levels 0..255 to [-1, 1]."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def hide_labels(
+    labels: Int[Tensor, " train"], fraction: float, *, num_classes: int, seed: int
+) -> Int[Tensor, " train"]:
+    """Return the labels of which only a share is told, the same share of each class; -1 is not told.
+
+    Args:
+        labels: Classes.
+        fraction: Share that is told, in (0, 1]; at least one of each class is.
+        num_classes: Number of classes.
+        seed: Which rows these are: a larger share with the same seed tells those of a smaller one as well.
+
+    Raises:
+        GuideGymError: If the fraction is out of range.
+    """
+    if not 0 < fraction <= 1:
+        raise GuideGymError(f"the share of labels must be in (0, 1], got {fraction}")
+    told = torch.full_like(labels, -1)
+    generator = torch.Generator().manual_seed(seed)
+    for label in range(num_classes):
+        rows = torch.nonzero(labels == label)[:, 0]
+        order = rows[torch.randperm(len(rows), generator=generator)]
+        told[order[: max(round(fraction * len(rows)), 1)]] = label
+    return told

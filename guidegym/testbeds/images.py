@@ -1,0 +1,180 @@
+"""Testbeds of images: a folder of weight files, each of which says what it is, made into a testbed."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from guidegym.diffusion import VPProcess
+from guidegym.errors import DataNotFoundError, FileFormatError
+from guidegym.guidance import Classifier, ConditionalNetwork
+from guidegym.networks import load_network
+from guidegym.networks.weights import read_metadata
+from guidegym.testbeds.energies import class_energies, load_energies, save_energies
+from guidegym.testbeds.image_data import ImageData, to_unit_range
+from guidegym.testbeds.references import (
+    file_digest,
+    load_references,
+    references_from_features,
+    save_references,
+)
+from guidegym.testbeds.similarities import shipped_similarities
+from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, judge_features
+
+WEIGHTS = Path(__file__).parent / "weights"
+KEPT_REFERENCES = 1000
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """What a testbed of images is made of beside its networks.
+
+    Args:
+        name: Its name.
+        class_names: One name a class.
+        event_shape: Channels, height and width.
+        process: The noise process that the networks are trained on.
+        load: Loads the data, from a folder or from where it is looked for.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    event_shape: tuple[int, int, int]
+    process: VPProcess
+    load: Callable[[Path | None], ImageData]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def shipped(self) -> Path:
+        """Folder of the weights that come with the package."""
+        return WEIGHTS / self.name
+
+
+class Networks(Mapping[str, torch.nn.Module]):
+    """Networks by name, read from their files when they are first asked for."""
+
+    def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
+        self._files, self._device = dict(files), device
+        self._loaded: dict[str, torch.nn.Module] = {}
+
+    def __getitem__(self, name: str) -> torch.nn.Module:
+        if name not in self._loaded:
+            self._loaded[name] = load_network(self._files[name], device=self._device)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def role_of(path: Path) -> str:
+    """Return what a weight file's network is for: ``denoiser``, ``conditional``, ``judge`` or ``guide``.
+
+    Raises:
+        FileFormatError: If it is not a weight file.
+    """
+    architecture = read_metadata(path)["architecture"]
+    name = str(architecture.get("name")) if isinstance(architecture, dict) else ""
+    if name == "UNet":
+        return "conditional" if architecture.get("config", {}).get("num_classes") else "denoiser"
+    return "judge" if name.endswith("Judge") else "guide"
+
+
+def files_by_role(folder: Path) -> dict[str, dict[str, Path]]:
+    """Return the weight files of a folder by role and name; ``references.safetensors`` is not one of them."""
+    roles: dict[str, dict[str, Path]] = {"denoiser": {}, "conditional": {}, "judge": {}, "guide": {}}
+    for path in sorted(folder.glob("*.safetensors")):
+        if path.stem != "references":
+            roles[role_of(path)][path.stem] = path
+    return roles
+
+
+def build_references(images: ImageSet, folder: Path, data: ImageData, *, device: torch.device) -> Path:
+    """Measure the training images with the judge of ``folder`` and write ``references.safetensors`` beside it."""
+    judge_path = folder / "judge.safetensors"
+    judge = cast(JudgeNetwork, load_network(judge_path, device=device))
+    features = judge_features(judge, to_unit_range(data.train_images).to(device))
+    references = references_from_features(
+        features.cpu(),
+        data.train_labels,
+        num_classes=images.num_classes,
+        kept=KEPT_REFERENCES,
+        extractor=file_digest(judge_path),
+    )
+    save_references(references, folder / "references.safetensors")
+    return folder / "references.safetensors"
+
+
+def build_energies(images: ImageSet, folder: Path, data: ImageData, *, device: torch.device) -> Path:
+    """Measure the training images with the guide classifiers of ``folder`` and write ``energies.json`` beside them.
+
+    Raises:
+        DataNotFoundError: If the folder has no guide.
+    """
+    guides = Networks(files_by_role(folder)["guide"], device)
+    if not guides:
+        raise DataNotFoundError(f"{folder} has no classifier that could guide; train one first")
+    x, labels = to_unit_range(data.train_images).to(device), data.train_labels.to(device)
+    energies = {
+        name: class_energies(network, x, labels, num_classes=images.num_classes) for name, network in guides.items()
+    }
+    return save_energies(energies, folder)
+
+
+def _test_rows(images: ImageSet, source: Path | None) -> Rows:
+    data = images.load(source)
+    return Rows(to_unit_range(data.test_images), data.test_labels)
+
+
+def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path | None = None) -> Testbed:
+    """Load a testbed from the shipped weights or from a folder that ``guidegym.train_models`` filled.
+
+    Whatever classifiers the folder has may guide, each by the name of its file, and all its judges are the bank.
+
+    Raises:
+        DataNotFoundError: If the denoiser, the judge or the references are missing, or there is no guide.
+        FileFormatError: If a file is damaged or they do not belong together.
+    """
+    folder = weights if weights is not None else images.shipped
+    for needed in ("denoiser", "judge"):
+        if not (folder / f"{needed}.safetensors").is_file():
+            raise DataNotFoundError(f"no weight file {folder / f'{needed}.safetensors'}")
+    roles = files_by_role(folder)
+    if not roles["guide"]:
+        raise DataNotFoundError(f"{folder} has no weight file of a classifier that could guide")
+    for name, role in (("denoiser", "denoiser"), ("judge", "judge")):
+        if name not in roles[role]:
+            raise FileFormatError(f"{folder / f'{name}.safetensors'} is the weight file of another kind of network")
+    judges = Networks(roles["judge"], device)
+    conditionals = Networks(roles["conditional"], device)
+    files = [path for own in roles.values() for path in own.values()]
+    return Testbed(
+        name=images.name,
+        process=images.process,
+        denoiser=load_network(roles["denoiser"]["denoiser"], device=device),
+        classifiers=cast(Mapping[str, Classifier], Networks(roles["guide"], device)),
+        judge=cast(JudgeNetwork, judges["judge"]),
+        judges=cast(Mapping[str, JudgeNetwork], judges),
+        references=load_references(
+            folder / "references.safetensors", extractor=file_digest(folder / "judge.safetensors"), device=device
+        ),
+        class_names=images.class_names,
+        event_shape=images.event_shape,
+        clip=1.0,
+        device=device,
+        similarities=shipped_similarities(images.name, images.class_names),
+        conditionals=cast(Mapping[str, ConditionalNetwork], conditionals),
+        class_energies=load_energies(folder, num_classes=images.num_classes, device=device),
+        identity=hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16],
+        test_data=functools.partial(_test_rows, images),
+    )

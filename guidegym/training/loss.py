@@ -1,0 +1,54 @@
+"""What a loss is, and the noising that losses over noisy images share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from guidegym.diffusion import VPProcess
+from guidegym.errors import GuideGymError
+
+Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+"""``(network, images in [-1, 1], labels, generator) -> scalar``, a mean over the batch. A label of -1 is not known.
+
+A loss with a memory is a module with buffers: a checkpoint keeps them.
+"""
+UNKNOWN = -1
+"""The label of a row whose class the training is not told."""
+
+
+class DivergedError(GuideGymError):
+    """The energies of an energy-based loss ran away."""
+
+
+class Noised(NamedTuple):
+    """Noisy rows, the noise in them, their timesteps, and the noise's standard deviation ready to multiply rows."""
+
+    x_t: Float[Tensor, " batch *event"]
+    noise: Float[Tensor, " batch *event"]
+    t: Int[Tensor, " batch"]
+    sigma: Float[Tensor, " batch *ones"]
+
+
+def noised(process: VPProcess, x_0: Float[Tensor, " batch *event"], generator: torch.Generator) -> Noised:
+    """Noise clean rows to timesteps that are spread evenly over the batch, which varies less than independent ones."""
+    batch = len(x_0)
+    offsets = torch.rand(batch, generator=generator, device=x_0.device)
+    strata = torch.randperm(batch, generator=generator, device=x_0.device)
+    t = ((strata + offsets) / batch * process.num_timesteps).long().clamp(max=process.num_timesteps - 1)
+    noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
+    sigma = process.sigma(t, x_0.dtype).reshape(-1, *([1] * (x_0.ndim - 1)))
+    return Noised(process.q_sample(x_0, t, noise=noise), noise, t, sigma)
+
+
+def labelled_cross_entropy(
+    logits: Float[Tensor, " batch classes"], labels: Int[Tensor, " batch"], *, smoothing: float = 0.0
+) -> Float[Tensor, ""]:
+    r"""Return the mean of :math:`-\log p(y|x)` over the rows whose class is known, through the log-softmax.
+
+    An ``eps`` inside a logarithm would take the gradient away exactly where a guide is asked: where p(y|x) is small.
+    """
+    return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=smoothing)

@@ -1,0 +1,71 @@
+"""The command that measures classifiers."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from guidegym.evaluate import main
+from guidegym.evaluation.report import markdown_table
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+FEW = ["--rows", "60", "--attacked", "10", "--quick"]
+
+
+def test_classifiers_of_images_are_measured_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["time_dependent", "gmmc_discriminative"]
+    assert main(["--testbed", "digits", "--classifier", *names, "--out", str(tmp_path), *FEW]) == 0
+    shown = capsys.readouterr().out
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["classifier"] for row in rows] == names
+    for name in names:
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        assert found["rows"] == 60
+        assert found["accuracy"] > 0.9
+        assert set(found["outside"]) == {"photographs", "interpolated", "noise"}
+        assert all(0 <= value <= 1 for own in found["attacks"].values() for value in own.values())
+        assert found["attacks"]["l2"]["4"] <= found["clean_of_attacked"]
+        assert (tmp_path / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        page = (tmp_path / f"{name}.html").read_text()
+        assert "http" not in page.replace("http-equiv", "")
+        assert "Out-of-distribution" in page
+        assert f"| {name} |" in shown
+    assert (tmp_path / "table.html").is_file()
+
+
+def test_where_the_truth_is_known_gradients_are_held_against_it(tmp_path: Path) -> None:
+    assert main(["--testbed", "gaussians-imperfect", "--classifier", "all", "--out", str(tmp_path), *FEW]) == 0
+    found = json.loads((tmp_path / "skewed.json").read_text())
+    assert 0 < found["gradients"]["cosine"][0] < 0.999
+    assert main(["--testbed", "gaussians", "--classifier", "exact", "--out", str(tmp_path), *FEW]) == 0
+    exact = json.loads((tmp_path / "exact.json").read_text())
+    assert exact["gradients"]["cosine"] == pytest.approx([1.0] * len(exact["gradients"]["cosine"]), abs=1e-4)
+    assert "attacks" not in exact
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--classifier", "nothing"], "testbed 'digits' has no classifier 'nothing'; it has "),
+        (["--classifier", "robust", "--rows", "0"], "`--rows` must be a whole number >= 1, got 0"),
+        (["--classifier", "robust", "--data", "x"], "the digits come with scikit-learn"),
+        (["--classifier", "robust", "--weights", "nowhere"], "no weight file nowhere"),
+        (["--classifier", "robust", "--testbed", "moon"], "unknown testbed 'moon'"),
+    ],
+)
+def test_wrong_input_gets_one_line(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--testbed", "digits", "--out", str(tmp_path / "out"), *flags]) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("record", sorted(RESULTS.glob("classifiers-*.csv")), ids=lambda path: path.stem)
+def test_the_page_shows_what_was_measured(record: Path) -> None:
+    with record.open() as file:
+        rows = list(csv.DictReader(file))
+    assert markdown_table(rows) in (RESULTS.parents[1] / "docs" / "classifiers.md").read_text()

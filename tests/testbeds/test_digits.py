@@ -1,0 +1,112 @@
+"""The digits testbed: complete, small, and trained from scratch in part."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from guidegym import DDIM, Constant, DataNotFoundError, FileFormatError, Guidance, Likelihood, Testbed, load_testbed
+from guidegym.networks.weights import read_metadata
+from guidegym.search import Candidate, Scorer
+from guidegym.testbeds.digits import DIGITS
+from guidegym.testbeds.digits_data import load_digits
+from guidegym.testbeds.images import files_by_role
+from guidegym.train_models import main as train_models
+from guidegym.training.recipes import recipes_for
+from guidegym.training.sizes import SIZES
+
+
+@pytest.fixture(scope="session")
+def digits() -> Testbed:
+    return load_testbed("digits")
+
+
+def test_the_split_is_fixed_and_complete() -> None:
+    data = load_digits()
+    assert (len(data.train_images), len(data.test_images)) == (1437, 360)
+    assert data.train_images.shape[1:] == (1, 8, 8)
+    assert data.train_images.dtype == torch.uint8
+    assert int(data.train_images.max()) == 255
+    assert data.digest == load_digits().digest
+    assert sorted(set(data.test_labels.tolist())) == list(range(10))
+
+
+def test_every_recipe_is_shipped_and_says_where_it_comes_from(digits: Testbed) -> None:
+    recipes = recipes_for(DIGITS, SIZES["digits"])
+    roles = files_by_role(DIGITS.shipped)
+    files = {name: path for own in roles.values() for name, path in own.items()}
+    assert set(files) == set(recipes)
+    assert len(roles["judge"]) == 4
+    for name, path in files.items():
+        training = read_metadata(path)["training"]
+        assert training["recipe"] == name
+        assert {"budget", "seed", "steps", "loss", "labels", "data_sha256"} <= training.keys()
+        assert training["data_sha256"] == load_digits().digest
+        assert path.stat().st_size < 1_500_000
+    assert set(digits.classifiers) == set(roles["guide"])
+    assert set(digits.judges) == set(roles["judge"])
+
+
+def test_guidance_moves_digits_to_the_class(digits: Testbed) -> None:
+    sampler = DDIM(10, eta=1.0)
+    candidates = [
+        Candidate("unguided", Guidance(), sampler),
+        Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(4.0)), sampler),
+    ]
+    unguided, guided = Scorer(digits, seed=0, samples_per_class=10).measure(candidates)
+    assert guided.accuracy > unguided.accuracy + 0.4
+    assert guided.kid < unguided.kid
+
+
+def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--testbed", "digits", "--out", str(tmp_path)]
+    assert train_models([*flags, "--only", "judge", "self_calibrated_all", "--labels", "20%"]) == 0
+    shown = capsys.readouterr().out
+    assert "judge-20: testbed digits" in shown
+    trained = {
+        name: read_metadata(tmp_path / f"{name}-20.safetensors")["training"]
+        for name in ("judge", "self_calibrated_all")
+    }
+    assert trained["judge"]["labels"] == 0.2
+    assert trained["judge"]["test_accuracy"] > 0.9
+    assert trained["self_calibrated_all"]["test_accuracy"] > 0.8
+    # What is finished is not trained again.
+    assert train_models([*flags, "--only", "judge", "--labels", "20%"]) == 0
+    assert "judge-20: resumed from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--only", "nothing"], "no network 'nothing'; known are judge, "),
+        (["--only", "dlsm"], "denoiser.safetensors; train denoiser into"),
+        (["--data", "somewhere"], "the digits come with scikit-learn"),
+    ],
+)
+def test_wrong_input_gets_one_line(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_models(["--testbed", "digits", "--out", str(tmp_path), *flags]) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("share", ["0", "-5%", "200%", "some", "nan"])
+def test_a_share_of_labels_must_be_one(share: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        train_models(["--testbed", "digits", f"--labels={share}"])
+    assert caught.value.code == 2
+    assert "must be a share of the labels" in capsys.readouterr().err
+
+
+def test_a_folder_that_lacks_networks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"no weight file .*denoiser"):
+        load_testbed("digits", weights=tmp_path)
+    for name in ("denoiser", "judge", "references"):
+        (tmp_path / f"{name}.safetensors").write_bytes((DIGITS.shipped / f"{name}.safetensors").read_bytes())
+    with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
+        load_testbed("digits", weights=tmp_path)
+    (tmp_path / "judge.safetensors").write_bytes((DIGITS.shipped / "robust.safetensors").read_bytes())
+    with pytest.raises(FileFormatError, match="is the weight file of another kind of network"):
+        load_testbed("digits", weights=tmp_path)
