@@ -12,6 +12,7 @@ from guidegym.testbeds.digits import DIGITS
 from guidegym.testbeds.digits_data import load_digits
 from guidegym.testbeds.images import files_by_role
 from guidegym.train_models import main as train_models
+from guidegym.training.energy_based import check_energies
 from guidegym.training.recipes import recipes_for
 from guidegym.training.sizes import SIZES
 
@@ -110,3 +111,25 @@ def test_a_folder_that_lacks_networks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "judge.safetensors").write_bytes((DIGITS.shipped / "robust.safetensors").read_bytes())
     with pytest.raises(FileFormatError, match="is the weight file of another kind of network"):
         load_testbed("digits", weights=tmp_path)
+
+
+def test_a_training_that_diverges_leaves_its_last_good_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def runs_away(real: torch.Tensor, sampled: torch.Tensor) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            check_energies(real, sampled + 1e9)
+
+    monkeypatch.setattr("guidegym.training.energy_based.check_energies", runs_away)
+    monkeypatch.setattr("guidegym.training.loop.CHECKPOINT_SECONDS", 0.0)
+    assert train_models(["--testbed", "digits", "--only", "jem", "--out", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err
+    assert "jem: the energies diverged: mean" in errors
+    assert "at step 3; the weights of step 3 are kept in" in errors
+    training = read_metadata(tmp_path / "jem.safetensors")["training"]
+    assert training["diverged"] is True
+    assert training["steps"] == 3
