@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion import DDIM, Process
+from guidegym.diffusion import DDIM, Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.metrics.accuracy import CHUNK, noise_to
 from guidegym.metrics.pgd import Attacked
@@ -19,9 +19,7 @@ def own_noise(
     with torch.enable_grad():
         here = x_t.detach().requires_grad_(True)
         (score,) = torch.autograd.grad(classifier(here, t).logsumexp(dim=1).sum(), here)
-    sigma = process.sigma(t.long(), x_t.dtype).reshape(-1, *([1] * (x_t.ndim - 1)))
-    noise: Tensor = -sigma * score
-    return noise
+    return -rows_like(process.sigma(t.long(), x_t.dtype), x_t) * score
 
 
 def purify(

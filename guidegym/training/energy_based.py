@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import VPProcess, rows_like
 from guidegym.training.loss import DivergedError, labelled_cross_entropy, noised
 from guidegym.training.replay import ReplayBuffer
 
@@ -26,13 +26,20 @@ def check_energies(real: Float[Tensor, " batch"], sampled: Float[Tensor, " batch
         )
 
 
-def contrast(real: Float[Tensor, " batch"], sampled: Float[Tensor, " batch"], magnitude: float) -> Float[Tensor, ""]:
-    r"""Return :math:`E(x) - E(x') + \rho\,(E(x)^2 + E(x')^2)`, means over rows: the last term keeps energies near zero.
+def contrast(
+    real: Float[Tensor, " n classes"], sampled: Float[Tensor, " m classes"], magnitude: float
+) -> Float[Tensor, ""]:
+    r"""Return :math:`E(x) - E(x') + \rho\,(E(x)^2 + E(x')^2)` of logits, means over rows; the last term keeps energies near zero.
+
+    Raises:
+        DivergedError: If the energies ran away.
 
     Source:
         Du and Mordatch 2019, section 3.2, for the magnitude's term.
     """
-    return real.mean() - sampled.mean() + magnitude * (real.square().mean() + sampled.square().mean())
+    data, chains = -real.logsumexp(dim=1), -sampled.logsumexp(dim=1)
+    check_energies(data, chains)
+    return data.mean() - chains.mean() + magnitude * (data.square().mean() + chains.square().mean())
 
 
 class JointEnergy(nn.Module):
@@ -91,11 +98,7 @@ class JointEnergy(nn.Module):
         # One pass for all three: clean images for the classes, noisy ones and samples for the energy.
         logits = network(torch.cat([images, images + self.data_noise * jitter, chains]))
         plain, real, sampled = logits.split([len(images), len(images), len(chains)])
-        energy_real, energy_sampled = -real.logsumexp(dim=1), -sampled.logsumexp(dim=1)
-        check_energies(energy_real, energy_sampled)
-        return labelled_cross_entropy(plain, labels) + self.weight * contrast(
-            energy_real, energy_sampled, self.magnitude
-        )
+        return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, self.magnitude)
 
 
 class TimedJointEnergy(nn.Module):
@@ -144,7 +147,7 @@ class TimedJointEnergy(nn.Module):
         """Return the loss of one batch; the chains move on."""
         rows = noised(self.process, images, generator)
         slots, chains, t = self.buffer.draw(rows.t, generator)
-        sigma = self.process.sigma(t, images.dtype).reshape(-1, *([1] * (images.ndim - 1)))
+        sigma = rows_like(self.process.sigma(t, images.dtype), images)
         for _ in range(self.num_steps):
             with torch.enable_grad():
                 here = chains.detach().requires_grad_(True)
@@ -157,8 +160,4 @@ class TimedJointEnergy(nn.Module):
         beside = self.process.q_sample(images[: len(t)], t, noise=rows.noise[: len(t)])
         logits = network(torch.cat([rows.x_t, beside, chains]), torch.cat([rows.t, t, t]).float())
         plain, real, sampled = logits.split([len(images), len(t), len(t)])
-        energy_real, energy_sampled = -real.logsumexp(dim=1), -sampled.logsumexp(dim=1)
-        check_energies(energy_real, energy_sampled)
-        return labelled_cross_entropy(plain, labels) + self.weight * contrast(
-            energy_real, energy_sampled, self.magnitude
-        )
+        return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, self.magnitude)

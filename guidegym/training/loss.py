@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import VPProcess, rows_like
 from guidegym.errors import GuideGymError
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
@@ -40,7 +40,7 @@ def noised(process: VPProcess, x_0: Float[Tensor, " batch *event"], generator: t
     strata = torch.randperm(batch, generator=generator, device=x_0.device)
     t = ((strata + offsets) / batch * process.num_timesteps).long().clamp(max=process.num_timesteps - 1)
     noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
-    sigma = process.sigma(t, x_0.dtype).reshape(-1, *([1] * (x_0.ndim - 1)))
+    sigma = rows_like(process.sigma(t, x_0.dtype), x_0)
     return Noised(process.q_sample(x_0, t, noise=noise), noise, t, sigma)
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
 
 
@@ -53,9 +54,9 @@ class ReplayBuffer(nn.Module):
         slots = torch.randperm(len(self.samples), generator=generator, device=generator.device)[: len(tags)]
         fresh = torch.rand(len(slots), generator=generator, device=generator.device) < self.restart
         noise = self._fresh((len(slots), *self.samples.shape[1:]), generator)
-        anew = (fresh | (self.tags[slots] < 0)).reshape(-1, *([1] * (noise.ndim - 1)))
-        chains = torch.where(anew, noise, self.samples[slots])
-        return slots, chains, torch.where(anew.flatten(), tags[: len(slots)], self.tags[slots])
+        anew = fresh | (self.tags[slots] < 0)
+        chains = torch.where(rows_like(anew, noise), noise, self.samples[slots])
+        return slots, chains, torch.where(anew, tags[: len(slots)], self.tags[slots])
 
     def put(
         self, slots: Int[Tensor, " batch"], chains: Float[Tensor, " batch *event"], tags: Int[Tensor, " batch"]
