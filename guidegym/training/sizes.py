@@ -69,15 +69,15 @@ FASHION = Size(
             "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
         },
         "regularised": {
-            "small": LoopSettings(num_steps=2_340, batch_size=128, learning_rate=4e-3, weight_decay=0.01, ema_decay=0.995),
+            "small": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995),
             "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
         },
         "robust": {
-            "small": LoopSettings(num_steps=2_340, batch_size=128, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.99),
+            "small": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
             "full": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
         },
         "energy": {
-            "small": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
+            "small": LoopSettings(num_steps=1_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
             "full": LoopSettings(num_steps=30_000, batch_size=64, learning_rate=1e-4, ema_decay=0.999),
         },
     },
