@@ -221,13 +221,16 @@ def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
     return value
 
 
-def train(run: TrainingRun, *pools: Pool, name: str, on_note: Callable[[str], None] = print) -> TrainingResult:
+def train(
+    run: TrainingRun, *pools: Pool, name: str, show_bar: bool = True, on_note: Callable[[str], None] = print
+) -> TrainingResult:
     """Train to the last step, with a progress bar and a checkpoint a minute; an interrupt saves one first.
 
     Args:
         run: The run, fresh or resumed.
         pools: Where batches come from: an equal share of each batch from each.
         name: What the progress bar calls it.
+        show_bar: Whether there is a progress bar.
         on_note: Where one-line notes go.
 
     Raises:
@@ -243,7 +246,14 @@ def train(run: TrainingRun, *pools: Pool, name: str, on_note: Callable[[str], No
         on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
     saved_at = time.monotonic()
     with (
-        tqdm(total=run.settings.num_steps, initial=run.step, desc=name, unit="step", mininterval=1.0) as bar,
+        tqdm(
+            total=run.settings.num_steps,
+            initial=run.step,
+            desc=name,
+            unit="step",
+            mininterval=1.0,
+            disable=not show_bar,
+        ) as bar,
         hold_interrupts() as interrupted,
     ):
         while run.step < run.settings.num_steps and not interrupted():

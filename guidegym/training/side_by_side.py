@@ -1,0 +1,72 @@
+"""Several trainings at a time, each in a process: small networks leave most of a machine idle."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+import torch
+
+from guidegym.interrupts import hold_interrupts
+
+POLL_SECONDS = 0.2
+
+
+def _prepare(threads: int) -> None:
+    """Set a worker up: its share of the threads, and signals heeded only where a training waits for them.
+
+    Ctrl-C goes to the whole process group: it is left to the parent, which passes it on as ``SIGTERM``. A worker without
+    work must not die of that, or the pool would be broken and kill the others before they have saved.
+    """
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+
+
+def side_by_side(
+    work: Callable[[str], str], needs: Mapping[str, Sequence[str]], *, jobs: int, threads: int
+) -> Iterator[tuple[str, str]]:
+    """Do pieces of work in processes of their own, each after those that it needs, and yield name and result as they end.
+
+    After an error, Ctrl-C or ``SIGTERM`` nothing new is begun. Those under way are finished after an error, and sent a
+    ``SIGTERM`` after the other two.
+
+    Args:
+        work: Does the piece of that name; it must be picklable.
+        needs: For each name, in the order to begin in, the names that must have ended before.
+        jobs: Processes, >= 1.
+        threads: Threads of each.
+
+    Raises:
+        KeyboardInterrupt: If it was interrupted.
+        Exception: What the first failing piece raised.
+    """
+    waiting, running, ended = dict(needs), dict[Future[str], str](), set[str]()
+    failure: BaseException | None = None
+    with (
+        hold_interrupts() as interrupted,
+        ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare, initargs=(threads,)
+        ) as pool,
+    ):
+        while running or (waiting and failure is None):
+            ready = [name for name, before in waiting.items() if ended.issuperset(set(before) & needs.keys())]
+            for name in ready[: jobs - len(running)] if failure is None else []:
+                running[pool.submit(work, name)] = name
+                del waiting[name]
+            for future in wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                name, error = running.pop(future), future.exception()
+                ended.add(name)
+                if error is None:
+                    yield name, future.result()
+                failure = failure or error
+            if interrupted():
+                failure = KeyboardInterrupt()
+                # Each time anew: a worker that is still loading its data does not heed it yet.
+                for process in multiprocessing.active_children():
+                    process.terminate()
+    if isinstance(failure, BrokenProcessPool):
+        raise ChildProcessError("a training's process was killed, perhaps for want of memory") from failure
+    if failure is not None:
+        raise failure
