@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.guidance import Classifier
-from guidegym.metrics.accuracy import accuracy, dark_accuracy, logits_at, noise_to, noisy_accuracy, robust_accuracy
+from guidegym.metrics.accuracy import accuracy, dark_accuracy, logits_at, noise_to, noisy_logits, robust_accuracy
 from guidegym.metrics.calibration import expected_calibration_error, reliability
 from guidegym.metrics.carlini_wagner import carlini_wagner_l2
-from guidegym.metrics.energies import energies_by_level
-from guidegym.metrics.gradients import gradient_quality, log_likelihood_gradient
+from guidegym.metrics.energies import energies_by_class
+from guidegym.metrics.gradients import density_score, gradient_quality, log_likelihood_gradient
 from guidegym.metrics.outside import detection
 from guidegym.metrics.pgd import Norm, pgd
 from guidegym.metrics.purification import purify
@@ -94,23 +94,21 @@ def _levels(testbed: Testbed) -> list[int]:
 
 def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str, Any]:
     """Return accuracy, calibration and energies at each noise level."""
-    process, levels = testbed.process, _levels(testbed)
-    energies = energies_by_level(
-        classifier, rows.x, rows.labels, process=process, timesteps=levels, num_classes=testbed.num_classes
-    )
-    generator = torch.Generator(rows.x.device).manual_seed(0)
-    ece = []
-    for level in levels:
-        noisy = noise_to(process, rows.x, level, generator)
-        ece.append(expected_calibration_error(logits_at(classifier, noisy, level), rows.labels))
-    return {
-        "timesteps": levels,
-        "accuracy": [noisy_accuracy(classifier, *rows, process=process, timestep=level) for level in levels],
-        "accuracy_dark": [dark_accuracy(classifier, *rows, process=process, timestep=level) for level in levels],
-        "ece": ece,
-        "energy": [_numbers(row) for row in energies.marginal],
-        "energy_of_class": [_numbers(row) for row in energies.joint],
-    }
+    process = testbed.process
+    found: dict[str, Any] = {"timesteps": _levels(testbed)}
+    for level in found["timesteps"]:
+        logits = noisy_logits(classifier, rows.x, process=process, timestep=level)
+        energies = energies_by_class(logits, rows.labels)
+        measured = {
+            "accuracy": float((logits.argmax(dim=1) == rows.labels).double().mean()),
+            "accuracy_dark": dark_accuracy(classifier, *rows, process=process, timestep=level),
+            "ece": expected_calibration_error(logits, rows.labels),
+            "energy": _numbers(energies.marginal),
+            "energy_of_class": _numbers(energies.joint),
+        }
+        for key, value in measured.items():
+            found.setdefault(key, []).append(value)
+    return found
 
 
 def _as_images(
@@ -187,13 +185,10 @@ def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows
     for level in levels:
         x_t = noise_to(testbed.process, rows.x, level, generator)
         t = torch.full((len(x_t),), float(level), dtype=x_t.dtype, device=x_t.device)
-        with torch.enable_grad():
-            here = x_t.clone().requires_grad_(True)
-            (score,) = torch.autograd.grad(exact(here, t).logsumexp(dim=1).sum(), here)
         quality = gradient_quality(
             log_likelihood_gradient(classifier, x_t, t, rows.labels),
             log_likelihood_gradient(exact, x_t, t, rows.labels),
-            score,
+            density_score(exact, x_t, t),
         )
         for key, value in vars(quality).items():
             found.setdefault(key, []).append(value)

@@ -1,6 +1,5 @@
 """The pages and tables of an evaluation."""
 
-import base64
 import csv
 import html
 import io
@@ -8,13 +7,8 @@ import json
 from typing import Any
 
 from guidegym.evaluation.measure import HEADLINE_RADIUS
+from guidegym.page import note, page, picture, table
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; } th, td { padding: .3em .7em; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead { border-bottom: 2px solid #444; }
-tbody tr:nth-child(odd) { background: #f4f6f8; } img { max-width: 100%; } .wide { overflow-x: auto; } .note { color: #555; }
-"""
 Row = dict[str, str]
 
 
@@ -65,40 +59,25 @@ def csv_table(rows: list[Row]) -> str:
 
 def _html_table(rows: list[Row]) -> str:
     heads = list(rows[0])
-    head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(row.get(one, ''))}</td>" for one in heads) + "</tr>" for row in rows
-    )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def _page(title: str, parts: list[str]) -> str:
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _image(name: str, png: bytes) -> str:
-    return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}"></p>'
+    return table(heads, ([row.get(head, "") for head in heads] for row in rows))
 
 
 def classifier_page(found: dict[str, Any], pictures: dict[str, bytes]) -> str:
     """Return a self-contained page on one classifier: the line of the table, its pictures, outside sets, and the record."""
     parts = [_html_table([table_row(found)])]
-    parts += [f"<h2>{html.escape(name)}</h2>{_image(name, png)}" for name, png in pictures.items()]
+    parts += [f"<h2>{html.escape(name)}</h2><p>{picture(name, png)}</p>" for name, png in pictures.items()]
     if "outside" in found:
         rows = [
             {"outside set": name, **{score: f"{value:.3f}" for score, value in own.items()}}
             for name, own in found["outside"].items()
         ]
         parts.append("<h2>Out-of-distribution detection</h2>" + _html_table(rows))
-        parts.append('<p class="note">Area under the ROC curve: 0.5 is chance, 1 tells all images apart.</p>')
+        parts.append(note("Area under the ROC curve: 0.5 is chance, 1 tells all images apart."))
     record = html.escape(json.dumps(found, indent=1))
     parts.append(f"<details><summary>All numbers</summary><pre>{record}</pre></details>")
-    return _page(f"{found['classifier']} on {found['testbed']}", parts)
+    return page(f"{found['classifier']} on {found['testbed']}", parts)
 
 
 def table_page(testbed: str, rows: list[Row]) -> str:
     """Return the page with the table over all classifiers."""
-    return _page(f"Classifiers of {testbed}", [_html_table(rows)])
+    return page(f"Classifiers of {testbed}", [_html_table(rows)])

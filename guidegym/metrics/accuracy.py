@@ -34,6 +34,14 @@ def accuracy(
     return float((logits_at(classifier, x, timestep).argmax(dim=1) == labels).double().mean())
 
 
+def noisy_logits(
+    classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int, seed: int = 0
+) -> Float[Tensor, " n classes"]:
+    """Return the logits of clean rows that are noised to one training timestep; each timestep has the same noise."""
+    generator = torch.Generator(x.device).manual_seed(seed)
+    return logits_at(classifier, noise_to(process, x, timestep, generator), timestep)
+
+
 def noisy_accuracy(
     classifier: Attacked,
     x: Float[Tensor, " n *event"],
@@ -44,8 +52,8 @@ def noisy_accuracy(
     seed: int = 0,
 ) -> float:
     """Return the accuracy on clean rows that are noised to one training timestep first."""
-    generator = torch.Generator(x.device).manual_seed(seed)
-    return accuracy(classifier, noise_to(process, x, timestep, generator), labels, timestep=timestep)
+    logits = noisy_logits(classifier, x, process=process, timestep=timestep, seed=seed)
+    return float((logits.argmax(dim=1) == labels).double().mean())
 
 
 def robust_accuracy(

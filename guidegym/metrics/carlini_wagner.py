@@ -1,5 +1,6 @@
 """Carlini and Wagner's attack: the smallest change of an input that changes its class."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -7,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import rows_like
-from guidegym.errors import GuideGymError
 from guidegym.metrics.pgd import Attacked, asked, fooled
+from guidegym.settings import check_count, check_range
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,42 @@ def _margin(logits: Tensor, labels: Tensor, *, targeted: bool, confidence: float
     other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
     behind = other - own if targeted else own - other
     return (behind + confidence).clamp_min(0.0)
+
+
+def _descend(
+    objective: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
+    x: Float[Tensor, " batch *event"],
+    weight: Float[Tensor, " batch"],
+    *,
+    bounds: tuple[float, float],
+    num_steps: int,
+    step_size: float,
+) -> Smallest:
+    """Minimise squared distance plus ``weight`` times the margin, and return the nearest that fooled on the way.
+
+    Args:
+        objective: From inputs to squared distances, what is missing of the margin, and which rows are fooled.
+        x: Where to start.
+        weight: Weight of each row's margin.
+        bounds: Range that inputs stay in.
+        num_steps: Steps of Adam.
+        step_size: Its rate.
+    """
+    middle, half = (bounds[1] + bounds[0]) / 2, (bounds[1] - bounds[0]) / 2
+    # An input on the bound would start at infinity, where tanh has no gradient.
+    w = torch.atanh(((x - middle) / half).clamp(-1 + 1e-6, 1 - 1e-6)).requires_grad_(True)
+    best, norms = x.clone(), torch.full_like(weight, torch.inf)
+    optimizer = torch.optim.Adam([w], lr=step_size)
+    for _ in range(num_steps):
+        with torch.enable_grad():
+            attacked = middle + half * torch.tanh(w)
+            squared, missing, done = objective(attacked)
+            (w.grad,) = torch.autograd.grad((squared + weight * missing).sum(), w)
+        distance = squared.detach().sqrt()
+        nearer = done & (distance < norms)
+        best, norms = torch.where(rows_like(nearer, x), attacked.detach(), best), torch.where(nearer, distance, norms)
+        optimizer.step()
+    return Smallest(best, norms)
 
 
 def carlini_wagner_l2(
@@ -73,37 +110,28 @@ def carlini_wagner_l2(
     Source:
         Carlini and Wagner 2017, section VI-A; Yang et al. 2021, appendix (norms of GMMC).
     """
-    for name, value in (("num_steps", num_steps), ("search_steps", search_steps)):
-        if value < 1:
-            raise GuideGymError(f"`{name}` must be >= 1, got {value}")
-    if not (step_size > 0 and initial_weight > 0 and confidence >= 0):
-        raise GuideGymError(
-            f"`step_size` and `initial_weight` must be > 0 and `confidence` >= 0, got {step_size}, {initial_weight}, {confidence}"
-        )
-    middle, half = (bounds[1] + bounds[0]) / 2, (bounds[1] - bounds[0]) / 2
+    check_count("num_steps", num_steps, least=1)
+    check_count("search_steps", search_steps, least=1)
+    check_range("step_size", step_size, above=0)
+    check_range("initial_weight", initial_weight, above=0)
+    check_range("confidence", confidence, least=0)
     x = x.detach()
-    # An input on the bound would start at infinity, where tanh has no gradient.
-    start = torch.atanh(((x - middle) / half).clamp(-1 + 1e-6, 1 - 1e-6))
-    best, norms = x.clone(), torch.full((len(x),), torch.inf, device=x.device, dtype=x.dtype)
-    low, high = torch.zeros_like(norms), torch.full_like(norms, torch.inf)
-    weight = torch.full_like(norms, initial_weight)
+
+    def objective(attacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = asked(classifier, attacked, t)
+        squared = (attacked - x).flatten(1).square().sum(dim=1)
+        missing = _margin(logits, labels, targeted=targeted, confidence=confidence)
+        return squared, missing, fooled(logits, labels, targeted) & (missing <= 0)
+
+    best = Smallest(x.clone(), torch.full((len(x),), torch.inf, device=x.device, dtype=x.dtype))
+    low, high = torch.zeros_like(best.norms), torch.full_like(best.norms, torch.inf)
+    weight = torch.full_like(best.norms, initial_weight)
     for _ in range(search_steps):
-        found = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        w = start.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([w], lr=step_size)
-        for _ in range(num_steps):
-            with torch.enable_grad():
-                attacked = middle + half * torch.tanh(w)
-                logits = asked(classifier, attacked, t)
-                squared = (attacked - x).flatten(1).square().sum(dim=1)
-                missing = _margin(logits, labels, targeted=targeted, confidence=confidence)
-                (w.grad,) = torch.autograd.grad((squared + weight * missing).sum(), w)
-            done = fooled(logits, labels, targeted) & (missing <= 0)
-            distance = squared.detach().sqrt()
-            nearer = done & (distance < norms)
-            best = torch.where(rows_like(nearer, x), attacked.detach(), best)
-            norms, found = torch.where(nearer, distance, norms), found | done
-            optimizer.step()
-        high, low = torch.where(found, weight.minimum(high), high), torch.where(found, low, weight.maximum(low))
+        found = _descend(objective, x, weight, bounds=bounds, num_steps=num_steps, step_size=step_size)
+        nearer, done = found.norms < best.norms, found.norms.isfinite()
+        best = Smallest(
+            torch.where(rows_like(nearer, x), found.attacked, best.attacked), found.norms.minimum(best.norms)
+        )
+        high, low = torch.where(done, weight.minimum(high), high), torch.where(done, low, weight.maximum(low))
         weight = torch.where(high.isinf(), weight * 10, (low + high) / 2)
-    return Smallest(best, norms)
+    return best

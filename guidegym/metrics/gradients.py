@@ -7,7 +7,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from guidegym.metrics.pgd import Attacked
+from guidegym.metrics.pgd import Attacked, asked
+
+
+def density_score(
+    classifier: Attacked, x: Float[Tensor, " n *event"], t: Float[Tensor, " n"] | None = None
+) -> Float[Tensor, " n *event"]:
+    r"""Return :math:`\nabla_x \log \sum_y e^{f(x, t)_y}` of each row: the score of the density a classifier implies."""
+    with torch.enable_grad():
+        here = x.detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(asked(classifier, here, t).logsumexp(dim=1).sum(), here)
+    found: Tensor = gradient
+    return found
 
 
 def log_likelihood_gradient(

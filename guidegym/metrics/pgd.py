@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_count
 
 Norm = Literal["l2", "linf"]
 Attacked = Callable[..., Tensor]
@@ -101,9 +102,8 @@ def _check(radius: float, num_steps: int, norm: str, step_size: float | None, re
         raise GuideGymError(f"`radius` must be finite and >= 0, got {radius}")
     if step_size is not None and not (step_size > 0 and step_size < float("inf")):
         raise GuideGymError(f"`step_size` must be finite and > 0, got {step_size}")
-    for name, value in (("num_steps", num_steps), ("restarts", restarts)):
-        if value < 1:
-            raise GuideGymError(f"`{name}` must be >= 1, got {value}")
+    check_count("num_steps", num_steps, least=1)
+    check_count("restarts", restarts, least=1)
 
 
 def pgd(

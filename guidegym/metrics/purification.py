@@ -9,17 +9,16 @@ from torch import Tensor
 from guidegym.diffusion import DDIM, Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.metrics.accuracy import CHUNK, noise_to
+from guidegym.metrics.gradients import density_score
 from guidegym.metrics.pgd import Attacked
+from guidegym.settings import check_count
 
 
 def own_noise(
     classifier: Attacked, x_t: Float[Tensor, " batch *event"], t: Float[Tensor, " batch"], process: Process
 ) -> Float[Tensor, " batch *event"]:
     r"""Return the noise that a classifier's energy implies, :math:`-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y}`."""
-    with torch.enable_grad():
-        here = x_t.detach().requires_grad_(True)
-        (score,) = torch.autograd.grad(classifier(here, t).logsumexp(dim=1).sum(), here)
-    return -rows_like(process.sigma(t.long(), x_t.dtype), x_t) * score
+    return -rows_like(process.sigma(t.long(), x_t.dtype), x_t) * density_score(classifier, x_t, t)
 
 
 def purify(
@@ -53,9 +52,8 @@ def purify(
     """
     if not 0 < fraction < 1:
         raise GuideGymError(f"`fraction` must be in (0, 1), got {fraction}")
-    for name, value, least in (("num_steps", num_steps, 1), ("rounds", rounds, 0)):
-        if value < least:
-            raise GuideGymError(f"`{name}` must be >= {least}, got {value}")
+    check_count("num_steps", num_steps, least=1)
+    check_count("rounds", rounds, least=0)
     rule, generator = DDIM(num_steps), torch.Generator(x.device).manual_seed(seed)
     start = max(round(fraction * process.num_timesteps), num_steps) - 1
     path = torch.linspace(start, -1, num_steps + 1).round().long().tolist()

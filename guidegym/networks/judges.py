@@ -27,10 +27,14 @@ class BaseJudge(nn.Module):
         trunk_channels: Channels of the maps.
         num_classes: Number ``K`` of classes.
         feature_dim: Length of the feature vector.
+        sizes: What else it is built with, for its weight file.
     """
 
-    def __init__(self, trunk: nn.Module, trunk_channels: int, *, num_classes: int, feature_dim: int) -> None:
+    def __init__(
+        self, trunk: nn.Module, trunk_channels: int, *, num_classes: int, feature_dim: int, **sizes: int | list[int]
+    ) -> None:
         super().__init__()
+        self.config = {"num_classes": num_classes, "feature_dim": feature_dim, **sizes}
         self.trunk = trunk
         self.project = nn.Linear(2 * trunk_channels, feature_dim)
         self.head = nn.Linear(feature_dim, num_classes)
@@ -83,13 +87,14 @@ class Judge(BaseJudge):
             ConvBatchNorm(half, quarter),
             ConvBatchNorm(quarter, quarter),
         )
-        super().__init__(trunk, quarter, num_classes=num_classes, feature_dim=feature_dim)
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "feature_dim": feature_dim,
-        }
+        super().__init__(
+            trunk,
+            quarter,
+            num_classes=num_classes,
+            feature_dim=feature_dim,
+            image_channels=image_channels,
+            channels=list(channels),
+        )
 
 
 class _Residual(nn.Module):
@@ -139,13 +144,14 @@ class ResidualJudge(BaseJudge):
             _Residual(full, half, stride=2),
             _Residual(half, quarter, stride=2),
         )
-        super().__init__(trunk, quarter, num_classes=num_classes, feature_dim=feature_dim)
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "feature_dim": feature_dim,
-        }
+        super().__init__(
+            trunk,
+            quarter,
+            num_classes=num_classes,
+            feature_dim=feature_dim,
+            image_channels=image_channels,
+            channels=list(channels),
+        )
 
 
 class DepthwiseJudge(BaseJudge):
@@ -184,13 +190,14 @@ class DepthwiseJudge(BaseJudge):
             separable(quarter, quarter, 1),
             separable(quarter, quarter, 1),
         )
-        super().__init__(trunk, quarter, num_classes=num_classes, feature_dim=feature_dim)
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "feature_dim": feature_dim,
-        }
+        super().__init__(
+            trunk,
+            quarter,
+            num_classes=num_classes,
+            feature_dim=feature_dim,
+            image_channels=image_channels,
+            channels=list(channels),
+        )
 
 
 class _Mixer(nn.Module):
@@ -257,13 +264,14 @@ class MixerJudge(BaseJudge):
         feature_dim: int = 64,
     ) -> None:
         trunk = _MixerTrunk(image_channels, channels, image_size=image_size, patch=patch, layers=layers)
-        super().__init__(trunk, channels, num_classes=num_classes, feature_dim=feature_dim)
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "image_size": image_size,
-            "patch": patch,
-            "channels": channels,
-            "layers": layers,
-            "feature_dim": feature_dim,
-        }
+        super().__init__(
+            trunk,
+            channels,
+            num_classes=num_classes,
+            feature_dim=feature_dim,
+            image_channels=image_channels,
+            image_size=image_size,
+            patch=patch,
+            channels=channels,
+            layers=layers,
+        )

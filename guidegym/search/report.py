@@ -1,6 +1,5 @@
 """The report of a study: one self-contained HTML page."""
 
-import base64
 import html
 import warnings
 
@@ -10,6 +9,7 @@ import torch
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from plotly.offline import get_plotlyjs
 
+from guidegym.page import note, page, picture, table
 from guidegym.pictures import sample_picture
 from guidegym.search.confirm import Confirmed
 from guidegym.search.queue import BASELINE, trial_name
@@ -19,24 +19,13 @@ from guidegym.search.study import Study
 from guidegym.search.table import HEADINGS, table_rows
 from guidegym.testbeds import Testbed
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #222; }
-table { border-collapse: collapse; width: 100%; } th, td { padding: .35em .7em; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead { border-bottom: 2px solid #444; }
-tbody tr:nth-child(odd) { background: #f4f6f8; } tbody tr:first-child { font-weight: 600; }
-.grids { display: flex; flex-wrap: wrap; gap: 16px; } .grids img { width: calc(50% - 10px); border: 1px solid #ddd; }
-.wide { overflow-x: auto; }
-pre { background: #f4f6f8; padding: 1em; overflow-x: auto; } .note { color: #555; }
-"""
-
 
 def build_report(
     study: Study, testbed: Testbed, opened: optuna.Study, confirmed: list[Confirmed], best: Candidate
 ) -> str:
     """Return the page: the verdict, the table, schedule curves, history, importances, and sample grids side by side."""
-    title = html.escape(f"{study.name} on {testbed.name}")
     parts = [
-        f"<h1>{title}</h1><p>{html.escape(study.description)}. Sampler <code>{html.escape(repr(study.sampler))}</code>, "
+        f"<p>{html.escape(study.description)}. Sampler <code>{html.escape(repr(study.sampler))}</code>, "
         f"{len(complete(opened))} trials of {study.samples_per_class} samples a class.</p>",
         f"<h2>Best: {html.escape(best.name)}</h2><pre>{html.escape(best.guidance.to_json())}</pre>",
         _table(study, testbed, confirmed),
@@ -44,30 +33,18 @@ def build_report(
         "<h2>Search</h2>" + _figure(_history(study, opened)) + _importances(study, opened),
         _grids(testbed, confirmed),
     ]
-    body = "\n".join(part for part in parts if part)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-        f"<script>{get_plotlyjs()}</script></head><body>{body}</body></html>\n"
-    )
+    return page(f"{study.name} on {testbed.name}", parts, script=get_plotlyjs())
 
 
 def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
     if not confirmed:
-        return '<p class="note">Interrupted before the confirmation on fresh seeds: run the same command again.</p>'
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in HEADINGS)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table_rows(confirmed)
-    )
-    note = (
+        return note("Interrupted before the confirmation on fresh seeds: run the same command again.")
+    said = (
         f"Measured on {study.confirm_per_class} fresh samples a class, the same seeds for every method; 95 % bootstrap "
         "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
         "evaluations a sample. " + testbed.judge_note
     )
-    return (
-        '<h2>Confirmed on fresh seeds</h2><div class="wide"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="note">{html.escape(note)}</p>'
-    )
+    return "<h2>Confirmed on fresh seeds</h2>" + table(HEADINGS, table_rows(confirmed), ranked=True) + note(said)
 
 
 def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Candidate) -> go.Figure:
@@ -129,7 +106,7 @@ def _importances(study: Study, opened: optuna.Study) -> str:
                 target=(lambda trial: trial.values[0]) if len(study.objectives) > 1 else None,
             )
     except (RuntimeError, ValueError, UserWarning) as error:
-        return f'<p class="note">No parameter importances: {html.escape(str(error).splitlines()[0])}</p>'
+        return note(f"No parameter importances: {str(error).splitlines()[0]}")
     figure = go.Figure(go.Bar(x=list(importances.values()), y=list(importances), orientation="h"))
     figure.update_xaxes(title=f"importance for {_shown(study.objectives[0])} (PED-ANOVA)")
     figure.update_yaxes(autorange="reversed", ticksuffix="  ")
@@ -149,14 +126,9 @@ def _figure(figure: go.Figure, *, height: int = 420) -> str:
 def _grids(testbed: Testbed, confirmed: list[Confirmed]) -> str:
     if not confirmed:
         return ""
-    pictures = []
+    grids = []
     for one in confirmed:
         samples = one.measured.samples
-        picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
-        source = base64.b64encode(picture).decode()
-        pictures.append(f'<img alt="{html.escape(one.name)}" src="data:image/png;base64,{source}">')
-    return (
-        '<h2>Samples</h2><p class="note">The same seeds in every grid.</p><div class="grids">'
-        + "".join(pictures)
-        + "</div>"
-    )
+        drawn = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
+        grids.append(picture(one.name, drawn))
+    return f'<h2>Samples</h2>{note("The same seeds in every grid.")}<div class="grids">{"".join(grids)}</div>'

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from guidegym.diffusion import VPProcess, rows_like
+from guidegym.metrics.gradients import density_score
 from guidegym.training.loss import DivergedError, labelled_cross_entropy, noised
 from guidegym.training.replay import ReplayBuffer
 
@@ -88,11 +89,8 @@ class JointEnergy(nn.Module):
         """Return the loss of one batch; the chains move on."""
         slots, chains, tags = self.buffer.draw(torch.zeros_like(labels), generator)
         for _ in range(self.num_steps):
-            with torch.enable_grad():
-                here = chains.detach().requires_grad_(True)
-                (uphill,) = torch.autograd.grad(network(here).logsumexp(dim=1).sum(), here)
-            jitter = torch.randn(here.shape, generator=generator, device=here.device, dtype=here.dtype)
-            chains = here.detach() + self.step_size * uphill + self.noise * jitter
+            jitter = torch.randn(chains.shape, generator=generator, device=chains.device, dtype=chains.dtype)
+            chains = chains + self.step_size * density_score(network, chains) + self.noise * jitter
         self.buffer.put(slots, chains, tags)
         jitter = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
         # One pass for all three: clean images for the classes, noisy ones and samples for the energy.
@@ -149,12 +147,10 @@ class TimedJointEnergy(nn.Module):
         slots, chains, t = self.buffer.draw(rows.t, generator)
         sigma = rows_like(self.process.sigma(t, images.dtype), images)
         for _ in range(self.num_steps):
-            with torch.enable_grad():
-                here = chains.detach().requires_grad_(True)
-                (uphill,) = torch.autograd.grad(network(here, t.float()).logsumexp(dim=1).sum(), here)
-            jitter = torch.randn(here.shape, generator=generator, device=here.device, dtype=here.dtype)
+            jitter = torch.randn(chains.shape, generator=generator, device=chains.device, dtype=chains.dtype)
             spread = self.temperature * (2 * self.step_size) ** 0.5 * sigma
-            chains = here.detach() + self.step_size * sigma.square() * uphill + spread * jitter
+            drift = self.step_size * sigma.square() * density_score(network, chains, t.float())
+            chains = chains + drift + spread * jitter
         self.buffer.put(slots, chains, t)
         # The data that the samples are held against stands at their timesteps, or the energies could not be compared.
         beside = self.process.q_sample(images[: len(t)], t, noise=rows.noise[: len(t)])

@@ -177,8 +177,8 @@ def test_a_row_at_which_the_gradient_vanishes_stays_where_it_is() -> None:
     [
         ({"radius": -1.0}, "`radius` must be finite and >= 0, got -1.0"),
         ({"radius": math.nan}, "`radius` must be finite and >= 0, got nan"),
-        ({"num_steps": 0}, "`num_steps` must be >= 1, got 0"),
-        ({"restarts": 0}, "`restarts` must be >= 1, got 0"),
+        ({"num_steps": 0}, "`num_steps` must be a whole number >= 1, got 0"),
+        ({"restarts": 0}, "`restarts` must be a whole number >= 1, got 0"),
         ({"restarts": 2}, "give a `generator`"),
         ({"step_size": 0.0}, "`step_size` must be finite and > 0, got 0.0"),
         ({"norm": "l1"}, "`norm` must be 'l2' or 'linf', got 'l1'"),

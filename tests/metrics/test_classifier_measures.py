@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from guidegym import GuideGymError, Testbed, VPProcess
+from guidegym import GuideGymError, Testbed
 from guidegym.metrics.accuracy import accuracy, dark_accuracy, noisy_accuracy, robust_accuracy
-from guidegym.metrics.energies import energies_by_level, energies_of
+from guidegym.metrics.energies import energies_by_class, energies_of
 from guidegym.metrics.gradients import gradient_quality, log_likelihood_gradient
 from guidegym.metrics.outside import auroc, detection, likeness
 from guidegym.metrics.purification import purify
@@ -58,12 +58,12 @@ def test_energies_are_those_of_a_plain_loop(exact: Testbed) -> None:
     for row in range(0, len(x), 50):
         assert float(marginal[row]) == pytest.approx(-math.log(float(logits[row].exp().sum())))
         assert float(joint[row]) == pytest.approx(-float(logits[row, labels[row]]))
-    found = energies_by_level(
-        exact.classifier("exact"), x, labels, process=VPProcess(), timesteps=[0, 500], num_classes=3
-    )
-    assert found.marginal.shape == (2, 3)
-    assert bool(found.marginal[:, 2].isnan().all())  # there is no third class
-    assert bool((found.joint[:, :2] >= found.marginal[:, :2]).all())
+    means = energies_by_class(logits, labels)
+    assert means.marginal.shape == means.joint.shape == (logits.shape[1],)
+    of_first = [-math.log(float(row.exp().sum())) for row, label in zip(logits, labels, strict=True) if label == 0]
+    assert float(means.marginal[0]) == pytest.approx(sum(of_first) / len(of_first))
+    assert bool((means.joint >= means.marginal).all())
+    assert bool(energies_by_class(logits[labels == 0], labels[labels == 0]).joint[1].isnan())  # no rows, no mean
 
 
 def test_the_scores_are_density_confidence_and_flatness(exact: Testbed) -> None:

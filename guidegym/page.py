@@ -1,0 +1,42 @@
+"""Self-contained HTML pages: one shell, tables and pictures for all reports."""
+
+import base64
+import html
+from collections.abc import Iterable, Sequence
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; } th, td { padding: .3em .7em; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } thead { border-bottom: 2px solid #444; }
+tbody tr:nth-child(odd) { background: #f4f6f8; } .ranked tbody tr:first-child { font-weight: 600; }
+.wide { overflow-x: auto; } img { max-width: 100%; }
+.grids { display: flex; flex-wrap: wrap; gap: 16px; } .grids img { width: calc(50% - 10px); border: 1px solid #ddd; }
+pre { background: #f4f6f8; padding: 1em; overflow-x: auto; } .note { color: #555; }
+"""
+
+
+def page(title: str, parts: Iterable[str], *, script: str = "") -> str:
+    """Return a whole page of ready HTML parts under a plain-text title; ``script`` is put inside its head."""
+    title, body = html.escape(title), "\n".join(part for part in parts if part)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+        f"{f'<script>{script}</script>' if script else ''}</head><body><h1>{title}</h1>{body}</body></html>\n"
+    )
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, ranked: bool = False) -> str:
+    """Return a table of plain texts that scrolls where it is too wide; of ranked rows the first stands out."""
+    head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    kind = ' class="ranked"' if ranked else ""
+    return f'<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def picture(name: str, png: bytes) -> str:
+    """Return a picture that is part of the page."""
+    return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def note(text: str) -> str:
+    """Return a paragraph of plain text in a quieter tone."""
+    return f'<p class="note">{html.escape(text)}</p>'
