@@ -73,6 +73,9 @@ def load_energies(
     for name, (energies, weights) in found.items():
         if len(energies) != num_classes or not all(map(math.isfinite, energies)):
             raise FileFormatError(f"{path}: '{name}' must have {num_classes} finite energies, got {energies}")
-        if weights != file_digest(folder / f"{Path(name).name}.safetensors"):
+        file = folder / f"{Path(name).name}.safetensors"
+        if not file.is_file():
+            raise FileFormatError(f"{path} holds energies of '{name}', whose {file.name} is missing; build them anew")
+        if weights != file_digest(file):
             raise FileFormatError(f"{path} holds energies of other weights than '{name}' has; build them anew")
     return {name: torch.tensor(energies, device=device) for name, (energies, _) in found.items()}
