@@ -1,6 +1,15 @@
 """What a sample set or a classifier is measured by."""
 
-from guidegym.metrics.frechet import frechet_distance, moments
+from guidegym.metrics.frechet import extrapolated_frechet, frechet_distance, moments, resampled_frechet
 from guidegym.metrics.kernel import ClassKernels, class_kernels, cubic_kernel, reference_self_term
 
-__all__ = ["ClassKernels", "class_kernels", "cubic_kernel", "frechet_distance", "moments", "reference_self_term"]
+__all__ = [
+    "ClassKernels",
+    "class_kernels",
+    "cubic_kernel",
+    "extrapolated_frechet",
+    "frechet_distance",
+    "moments",
+    "reference_self_term",
+    "resampled_frechet",
+]

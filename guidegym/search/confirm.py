@@ -7,35 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.metrics import frechet_distance, moments
+from guidegym.metrics import frechet_distance, moments, resampled_frechet
+from guidegym.metrics.resampling import Estimate, percentiles, recentred, resampling_weights
 from guidegym.search.scoring import Measured, Scorer
 from guidegym.search.study import OBJECTIVES
 from guidegym.testbeds import References
 
 RESAMPLES = 1000
 FRECHET_RESAMPLES = 200
-LEVEL = 0.95
-
-
-def _digits(number: float) -> str:
-    """Write three significant digits, in full between 0.001 and 100 000."""
-    if 1000 <= abs(number) < 1e5:
-        return f"{number:.0f}"
-    return f"{number:#.3g}".rstrip(".")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number with the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def text(self, scale: float = 1.0) -> str:
-        """Write it as ``value [low, high]``, three significant digits each."""
-        value, low, high = (_digits(part * scale) for part in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,22 +41,6 @@ class Confirmed:
         return self.measured.candidate.name
 
 
-def resampling_weights(
-    num_classes: int, samples_per_class: int, *, resamples: int, seed: int
-) -> Float[Tensor, " resamples classes n"]:
-    """Return how often each sample is drawn in each bootstrap resample, drawn within classes."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (resamples, num_classes, samples_per_class)
-    drawn = torch.randint(samples_per_class, shape, generator=generator)
-    return torch.zeros(shape, dtype=torch.float64).scatter_add_(2, drawn, torch.ones(shape, dtype=torch.float64))
-
-
-def _percentiles(value: float, resampled: Tensor) -> Estimate:
-    tail = (1 - LEVEL) / 2
-    low, high = torch.quantile(resampled.double(), torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return Estimate(value, low, high)
-
-
 def frechet_estimate(
     measured: Measured, references: References, weights: Float[Tensor, " resamples classes n"]
 ) -> Estimate:
@@ -92,10 +55,8 @@ def frechet_estimate(
     mean, covariance = references.pooled
     value = frechet_distance(*moments(rows), mean, covariance)
     counts = weights.transpose(1, 2).flatten(1)
-    resampled = torch.tensor(
-        [frechet_distance(*moments(rows, row.to(rows.device)), mean, covariance) for row in counts]
-    ).double()
-    return _percentiles(value, resampled - resampled.mean() + value)
+    resampled = resampled_frechet(rows, counts.to(rows.device), mean, covariance).cpu()
+    return recentred(value, resampled)
 
 
 def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: str = "kid") -> list[Confirmed]:
@@ -127,10 +88,10 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: s
     confirmed = [
         Confirmed(
             measured=one,
-            kid=_percentiles(one.kid, kid[i]),
+            kid=percentiles(one.kid, kid[i]),
             frechet=frechet_estimate(one, references, weights[:FRECHET_RESAMPLES]),
-            accuracy=_percentiles(one.accuracy, accuracy[i]),
-            excess=_percentiles(values[i] - values[best], resampled[i] - resampled[best]),
+            accuracy=percentiles(one.accuracy, accuracy[i]),
+            excess=percentiles(values[i] - values[best], resampled[i] - resampled[best]),
         )
         for i, one in enumerate(measured)
     ]

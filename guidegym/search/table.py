@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from guidegym.search.confirm import Confirmed, Estimate
+from guidegym.metrics.resampling import Estimate
+from guidegym.search.confirm import Confirmed
 
 HEADINGS = ("method", "KID", "behind best", "Frechet distance", "accuracy", "cost")
 

@@ -49,7 +49,7 @@ FASHION = Size(
     patch=4,
     shift=2,
     buffer=10_000,
-    calibration=0.03,
+    calibration=0.01,
     linf_radius=0.05,
     budgets={
         "judge": {
@@ -69,7 +69,7 @@ FASHION = Size(
             "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
         },
         "regularised": {
-            "small": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995),
+            "small": LoopSettings(num_steps=3_000, batch_size=64, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995),
             "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
         },
         "robust": {

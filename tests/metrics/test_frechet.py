@@ -1,9 +1,11 @@
+import statistics
+
 import pytest
 import torch
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
 from guidegym import GuideGymError
-from guidegym.metrics import frechet_distance, moments
+from guidegym.metrics import extrapolated_frechet, frechet_distance, moments, resampled_frechet
 
 
 def test_distance_of_commuting_gaussians_is_the_closed_form() -> None:
@@ -32,3 +34,41 @@ def test_moments_that_are_not_finite_are_refused() -> None:
     mean, covariance = torch.zeros(2), torch.eye(2)
     with pytest.raises(GuideGymError, match="finite moments"):
         frechet_distance(mean * float("nan"), covariance, mean, covariance)
+
+
+def _gaussian(num: int, dim: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dim, dim, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
+    return torch.randn(num, dim, generator=generator, dtype=torch.float64) @ (mixing / dim**0.5)
+
+
+def test_resamples_are_the_distances_of_the_repeated_rows() -> None:
+    rows, other = _gaussian(80, 5, 0), _gaussian(90, 5, 1) + 0.5
+    weights = torch.randint(3, (4, 80), generator=torch.Generator().manual_seed(2)).double()
+    got = resampled_frechet(rows, weights, *moments(other))
+    for one, counts in zip(got, weights.long(), strict=True):
+        repeated = rows.repeat_interleave(counts, dim=0)
+        assert float(one) == pytest.approx(frechet_distance(*moments(repeated), *moments(other)), rel=1e-8)
+
+
+def test_resamples_of_few_rows_have_a_singular_covariance_and_are_right() -> None:
+    rows, other = _gaussian(6, 12, 0), _gaussian(200, 12, 1)
+    got = resampled_frechet(rows, torch.ones(1, 6), *moments(other))
+    assert float(got) == pytest.approx(frechet_distance(*moments(rows), *moments(other)), rel=1e-6)
+
+
+def test_the_extrapolated_distance_of_one_gaussian_covers_zero_where_the_plain_one_is_far_above() -> None:
+    num, dim = 1000, 32
+    reference = moments(_gaussian(400_000, dim, 1234))
+    halves = torch.stack([torch.randperm(num, generator=torch.Generator().manual_seed(i)) < num // 2 for i in range(4)])
+    ones = torch.ones(1, num)
+    plain, extrapolated = [], []
+    for seed in range(24):
+        rows = _gaussian(num, dim, seed)
+        plain.append(float(resampled_frechet(rows, ones, *reference)))
+        extrapolated.append(float(extrapolated_frechet(rows, ones, *reference, halves=halves)))
+    (plain_mean, plain_error), (mean, error) = (
+        (statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5) for values in (plain, extrapolated)
+    )
+    assert plain_mean > 10 * statistics.stdev(plain) > 10 * plain_error
+    assert abs(mean) < 3 * error

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from guidegym import DDIM, ClassEnergy, Constant, Guidance, Likelihood, Sigmoid, Testbed, row_seeds, sample
+from guidegym.metrics.resampling import Estimate, resampling_weights
 from guidegym.search import Candidate, Scorer
-from guidegym.search.confirm import Estimate, confirm, resampling_weights
+from guidegym.search.confirm import confirm
 
 SAMPLER = DDIM(12)
 GOOD = Candidate("good", Guidance(Likelihood("exact"), Constant(1.0)), SAMPLER)

@@ -1,0 +1,26 @@
+"""Inception Score: confident classes, all of them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def inception_score(
+    logits: Float[Tensor, " n classes"], weights: Float[Tensor, " resamples n"] | None = None
+) -> Float[Tensor, " resamples"]:
+    r"""Return :math:`\exp \mathbb{E}_x \mathrm{KL}(p(y|x) \| p(y))`, between 1 and the number of classes.
+
+    Args:
+        logits: A classifier's logits of the samples.
+        weights: How often each sample is drawn in each resample; None takes each once, as one resample.
+
+    Source:
+        Salimans et al. 2016, section 4.
+    """
+    log_p = logits.double().log_softmax(dim=1)
+    p = log_p.exp()
+    weights = torch.ones(1, len(p), device=p.device) if weights is None else weights
+    shares = weights.double() / weights.double().sum(dim=1, keepdim=True)
+    negative_entropy = shares @ torch.special.entr(p).sum(dim=1).neg()
+    marginal = torch.special.entr(shares @ p).sum(dim=1)
+    return (negative_entropy + marginal).exp()

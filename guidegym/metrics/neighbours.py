@@ -1,0 +1,104 @@
+"""Precision, recall, density and coverage: how two sets of features lie among each other's nearest neighbours."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+
+CHUNK = 1000
+NEAREST_PRECISION = 3
+"""Neighbours that span the manifolds of precision and recall: Kynkaanniemi et al."""
+NEAREST_COVERAGE = 5
+"""Neighbours that span the manifold of density and coverage: Naeem et al."""
+
+
+class NeighbourScores(NamedTuple):
+    """Four shares, one a resample.
+
+    Args:
+        precision: Share of the samples inside the manifold of the real data.
+        recall: Share of the real data inside the manifold of the samples.
+        density: Mean number of real balls that a sample lies in, in units of the number of neighbours; 1 is usual.
+        coverage: Share of the real balls that have a sample inside.
+    """
+
+    precision: Float[Tensor, " resamples"]
+    recall: Float[Tensor, " resamples"]
+    density: Float[Tensor, " resamples"]
+    coverage: Float[Tensor, " resamples"]
+
+
+def nearest_distances(features: Float[Tensor, " n dim"], nearest: tuple[int, ...]) -> tuple[Float[Tensor, " n"], ...]:
+    """Return each row's distances to its ``k``-th nearest other rows, for several ``k``.
+
+    Raises:
+        GuideGymError: If there are not so many other rows.
+    """
+    if len(features) <= max(nearest):
+        raise GuideGymError(f"the {max(nearest)} nearest neighbours need more rows than {len(features)}")
+    found = [
+        torch.cdist(rows, features).topk(max(nearest) + 1, largest=False).values  # the nearest is the row itself
+        for rows in features.split(CHUNK)
+    ]
+    ordered = torch.cat(found)
+    return tuple(ordered[:, k] for k in nearest)
+
+
+def neighbour_scores(
+    samples: Float[Tensor, " n dim"],
+    real: Float[Tensor, " m dim"],
+    weights: Float[Tensor, " resamples n"] | None = None,
+    *,
+    nearest_precision: int = NEAREST_PRECISION,
+    nearest_coverage: int = NEAREST_COVERAGE,
+) -> NeighbourScores:
+    r"""Return all four from one look at the distances.
+
+    With :math:`B_k(x)` the ball around ``x`` that reaches its ``k``-th nearest neighbour of the same set,
+
+    .. math:: \mathrm{precision} = \frac1n \sum_i 1[y_i \in \cup_j B_3(x_j)], \quad
+              \mathrm{recall} = \frac1m \sum_j 1[x_j \in \cup_i B_3(y_i)], \\
+              \mathrm{density} = \frac1{5n} \sum_{ij} 1[y_i \in B_5(x_j)], \quad
+              \mathrm{coverage} = \frac1m \sum_j 1[\exists i: y_i \in B_5(x_j)]
+
+    for samples ``y`` and real rows ``x``. Recall and coverage depend on how many there are of each: compare at equal
+    numbers. In a resample the balls stay as they are, and those of samples that are not drawn are missing.
+
+    Args:
+        samples: Features of the samples.
+        real: Features of the real data.
+        weights: How often each sample is drawn in each resample; None takes each once, as one resample.
+        nearest_precision: Neighbours for precision and recall, >= 1.
+        nearest_coverage: Neighbours for density and coverage, >= 1.
+
+    Raises:
+        GuideGymError: If a set has too few rows for its neighbours.
+
+    Source:
+        Kynkaanniemi et al. 2019, eq. 1-3; Naeem et al. 2020, eq. 2-3.
+    """
+    samples, real = samples.double(), real.double()
+    weights = torch.ones(1, len(samples), dtype=torch.float64, device=samples.device) if weights is None else weights
+    drawn = (weights > 0).float().mT
+    own_radius, *_ = nearest_distances(samples, (nearest_precision,))
+    real_radius, ball_radius = nearest_distances(real, (nearest_precision, nearest_coverage))
+    inside = torch.zeros(len(samples), dtype=torch.bool, device=samples.device)
+    balls = torch.zeros(len(samples), dtype=torch.float64, device=samples.device)
+    recalled, covered = (torch.zeros(drawn.shape[1], dtype=torch.float64, device=samples.device) for _ in range(2))
+    for rows, radius, ball in zip(real.split(CHUNK), real_radius.split(CHUNK), ball_radius.split(CHUNK), strict=True):
+        distance = torch.cdist(rows, samples)
+        within = distance <= ball[:, None]
+        inside |= (distance <= radius[:, None]).any(dim=0)
+        balls += within.sum(dim=0)
+        recalled += ((distance <= own_radius).float() @ drawn > 0).sum(dim=0)
+        covered += (within.float() @ drawn > 0).sum(dim=0)
+    shares = weights.double() / weights.double().sum(dim=1, keepdim=True)
+    return NeighbourScores(
+        precision=shares @ inside.double(),
+        recall=recalled / len(real),
+        density=shares @ balls / nearest_coverage,
+        coverage=covered / len(real),
+    )

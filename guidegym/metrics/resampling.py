@@ -1,0 +1,55 @@
+"""The bootstrap: how far a number that was measured on samples would move with other samples."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LEVEL = 0.95
+
+
+def _digits(number: float) -> str:
+    """Write three significant digits, in full between 0.001 and 100 000."""
+    if 1000 <= abs(number) < 1e5:
+        return f"{number:.0f}"
+    return f"{number:#.3g}".rstrip(".")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, scale: float = 1.0) -> str:
+        """Write it as ``value [low, high]``, three significant digits each."""
+        value, low, high = (_digits(part * scale) for part in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}]"
+
+
+def resampling_weights(
+    num_classes: int, samples_per_class: int, *, resamples: int, seed: int
+) -> Float[Tensor, " resamples classes n"]:
+    """Return how often each sample is drawn in each bootstrap resample, drawn within classes."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (resamples, num_classes, samples_per_class)
+    drawn = torch.randint(samples_per_class, shape, generator=generator)
+    return torch.zeros(shape, dtype=torch.float64).scatter_add_(2, drawn, torch.ones(shape, dtype=torch.float64))
+
+
+def percentiles(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
+    """Return a number with the middle 95 % of its resamples."""
+    tail = (1 - LEVEL) / 2
+    low, high = torch.quantile(resampled.double(), torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return Estimate(value, low, high)
+
+
+def recentred(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
+    """Return a number with its resamples' spread around their own mean, moved to the number.
+
+    For numbers that repeated samples bias (Frechet distances, coverage): only the spread of their resamples can be used.
+    """
+    return percentiles(value, resampled.double() - resampled.double().mean() + value)
