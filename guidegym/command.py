@@ -10,9 +10,12 @@ from typing import Any
 
 import torch
 
+from guidegym.diffusion import SAMPLERS, Sampler, make_sampler
 from guidegym.errors import FileFormatError, GuideGymError
 
 INTERRUPTED = 130
+STEPS = {"ddim": 15, "ddpm": 100}
+"""Reverse steps by default, where they are fewer than the sampler's own default."""
 
 
 def run_command(
@@ -74,6 +77,39 @@ def check_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise GuideGymError(f"`--device` must be one that torch can use here, got {name!r}: {reason}") from error
     return device
+
+
+def add_sampler(parser: argparse._ActionsContainer) -> None:
+    """Add the flags of a diffusion sampler: ``--sampler``, ``--steps``, ``--eta`` and ``--sampler-kwargs``."""
+    parser.add_argument("--steps", type=int, help="reverse steps (default: what suits the sampler; 15 for ddim)")
+    parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS), help="diffusion sampler (default: ddim)")
+    parser.add_argument(
+        "--sampler-kwargs",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="further settings of the sampler, such as snr=0.1",
+    )
+    parser.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default: 1)")
+
+
+def read_sampler(arguments: argparse.Namespace) -> Sampler:
+    """Return the diffusion sampler that the flags of ``add_sampler`` say.
+
+    Raises:
+        GuideGymError: If they do not fit each other, or a setting is out of range.
+    """
+    default = STEPS.get(arguments.sampler, SAMPLERS[arguments.sampler]().num_steps)
+    steps = default if arguments.steps is None else arguments.steps
+    if arguments.sampler != "ddim" and arguments.eta is not None:
+        raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with {arguments.sampler}")
+    settings = parse_pairs(arguments.sampler_kwargs, "--sampler-kwargs")
+    if arguments.eta is not None and "eta" in settings:
+        raise GuideGymError("`--eta` and `--sampler-kwargs eta` say the same thing: give one of them")
+    if arguments.sampler == "ddim":
+        settings = {"eta": 1.0 if arguments.eta is None else arguments.eta, **settings}
+    return make_sampler({"kind": arguments.sampler, **settings}, steps)
 
 
 def parse_value(text: str, flag: str) -> Any:

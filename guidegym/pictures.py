@@ -80,7 +80,8 @@ def figure_of(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def png_of(figure: "Figure") -> bytes:
+    """Return a figure as a PNG."""
     buffer = io.BytesIO()
     # No software name or date inside: the same picture is the same file.
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -97,7 +98,7 @@ def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: st
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(title)
     axes.legend(loc="upper right")
-    return _png(figure)
+    return png_of(figure)
 
 
 def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> bytes:
@@ -112,4 +113,4 @@ def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> byt
     axes.set_ylabel("guidance weight")
     axes.legend(loc="best")
     axes.grid(alpha=0.3)
-    return _png(figure)
+    return png_of(figure)

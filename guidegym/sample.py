@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from guidegym.command import add_device, check_device, folder, parse_pairs, run_command
-from guidegym.diffusion import SAMPLERS, make_sampler
+from guidegym.command import add_device, add_sampler, check_device, folder, read_sampler, run_command
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder, write_atomically
@@ -22,8 +21,6 @@ from guidegym.pictures import COLUMNS, sample_picture
 from guidegym.sampling import BATCH_SIZE, Samples, row_seeds, sample
 from guidegym.testbeds import TESTBEDS, Testbed, judge_features, load_testbed
 
-STEPS = {"ddim": 15, "ddpm": 100}
-"""Reverse steps by default, where they are fewer than the sampler's own default."""
 MAX_SAMPLES = 1_000_000
 """Samples of a run: they are held in memory until they are written."""
 
@@ -40,17 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels", nargs="+", help="classes by name or number, taken in turn (default: all)", metavar="CLASS"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
-    parser.add_argument("--steps", type=int, help="reverse steps (default: what suits the sampler; 15 for ddim)")
-    parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS), help="diffusion sampler (default: ddim)")
-    parser.add_argument(
-        "--sampler-kwargs",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        help="further settings of the sampler, such as snr=0.1",
-    )
-    parser.add_argument("--eta", type=float, help="noise of ddim, 0 to 1 (default: 1)")
+    add_sampler(parser)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default: {BATCH_SIZE})")
     add_device(parser)
     parser.add_argument("--out", type=folder, default=Path("runs/samples"), help="folder for the files")
@@ -109,16 +96,7 @@ def _judged(samples: Samples, testbed: Testbed) -> float:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     guidance = Guidance.load(arguments.guidance) if arguments.guidance else Guidance()
-    default = STEPS.get(arguments.sampler, SAMPLERS[arguments.sampler]().num_steps)
-    steps = default if arguments.steps is None else arguments.steps
-    if arguments.sampler != "ddim" and arguments.eta is not None:
-        raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with {arguments.sampler}")
-    settings = parse_pairs(arguments.sampler_kwargs, "--sampler-kwargs")
-    if arguments.eta is not None and "eta" in settings:
-        raise GuideGymError("`--eta` and `--sampler-kwargs eta` say the same thing: give one of them")
-    if arguments.sampler == "ddim":
-        settings = {"eta": 1.0 if arguments.eta is None else arguments.eta, **settings}
-    sampler = make_sampler({"kind": arguments.sampler, **settings}, steps)
+    sampler = read_sampler(arguments)
     testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
     labels = parse_labels(arguments.labels, testbed.class_names, arguments.num)
     seeds = row_seeds(arguments.seed, arguments.num)
@@ -126,7 +104,7 @@ def _main(argv: Sequence[str] | None) -> int:
         raise GuideGymError(f"`--batch-size` must be >= 1, got {arguments.batch_size}")
     Engine.under(testbed, sampler, guidance)  # says what does not fit before there is a progress bar
     make_folder(arguments.out)
-    with tqdm(total=arguments.num * steps, unit="step", unit_scale=True, desc="sample") as bar:
+    with tqdm(total=arguments.num * sampler.num_steps, unit="step", unit_scale=True, desc="sample") as bar:
         samples = sample(
             testbed,
             guidance,

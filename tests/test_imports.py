@@ -25,7 +25,7 @@ LAYERS = (
     ("state",),
     ("engine",),
     ("observation",),
-    ("sampling", "distillation", "rewards", "pictures"),
+    ("sampling", "distillation", "judging", "rewards", "pictures"),
     ("envs", "training", "search", "evaluation"),
     ("learning",),
     ("agents", "studies"),

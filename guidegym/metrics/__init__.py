@@ -1,7 +1,7 @@
 """What a sample set or a classifier is measured by."""
 
 from guidegym.metrics.frechet import extrapolated_frechet, frechet_distance, moments, resampled_frechet
-from guidegym.metrics.kernel import ClassKernels, class_kernels, cubic_kernel, reference_self_term
+from guidegym.metrics.kernel import ClassKernels, class_kernels, cubic_kernel, mixture_distance, reference_self_term
 
 __all__ = [
     "ClassKernels",
@@ -9,6 +9,7 @@ __all__ = [
     "cubic_kernel",
     "extrapolated_frechet",
     "frechet_distance",
+    "mixture_distance",
     "moments",
     "reference_self_term",
     "resampled_frechet",

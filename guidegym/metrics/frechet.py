@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.metrics.checking import check_sets
 
 
 def moments(
@@ -76,7 +77,11 @@ def resampled_frechet(
         weights: How often each sample is drawn in each resample; a zero leaves it out.
         mean: Mean of the reference.
         covariance: Covariance of the reference.
+
+    Raises:
+        GuideGymError: If there are no samples, or they are of another space than the reference.
     """
+    check_sets(features, mean[None])
     root, trace = matrix_root(covariance), covariance.double().trace()
     found = []
     for counts in weights:

@@ -23,4 +23,5 @@ def inception_score(
     shares = weights.double() / weights.double().sum(dim=1, keepdim=True)
     negative_entropy = shares @ torch.special.entr(p).sum(dim=1).neg()
     marginal = torch.special.entr(shares @ p).sum(dim=1)
-    return (negative_entropy + marginal).exp()
+    score: Tensor = (negative_entropy + marginal).exp()
+    return score

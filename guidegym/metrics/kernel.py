@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.metrics.checking import check_sets
 
 
 def cubic_kernel(a: Float[Tensor, " *sets n dim"], b: Float[Tensor, " *sets m dim"]) -> Float[Tensor, " *sets n m"]:
@@ -76,12 +77,60 @@ def class_kernels(
         self_term: ``reference_self_term(reference)``, which does not change between sample sets.
 
     Raises:
-        GuideGymError: If a class has fewer than two samples.
+        GuideGymError: If a class has fewer than two samples or is missing, or the spaces differ.
     """
     if features.shape[1] < 2:
         raise GuideGymError(f"the kernel distance needs at least 2 samples a class, got {features.shape[1]}")
+    check_sets(features, reference, by_class=True)
     samples = features.double()
     within = cubic_kernel(samples, samples)
     within.diagonal(dim1=1, dim2=2).zero_()
     across = cubic_kernel(samples, reference.double()).mean(dim=2)
     return ClassKernels(within, across, self_term.double())
+
+
+def mixture_distance(
+    features: Float[Tensor, " classes n dim"],
+    reference: Float[Tensor, " classes m dim"],
+    weights: Float[Tensor, " resamples classes n"] | None = None,
+) -> Float[Tensor, " resamples"]:
+    r"""Return the unbiased squared MMD of two mixtures whose classes are drawn in equal shares, not at random.
+
+    .. math:: \frac{1}{K^2} \sum_{kl} \left( \bar k(X_k, X_l) - 2 \bar k(X_k, R_l) + \bar k(R_k, R_l) \right)
+
+    where means of a class with itself leave out each row with itself. Shuffling all rows together would count pairs of one
+    class too rarely: sets that hold equally many of each class are more even than random ones.
+
+    Args:
+        features: Features of the samples by class, at least two a class.
+        reference: Features of real data by class.
+        weights: How often each sample is drawn in each resample; None counts each once, as one resample.
+
+    Raises:
+        GuideGymError: If a class has fewer than two samples or is missing, or the spaces differ.
+    """
+    check_sets(features, reference, by_class=True)
+    samples, real = features.double(), reference.double()
+    num_classes, per_class = samples.shape[:2]
+    if per_class < 2:
+        raise GuideGymError(f"the kernel distance needs at least 2 samples a class, got {per_class}")
+    weights = torch.ones(1, num_classes, per_class, device=samples.device) if weights is None else weights
+    counts = weights.double()
+    total = counts.sum(dim=2)
+    own_pairs = (total.square() - counts.square().sum(dim=2)).clamp_min(1)
+    distance = torch.zeros(len(counts), dtype=torch.float64, device=samples.device)
+    for k in range(num_classes):
+        across = cubic_kernel(samples[k], real.flatten(0, 1)).mean(dim=1)
+        distance -= 2 * (counts[:, k] @ across) / total[:, k] * num_classes
+        for other in range(k, num_classes):
+            values = cubic_kernel(samples[k], samples[other])
+            beside = cubic_kernel(real[k], real[other])
+            if k == other:
+                values.diagonal().zero_()
+                distance += ((counts[:, k] @ values) * counts[:, k]).sum(dim=1) / own_pairs[:, k]
+                rows = len(beside)
+                distance += (beside.sum() - beside.diagonal().sum()) / (rows * (rows - 1))
+            else:
+                pairs = ((counts[:, k] @ values) * counts[:, other]).sum(dim=1) / (total[:, k] * total[:, other])
+                distance += 2 * (pairs + beside.mean())
+    return distance / num_classes**2

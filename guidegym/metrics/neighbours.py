@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.metrics.checking import check_sets
 
 CHUNK = 1000
 NEAREST_PRECISION = 3
@@ -75,11 +76,12 @@ def neighbour_scores(
         nearest_coverage: Neighbours for density and coverage, >= 1.
 
     Raises:
-        GuideGymError: If a set has too few rows for its neighbours.
+        GuideGymError: If a set has too few rows for its neighbours, or they are of different spaces.
 
     Source:
         Kynkaanniemi et al. 2019, eq. 1-3; Naeem et al. 2020, eq. 2-3.
     """
+    check_sets(samples, real)
     samples, real = samples.double(), real.double()
     weights = torch.ones(1, len(samples), dtype=torch.float64, device=samples.device) if weights is None else weights
     drawn = (weights > 0).float().mT

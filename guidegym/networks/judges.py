@@ -39,11 +39,17 @@ class BaseJudge(nn.Module):
         self.project = nn.Linear(2 * trunk_channels, feature_dim)
         self.head = nn.Linear(feature_dim, num_classes)
 
+    def features_and_maps(
+        self, x: Float[Tensor, " batch channels height width"]
+    ) -> tuple[Float[Tensor, " batch dim"], Float[Tensor, " batch maps rows columns"]]:
+        """Return the penultimate features of clean images ``x`` in [-1, 1], and the maps that they are pooled from."""
+        maps = self.trunk(x)
+        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+        return functional.relu(self.project(pooled)), maps
+
     def features(self, x: Float[Tensor, " batch channels height width"]) -> Float[Tensor, " batch dim"]:
         """Return the penultimate features of clean images ``x`` in [-1, 1]."""
-        hidden = self.trunk(x)
-        pooled = torch.cat([hidden.mean(dim=(2, 3)), hidden.amax(dim=(2, 3))], dim=1)
-        return functional.relu(self.project(pooled))
+        return self.features_and_maps(x)[0]
 
     def classify(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
         """Return the logits of penultimate ``features``."""

@@ -11,23 +11,13 @@ from torch import Tensor
 from guidegym.diffusion import Sampler
 from guidegym.engine import Engine
 from guidegym.guidance import Guidance
+from guidegym.judging import failed_rows
 from guidegym.metrics import ClassKernels, class_kernels
 from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds, sample
 from guidegym.testbeds import Testbed, judge_features
 
 FLOOR_FACTOR = 10.0
 """The worst kernel distance a candidate can have, in units of that of blank samples (zeros)."""
-
-
-FAR_AWAY = 10.0
-"""A sample whose features are so many times longer than those of any real one counts as failed."""
-
-
-FEWEST_MIDTONES = 0.01
-"""A sample with a smaller share of values inside its clipping bounds is saturated and counts as failed.
-
-Of real Fashion-MNIST images none has less than 0.09.
-"""
 
 
 @dataclass(frozen=True)
@@ -182,12 +172,8 @@ class Scorer:
         features = judge_features(self.testbed.judge, samples.x)
         with torch.no_grad():
             predicted = self.testbed.judge.classify(features).argmax(dim=1)
-        farthest = FAR_AWAY * references.features.norm(dim=2).max()
-        failed = samples.failed | ~(features.norm(dim=1) <= farthest)
-        if self.testbed.clip is not None:
-            midtones = (samples.x.abs() < 0.98 * self.testbed.clip).flatten(1).double().mean(dim=1)
-            failed = failed | (midtones < FEWEST_MIDTONES)
-        samples = replace(samples, failed=failed)
+        failed = failed_rows(self.testbed, samples.x, features, references.features)
+        samples = replace(samples, failed=samples.failed | failed)
         hits = (predicted == samples.labels) & ~samples.failed
         by_class = self._by_class(features)
         return Measured(

@@ -23,7 +23,7 @@ from guidegym.testbeds.references import (
     save_references,
 )
 from guidegym.testbeds.similarities import shipped_similarities
-from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, judge_features
+from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, seen_by
 
 WEIGHTS = Path(__file__).parent / "weights"
 KEPT_REFERENCES = 1000
@@ -103,13 +103,14 @@ def build_references(images: ImageSet, folder: Path, data: ImageData, *, device:
     """Measure the training images with the judge of ``folder`` and write ``references.safetensors`` beside it."""
     judge_path = folder / "judge.safetensors"
     judge = cast(JudgeNetwork, load_network(judge_path, device=device))
-    features = judge_features(judge, to_unit_range(data.train_images).to(device))
+    seen = seen_by(judge, to_unit_range(data.train_images).to(device))
     references = references_from_features(
-        features.cpu(),
+        seen.features.cpu(),
         data.train_labels,
         num_classes=images.num_classes,
         kept=KEPT_REFERENCES,
         extractor=file_digest(judge_path),
+        spatial=None if seen.spatial is None else seen.spatial.cpu(),
     )
     save_references(references, folder / "references.safetensors")
     return folder / "references.safetensors"

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,12 +27,24 @@ class References:
         mean: Mean of each class over all the training data.
         covariance: Covariance of each class over all the training data.
         extractor: Digest of the judge whose features these are: distances in different spaces must not be compared.
+        spatial: Mean and covariance of the judge's spatial features over all the data; None where it has none.
     """
 
     features: Float[Tensor, " classes n dim"]
     mean: Float[Tensor, " classes dim"]
     covariance: Float[Tensor, " classes dim dim"]
     extractor: str
+    spatial: tuple[Float[Tensor, " places"], Float[Tensor, " places places"]] | None = None
+
+    def to(self, device: torch.device) -> "References":
+        """Return the same on a device."""
+        return replace(
+            self,
+            features=self.features.to(device),
+            mean=self.mean.to(device),
+            covariance=self.covariance.to(device),
+            spatial=None if self.spatial is None else (self.spatial[0].to(device), self.spatial[1].to(device)),
+        )
 
     @functools.cached_property
     def self_term(self) -> Float[Tensor, " classes"]:
@@ -48,7 +60,13 @@ class References:
 
 
 def references_from_features(
-    features: Float[Tensor, " n dim"], labels: Tensor, *, num_classes: int, kept: int, extractor: str
+    features: Float[Tensor, " n dim"],
+    labels: Tensor,
+    *,
+    num_classes: int,
+    kept: int,
+    extractor: str,
+    spatial: Float[Tensor, " n places"] | None = None,
 ) -> References:
     """Summarise labelled features: per-class moments over all rows, and the first rows of each class.
 
@@ -58,6 +76,7 @@ def references_from_features(
         num_classes: Number of classes.
         kept: Rows kept of each class, or as many as the smallest class has.
         extractor: Digest or name of the judge.
+        spatial: Its spatial features of the same data, where it has them.
 
     Raises:
         GuideGymError: If a class has fewer than two rows.
@@ -73,6 +92,7 @@ def references_from_features(
         mean=torch.stack([mean for mean, _ in statistics]),
         covariance=torch.stack([covariance for _, covariance in statistics]),
         extractor=extractor,
+        spatial=None if spatial is None else moments(spatial),
     )
 
 
@@ -83,6 +103,9 @@ def save_references(references: References, path: Path) -> None:
         "mean": references.mean.float().contiguous(),
         "covariance": references.covariance.float().contiguous(),
     }
+    if references.spatial is not None:
+        mean, covariance = references.spatial
+        tensors |= {"spatial_mean": mean.float().contiguous(), "spatial_covariance": covariance.float().contiguous()}
     write_atomically(path, save(tensors, metadata={"format": FORMAT, "extractor": references.extractor}))
 
 
@@ -103,18 +126,24 @@ def load_references(path: Path, *, extractor: str, device: torch.device | str = 
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).to(device) for key in ("features", "mean", "covariance")}
+            tensors = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise FileFormatError(f"{path} is not a readable reference file: {error}") from error
     if header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
     if header.get("extractor") != extractor:
         raise FileFormatError(f"{path} holds features of another judge than the one beside it; build it anew")
+    if not {"features", "mean", "covariance"} <= tensors.keys():
+        raise FileFormatError(f"{path} must hold features, mean and covariance, got {', '.join(tensors) or 'none'}")
+    spatial = None
+    if "spatial_mean" in tensors and "spatial_covariance" in tensors:
+        spatial = (tensors["spatial_mean"].double(), tensors["spatial_covariance"].double())
     return References(
         features=tensors["features"].float(),
         mean=tensors["mean"].double(),
         covariance=tensors["covariance"].double(),
         extractor=extractor,
+        spatial=spatial,
     )
 
 

@@ -35,8 +35,54 @@ class JudgeNetwork(Protocol):
         ...
 
 
+@runtime_checkable
+class SpatialJudge(JudgeNetwork, Protocol):
+    """A judge that also tells what it saw where."""
+
+    def features_and_maps(
+        self, x: Float[Tensor, " batch *event"]
+    ) -> tuple[Float[Tensor, " batch dim"], Float[Tensor, " batch maps rows columns"]]:
+        """Return the features, and the maps that they are pooled from."""
+        ...
+
+
 CHUNK = 500
 """Samples that the judge sees at a time."""
+SPATIAL_MAPS = 4
+"""Maps of the judge whose values by place make the space of the spatial Frechet distance."""
+
+
+class Seen(NamedTuple):
+    """What a judge makes of samples.
+
+    Args:
+        features: The space that distances are measured in.
+        logits: Its logits.
+        spatial: Values by place; None where it keeps no places.
+    """
+
+    features: Float[Tensor, " n dim"]
+    logits: Float[Tensor, " n classes"]
+    spatial: Float[Tensor, " n places"] | None
+
+
+@torch.no_grad()
+def seen_by(judge: JudgeNetwork, x: Float[Tensor, " n *event"]) -> Seen:
+    """Show clean samples to a judge once, in chunks, and return all it makes of them.
+
+    Source:
+        Nash et al. 2021, section 4.1, for the spatial features: a few maps before pooling, flattened.
+    """
+    features, spatial = [], []
+    for rows in x.split(CHUNK):
+        if isinstance(judge, SpatialJudge):
+            own, maps = judge.features_and_maps(rows)
+            spatial.append(maps[:, :SPATIAL_MAPS].flatten(1))
+        else:
+            own = judge.features(rows)
+        features.append(own)
+    together = torch.cat(features)
+    return Seen(together, judge.classify(together), torch.cat(spatial) if spatial else None)
 
 
 @torch.no_grad()

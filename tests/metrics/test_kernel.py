@@ -3,7 +3,7 @@ import torch
 from torch_fidelity.metric_kid import kernel_mmd
 
 from guidegym import GuideGymError
-from guidegym.metrics import class_kernels, reference_self_term
+from guidegym.metrics import class_kernels, mixture_distance, reference_self_term
 
 KERNEL = {
     "kid_kernel": "poly",
@@ -71,3 +71,37 @@ def test_one_sample_a_class_is_refused() -> None:
     features, reference = _sets(1, 10)
     with pytest.raises(GuideGymError, match="at least 2 samples a class, got 1"):
         class_kernels(features, reference, reference_self_term(reference))
+
+
+def test_the_distance_of_mixtures_is_a_plain_sum_over_pairs_of_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(3, 5, 2, generator=generator, dtype=torch.float64)
+    real = torch.randn(3, 4, 2, generator=generator, dtype=torch.float64) + 1
+
+    def kernel(a: torch.Tensor, b: torch.Tensor) -> float:
+        return float((a @ b / 2 + 1) ** 3)
+
+    def mean(one: torch.Tensor, other: torch.Tensor, *, same: bool) -> float:
+        values = [kernel(a, b) for i, a in enumerate(one) for j, b in enumerate(other) if not (same and i == j)]
+        return sum(values) / len(values)
+
+    wanted = sum(
+        mean(samples[k], samples[other], same=k == other)
+        - 2 * mean(samples[k], real[other], same=False)
+        + mean(real[k], real[other], same=k == other)
+        for k in range(3)
+        for other in range(3)
+    )
+    assert float(mixture_distance(samples, real)) == pytest.approx(wanted / 9)
+    order = torch.tensor([4, 2, 0, 1, 3])
+    assert float(mixture_distance(samples[:, order], real)) == pytest.approx(wanted / 9)
+
+
+def test_the_distance_of_mixtures_is_unbiased_for_even_sets() -> None:
+    centres = torch.tensor([[-4.0, 0.0], [0.0, 4.0], [4.0, 0.0]], dtype=torch.float64)[:, None]
+
+    def draw(seed: int, num: int) -> torch.Tensor:
+        return centres + torch.randn(3, num, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    found = torch.stack([mixture_distance(draw(seed, 6), draw(1000 + seed, 6))[0] for seed in range(400)])
+    assert abs(float(found.mean())) < 3 * float(found.std()) / 400**0.5

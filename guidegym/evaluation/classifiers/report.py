@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from guidegym.evaluation.measure import HEADLINE_RADIUS
+from guidegym.evaluation.classifiers.measure import HEADLINE_RADIUS
 from guidegym.page import note, page, picture, table
 
 Row = dict[str, str]

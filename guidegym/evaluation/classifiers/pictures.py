@@ -1,28 +1,20 @@
 """A classifier's measurements in one picture, and its gradients as pictures."""
 
-import io
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from guidegym.guidance import Classifier
 from guidegym.metrics.accuracy import noise_to
 from guidegym.metrics.gradients import log_likelihood_gradient
+from guidegym.pictures import png_of
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
 SHOWN_LEVELS = (0, 100, 250, 500, 750)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def measurements_picture(found: dict[str, Any]) -> bytes:
@@ -57,7 +49,7 @@ def measurements_picture(found: dict[str, Any]) -> bytes:
         axes[3].plot(found["gradients"]["timesteps"], found["gradients"]["cosine"], marker="o")
         axes[3].set(title="cosine to the true gradient", xlabel="timestep", ylim=(-1.02, 1.02))
     figure.suptitle(f"{found['classifier']} on {found['testbed']}")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _reliability(axis: Any, found: dict[str, Any]) -> None:
@@ -105,7 +97,7 @@ def gradients_picture(testbed: Testbed, classifiers: dict[str, Classifier], rows
                     axis.set_ylabel(name, rotation=0, ha="right", va="center")
                 if row == line == 0:
                     axis.set_title(f"t = {level}")
-    return _png(figure)
+    return png_of(figure)
 
 
 def _shown(image: Float[Tensor, " channels height width"]) -> Float[Tensor, " height width"]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from guidegym.evaluate import main
-from guidegym.evaluation.report import markdown_table
+from guidegym.evaluation.classifiers.report import markdown_table
 
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FEW = ["--rows", "60", "--attacked", "10", "--quick"]
 
 

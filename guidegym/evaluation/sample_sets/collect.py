@@ -1,0 +1,271 @@
+"""Sampling for evaluation: chunk after chunk, of which only what is measured is kept, on disk.
+
+Rows depend only on their seed. A chunk is the same whoever samples it and when: an interrupted evaluation goes on where it
+was, shards on several machines are merged exactly, and a larger set begins with the rows of a smaller one.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets.extractor import Extractor
+from guidegym.files import write_atomically
+from guidegym.judging import failed_rows
+from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds, sample
+from guidegym.search import Candidate
+from guidegym.testbeds import Testbed
+from guidegym.testbeds.testbed import seen_by
+
+CHUNK_ROWS = 500
+SHOWN = 8
+"""Samples of each class that are kept whole, for pictures."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What is sampled and what is kept of it.
+
+    Args:
+        testbed: The testbed.
+        extractor: What looks at the samples.
+        per_class: Samples of each class, >= 1.
+        seed: Seed of the rows; every method gets the same.
+        energy: Classifier whose energy divergence is measured; None for none.
+        folder: Where chunks are kept.
+        batch_size: Rows that advance together.
+    """
+
+    testbed: Testbed
+    extractor: Extractor
+    per_class: int
+    seed: int
+    energy: str | None
+    folder: Path
+    batch_size: int = BATCH_SIZE
+
+    @property
+    def num_rows(self) -> int:
+        """Samples of each method."""
+        return self.per_class * self.testbed.num_classes
+
+    @property
+    def num_chunks(self) -> int:
+        """Chunks of each method."""
+        return -(-self.num_rows // CHUNK_ROWS)
+
+    def chunk_size(self, chunk: int) -> int:
+        """Return the rows of a chunk."""
+        return min(CHUNK_ROWS, self.num_rows - chunk * CHUNK_ROWS)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSet:
+    """One method's samples as they were seen; rows are class by class in turn.
+
+    Args:
+        candidate: The method.
+        features: In the extractor's space.
+        logits: The extractor's.
+        spatial: By place; None where the extractor keeps none.
+        hits: Whether each judge of the bank takes the row for the class asked for; the first column is the judge's own.
+        divergence: Energy divergence :math:`|E^*_c - E(x)|` of each row; None where it was not asked for.
+        failed: Rows that came to nothing.
+        evaluations: Network evaluations of each row, in the order of ``Cost``.
+        seconds: Seconds that sampling took.
+        shown: The first samples, whole.
+        num_classes: Number of classes.
+    """
+
+    candidate: Candidate
+    features: Float[Tensor, " n dim"]
+    logits: Float[Tensor, " n outputs"]
+    spatial: Float[Tensor, " n places"] | None
+    hits: Bool[Tensor, " n judges"]
+    divergence: Float[Tensor, " n"] | None
+    failed: Bool[Tensor, " n"]
+    evaluations: Int[Tensor, " n 4"]
+    seconds: float
+    shown: Float[Tensor, " some *event"]
+    num_classes: int
+
+    def by_class(self, rows: Tensor) -> Tensor:
+        """Arrange rows as one block a class."""
+        return rows.reshape(-1, self.num_classes, *rows.shape[1:]).transpose(0, 1)
+
+    @property
+    def shown_labels(self) -> Int[Tensor, " some"]:
+        """Classes asked for of the samples that are kept whole."""
+        return torch.arange(len(self.shown)) % self.num_classes
+
+
+def digest_of(candidate: Candidate, collection: Collection) -> str:
+    """Return what a method's chunks are known by: a digest of all that their content depends on."""
+    testbed = collection.testbed
+    with tempfile.TemporaryDirectory() as folder:
+        candidate.guidance.save(Path(folder) / "guidance.json")
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    digest = hashlib.sha256()
+    for part in (
+        *files.values(),
+        repr(candidate.sampler).encode(),
+        f"{testbed.name} {testbed.identity} {testbed.num_classes} {collection.seed} {collection.energy}".encode(),
+        f"{collection.extractor.name} {collection.extractor.digest} {', '.join(testbed.judges)}".encode(),
+    ):
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def _path(candidate: Candidate, collection: Collection, chunk: int) -> Path:
+    return collection.folder / digest_of(candidate, collection) / f"{chunk:05d}.safetensors"
+
+
+def _read(path: Path, size: int) -> dict[str, Tensor] | None:
+    """Return a chunk that was sampled before; None where there is none, it is damaged, or it has fewer rows."""
+    if not path.is_file():
+        return None
+    try:
+        tensors = load(path.read_bytes())
+    except (SafetensorError, OSError):
+        return None
+    if "features" not in tensors or len(tensors["features"]) < size:
+        return None
+    return {name: value if name in ("shown", "seconds") else value[:size] for name, value in tensors.items()}
+
+
+def _sample(candidate: Candidate, collection: Collection, chunk: int, on_rows: OnRows | None) -> dict[str, Tensor]:
+    """Sample one chunk and keep what is measured."""
+    testbed, size = collection.testbed, collection.chunk_size(chunk)
+    numbers = chunk * CHUNK_ROWS + torch.arange(size)
+    labels = numbers % testbed.num_classes
+    began = time.perf_counter()
+    samples = sample(
+        testbed,
+        candidate.guidance,
+        labels=labels,
+        seeds=row_seeds(collection.seed, size, first=chunk * CHUNK_ROWS),
+        sampler=candidate.sampler,
+        batch_size=collection.batch_size,
+        on_rows=on_rows,
+    )
+    x = samples.x.nan_to_num(0.0)
+    evaluations = samples.evaluations.cpu()
+    seconds = time.perf_counter() - began
+    seen = collection.extractor.look(x)
+    failed = samples.failed | failed_rows(testbed, samples.x, seen.features, collection.extractor.references.features)
+    labels = labels.to(x.device)
+    # The judge comes first: its hits are the class accuracy.
+    bank = [testbed.judge, *(judge for judge in testbed.judges.values() if judge is not testbed.judge)]
+    hits = torch.stack([seen_by(judge, x).logits.argmax(dim=1) == labels for judge in bank], dim=1)
+    kept = {
+        "features": seen.features.float(),
+        "logits": seen.logits.float(),
+        "hits": hits & ~failed[:, None],
+        "failed": failed,
+        "evaluations": evaluations,
+        "seconds": torch.tensor([seconds], dtype=torch.float64),
+        "shown": samples.x[numbers < SHOWN * testbed.num_classes].float(),
+    }
+    if seen.spatial is not None:
+        kept["spatial"] = seen.spatial.float()
+    if collection.energy is not None:
+        kept["divergence"] = _divergence(testbed, collection.energy, x, labels)
+    return {name: value.cpu().contiguous() for name, value in kept.items()}
+
+
+@torch.no_grad()
+def _divergence(testbed: Testbed, name: str, x: Tensor, labels: Tensor) -> Float[Tensor, " n"]:
+    """Return how far each row's energy is from the mean energy of its class."""
+    classifier = testbed.classifier(name)
+    energies = torch.cat(
+        [-classifier(rows, rows.new_zeros(len(rows))).logsumexp(dim=1) for rows in x.split(CHUNK_ROWS)]
+    )
+    return (testbed.class_energies[name].to(energies)[labels] - energies).abs()
+
+
+def check_shard(shard: int, shards: int) -> None:
+    """Check that there is such a shard.
+
+    Raises:
+        GuideGymError: If there is not.
+    """
+    if shards < 1:
+        raise GuideGymError(f"`shards` must be >= 1, got {shards}")
+    if not 0 <= shard < shards:
+        raise GuideGymError(f"`shard` must be in 0..{shards - 1}, got {shard}")
+
+
+def collect(
+    candidates: Sequence[Candidate],
+    collection: Collection,
+    *,
+    shard: int = 0,
+    shards: int = 1,
+    on_rows: OnRows | None = None,
+) -> int:
+    """Sample what is missing of a shard's chunks, and return how many chunks of all shards are still missing.
+
+    Args:
+        candidates: The methods.
+        collection: What is sampled.
+        shard: Which shard, in 0 .. shards - 1: it samples every ``shards``-th chunk, over all methods.
+        shards: Number of shards, >= 1.
+        on_rows: Told after each step how many rows took it; rows that were sampled before count at once.
+
+    Raises:
+        GuideGymError: If there is no such shard.
+    """
+    check_shard(shard, shards)
+    missing = 0
+    every = [(candidate, chunk) for candidate in candidates for chunk in range(collection.num_chunks)]
+    for number, (candidate, chunk) in enumerate(every):
+        path, size = _path(candidate, collection, chunk), collection.chunk_size(chunk)
+        done = _read(path, size) is not None
+        if not done and number % shards == shard:
+            write_atomically(path, save(_sample(candidate, collection, chunk, on_rows)))
+        elif not done:
+            missing += 1
+        elif on_rows is not None and number % shards == shard:
+            on_rows(size * candidate.sampler.num_steps)
+    return missing
+
+
+def merge(candidate: Candidate, collection: Collection) -> SampleSet:
+    """Put a method's chunks together.
+
+    Raises:
+        GuideGymError: If one is missing.
+    """
+    chunks = []
+    for chunk in range(collection.num_chunks):
+        path = _path(candidate, collection, chunk)
+        tensors = _read(path, collection.chunk_size(chunk))
+        if tensors is None:
+            raise GuideGymError(
+                f"chunk {chunk + 1} of {collection.num_chunks} of '{candidate.name}' is missing: {path}"
+            )
+        chunks.append(tensors)
+    together = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    device = collection.testbed.device
+    return SampleSet(
+        candidate=candidate,
+        features=together["features"].to(device),
+        logits=together["logits"].to(device),
+        spatial=together["spatial"].to(device) if "spatial" in together else None,
+        hits=together["hits"].to(device),
+        divergence=together["divergence"].to(device) if "divergence" in together else None,
+        failed=together["failed"].to(device),
+        evaluations=together["evaluations"],
+        seconds=float(together["seconds"].sum()),
+        shown=together["shown"],
+        num_classes=collection.testbed.num_classes,
+    )

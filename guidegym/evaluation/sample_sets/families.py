@@ -1,0 +1,116 @@
+"""How the metrics of a sample set are computed, for many resamples at once; a family shares one look at the set."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.evaluation.sample_sets.collect import SampleSet
+from guidegym.metrics import class_kernels, extrapolated_frechet, mixture_distance, resampled_frechet
+from guidegym.metrics.inception_score import inception_score
+from guidegym.metrics.neighbours import NeighbourScores, neighbour_scores
+from guidegym.testbeds import References
+
+HALVINGS = 4
+"""Ways of halving a set for the extrapolated Frechet distance."""
+Weights: TypeAlias = Float[Tensor, " resamples classes n"]
+"""How often each sample is drawn in each resample, by class."""
+Values: TypeAlias = Mapping[str, Float[Tensor, " resamples"]]
+Family: TypeAlias = Callable[[SampleSet, References, Weights], Values]
+
+
+def in_rows(weights: Weights) -> Float[Tensor, " resamples rows"]:
+    """Return weights in the order of the rows, class by class in turn."""
+    return weights.transpose(1, 2).flatten(1)
+
+
+def halves(num_classes: int, per_class: int) -> Tensor:
+    """Return ways of halving rows that keep the classes' shares: booleans, (ways, rows)."""
+    generator = torch.Generator().manual_seed(0)
+    ways = []
+    for _ in range(HALVINGS):
+        order = torch.rand(num_classes, per_class, generator=generator).argsort(dim=1)
+        ways.append((order < per_class // 2).mT.flatten())
+    return torch.stack(ways)
+
+
+def real_rows(references: References, num: int) -> Float[Tensor, " rows dim"]:
+    """Return about ``num`` real rows, all classes in equal shares, or all that are kept."""
+    kept = references.features.shape[1]
+    per_class = max(1, min(kept, num // len(references.features)))
+    return references.features[:, :per_class].flatten(0, 1)
+
+
+def frechet(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Frechet distance to the mixture of all classes in equal shares."""
+    return {"frechet": resampled_frechet(own.features, in_rows(weights), *references.pooled)}
+
+
+def frechet_infinite(own: SampleSet, references: References, weights: Weights) -> Values:
+    """The same, extrapolated to infinitely many samples."""
+    ways = halves(weights.shape[1], weights.shape[2]).to(own.features.device)
+    return {"frechet_infinite": extrapolated_frechet(own.features, in_rows(weights), *references.pooled, halves=ways)}
+
+
+def spatial_frechet(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Frechet distance in the spatial features (sFID); nothing where there are none."""
+    if own.spatial is None or references.spatial is None:
+        return {}
+    return {"spatial_frechet": resampled_frechet(own.spatial, in_rows(weights), *references.spatial)}
+
+
+def class_frechet(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Mean over classes of the Frechet distance to the class."""
+    values = [
+        resampled_frechet(rows, weights[:, label], references.mean[label], references.covariance[label])
+        for label, rows in enumerate(own.by_class(own.features))
+    ]
+    return {"intra_frechet": torch.stack(values).mean(dim=0)}
+
+
+def kernel(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Kernel distance to the mixture of all classes in equal shares."""
+    return {"kid": mixture_distance(own.by_class(own.features), references.features, weights)}
+
+
+def class_kernel(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Mean over classes of the kernel distance to the class: what searches are led by."""
+    kernels = class_kernels(own.by_class(own.features), references.features, references.self_term)
+    return {"intra_kid": kernels.distance(weights)}
+
+
+def neighbours(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Precision, recall, density and coverage against as many real rows as there are samples."""
+    real = real_rows(references, len(own.features))
+    return neighbour_scores(own.features, real, in_rows(weights))._asdict()
+
+
+def class_neighbours(own: SampleSet, references: References, weights: Weights) -> Values:
+    """The means over classes of the same."""
+    scores = [
+        neighbour_scores(rows, references.features[label, : len(rows)], weights[:, label])
+        for label, rows in enumerate(own.by_class(own.features))
+    ]
+    return {
+        f"intra_{name}": torch.stack([getattr(score, name) for score in scores]).mean(dim=0)
+        for name in NeighbourScores._fields
+    }
+
+
+def inception(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Inception Score by the extractor's classes."""
+    return {"inception_score": inception_score(own.logits, in_rows(weights))}
+
+
+def of_rows(own: SampleSet, references: References, weights: Weights) -> Values:
+    """Means over rows: class accuracy, accuracy over the bank of judges, and energy divergence where it was measured."""
+    shares = in_rows(weights) / in_rows(weights).sum(dim=1, keepdim=True)
+    found = {
+        "accuracy": shares @ own.hits[:, 0].double(),
+        "robustness": shares @ own.hits.double().mean(dim=1),
+    }
+    if own.divergence is not None:
+        found["energy_divergence"] = shares @ own.divergence.double()
+    return found

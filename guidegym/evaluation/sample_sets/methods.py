@@ -1,0 +1,64 @@
+"""The methods of an evaluation: guidance files, and two baselines that need none."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from guidegym.diffusion import Process, Sampler
+from guidegym.errors import GuideGymError
+from guidegym.guidance import ClassifierFree, ConditionalDenoiser, Constant, Guidance, Table
+from guidegym.search import Candidate
+
+UNGUIDED = "unguided"
+CLASSIFIER_FREE = "classifier-free"
+
+
+def _classifier_free(text: str) -> Guidance:
+    """Read ``classifier-free`` or ``classifier-free:WEIGHT``."""
+    _, _, weight = text.partition(":")
+    try:
+        value = float(weight) if weight else 1.0
+    except ValueError as error:
+        raise GuideGymError(f"`--guidance` {CLASSIFIER_FREE}:WEIGHT takes a number, got {weight!r}") from error
+    return Guidance(ClassifierFree(), Constant(value), score=ConditionalDenoiser())
+
+
+def methods(given: Sequence[str], sampler: Sampler) -> list[Candidate]:
+    """Return one method a text.
+
+    Args:
+        given: Paths of guidance files, ``unguided``, and ``classifier-free`` or ``classifier-free:WEIGHT`` (its weight is 1
+            otherwise).
+        sampler: The diffusion sampler of all.
+
+    Raises:
+        GuideGymError: If the same is given twice.
+        FileFormatError: If a file is not a guidance file.
+    """
+    found: dict[str, Guidance] = {}
+    for text in given:
+        if text == UNGUIDED:
+            name, guidance = text, Guidance()
+        elif text.partition(":")[0] == CLASSIFIER_FREE:
+            name, guidance = text, _classifier_free(text)
+        else:
+            name, guidance = Path(text).stem, Guidance.load(text)
+        # Runs call their results alike: then the folder tells them apart.
+        name = f"{Path(text).resolve().parent.name}/{name}" if name in found else name
+        if name in found:
+            raise GuideGymError(f"`--guidance` has '{name}' twice")
+        found[name] = guidance
+    return [Candidate(name, guidance, sampler) for name, guidance in found.items()]
+
+
+def scaled(candidate: Candidate, factor: float, process: Process) -> Candidate:
+    """Return a method with its weight times a factor at each of its sampler's steps.
+
+    Raises:
+        GuideGymError: If a policy decides the weight.
+    """
+    guidance, sampler = candidate.guidance, candidate.sampler
+    weights = factor * guidance.weights(sampler, process)
+    timesteps = sampler.timesteps(process)[:-1].double() * (1000 / process.num_timesteps)
+    table = Table(tuple(timesteps.tolist()), tuple(weights.tolist()))
+    return replace(candidate, name=f"{candidate.name} x {factor:g}", guidance=replace(guidance, weight=table))

@@ -1,0 +1,157 @@
+"""The metrics of sample sets by name: direction, smallest set, and the interval that each gets."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets import families
+from guidegym.evaluation.sample_sets.collect import SampleSet
+from guidegym.evaluation.sample_sets.families import Family
+from guidegym.metrics.neighbours import NEAREST_COVERAGE
+from guidegym.metrics.resampling import Estimate, percentiles, recentred, resampling_weights
+from guidegym.testbeds import References
+
+RESAMPLES = 200
+FEW = 2
+"""A set with fewer samples than so many times the dimensions has a covariance that is mostly noise."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a sample set.
+
+    Args:
+        title: What tables call it.
+        family: What it is computed with.
+        lower_is_better: Its direction.
+        share: Whether it is a share, shown in percent.
+        biased: Whether repeated samples bias it: then only the spread of its resamples is used.
+        least: Samples of each class without which it does not exist.
+        space: Space whose covariance it estimates, over the set or over each class: ``pooled``, ``class``, ``spatial``.
+    """
+
+    title: str
+    family: Family
+    lower_is_better: bool
+    share: bool = False
+    biased: bool = False
+    least: int = 1
+    space: str = ""
+
+
+_SPAN = NEAREST_COVERAGE + 1
+METRICS: Mapping[str, Metric] = {
+    "frechet": Metric("Frechet", families.frechet, True, biased=True, least=2, space="pooled"),
+    "frechet_infinite": Metric(
+        "Frechet, n = inf", families.frechet_infinite, True, biased=True, least=4, space="pooled"
+    ),
+    "spatial_frechet": Metric("spatial Frechet", families.spatial_frechet, True, biased=True, least=2, space="spatial"),
+    "kid": Metric("KID", families.kernel, True, least=2),
+    "inception_score": Metric("Inception Score", families.inception, False),
+    "precision": Metric("precision", families.neighbours, False, share=True, least=_SPAN),
+    "recall": Metric("recall", families.neighbours, False, share=True, biased=True, least=_SPAN),
+    "density": Metric("density", families.neighbours, False, least=_SPAN),
+    "coverage": Metric("coverage", families.neighbours, False, share=True, biased=True, least=_SPAN),
+    "intra_frechet": Metric("intra-Frechet", families.class_frechet, True, biased=True, least=2, space="class"),
+    "intra_kid": Metric("intra-KID", families.class_kernel, True, least=2),
+    "intra_precision": Metric("intra-precision", families.class_neighbours, False, share=True, least=_SPAN),
+    "intra_recall": Metric("intra-recall", families.class_neighbours, False, share=True, biased=True, least=_SPAN),
+    "intra_density": Metric("intra-density", families.class_neighbours, False, least=_SPAN),
+    "intra_coverage": Metric("intra-coverage", families.class_neighbours, False, share=True, biased=True, least=_SPAN),
+    "accuracy": Metric("accuracy", families.of_rows, False, share=True),
+    "robustness": Metric("robustness@1", families.of_rows, False, share=True),
+    "energy_divergence": Metric("energy divergence", families.of_rows, True),
+}
+"""Class-wise means begin with ``intra_``; a class-wise Inception Score would be 1 by definition of a class."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One number of one set, and of its resamples.
+
+    Args:
+        value: The number; infinite or NaN where a sample failed.
+        draws: The same of each resample, before recentring; all methods of a run are resampled alike, row by row.
+        estimate: The number with its interval.
+    """
+
+    value: float
+    draws: Float[Tensor, " resamples"]
+    estimate: Estimate
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check that metrics exist.
+
+    Raises:
+        GuideGymError: If one does not.
+    """
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise GuideGymError(f"no metric '{unknown[0]}'; known are {', '.join(METRICS)}")
+
+
+def check_size(names: Sequence[str], references: References, *, per_class: int) -> None:
+    """Refuse sets that a metric does not exist for, and warn of those that it says little about.
+
+    Raises:
+        GuideGymError: If there are too few samples, or real rows, of a class.
+    """
+    most = max(names, key=lambda name: METRICS[name].least)
+    if per_class < METRICS[most].least:
+        raise GuideGymError(f"`{most}` needs at least {METRICS[most].least} samples of each class, got {per_class}")
+    rows, dim = per_class * len(references.features), references.features.shape[2]
+    places = 0 if references.spatial is None else len(references.spatial[0])
+    for space, num, wide in (("pooled", rows, dim), ("class", per_class, dim), ("spatial", rows, places)):
+        concerned = [METRICS[name].title for name in names if METRICS[name].space == space]
+        if concerned and num < FEW * wide:
+            warnings.warn(
+                f"{num} samples are few for {', '.join(concerned)} in {wide} dimensions: the numbers are mostly bias; "
+                f"at least {FEW * wide} samples{' of each class' if space == 'class' else ''} are advised",
+                UserWarning,
+                stacklevel=2,
+            )
+
+
+def _estimate(metric: Metric, value: float, draws: Tensor) -> Estimate:
+    estimate = (recentred if metric.biased else percentiles)(value, draws)
+    if not metric.share:
+        return estimate
+    return Estimate(value, max(0.0, estimate.low), min(1.0, estimate.high))
+
+
+def measure_set(
+    own: SampleSet, references: References, names: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Measured]:
+    """Measure one set, with bootstrap intervals; metrics that the set has nothing for are left out.
+
+    Args:
+        own: The samples.
+        references: Real data in the same features.
+        names: Metrics, of ``METRICS``.
+        resamples: Bootstrap resamples, >= 2, drawn within classes.
+        seed: Seed of the resampling; equal for methods that are compared.
+    """
+    per_class = len(own.features) // own.num_classes
+    drawn = resampling_weights(own.num_classes, per_class, resamples=resamples, seed=seed)
+    weights = torch.cat([torch.ones_like(drawn[:1]), drawn]).to(own.features.device)
+    failed = bool(own.failed.any())
+    found: dict[str, Measured] = {}
+    values: dict[str, Tensor] = {}
+    for name in names:
+        metric = METRICS[name]
+        if failed and metric.family is not families.of_rows:
+            worst = float("inf") if metric.lower_is_better else float("nan")
+            found[name] = Measured(worst, torch.full((resamples,), worst), Estimate(worst, worst, worst))
+            continue
+        if name not in values:
+            values |= {key: value.cpu().double() for key, value in metric.family(own, references, weights).items()}
+        if name in values:
+            value, draws = float(values[name][0]), values[name][1:]
+            found[name] = Measured(value, draws, _estimate(metric, value, draws))
+    return found

@@ -1,0 +1,143 @@
+"""The record of an evaluation: what is written to JSON, and read back to stand beside later results."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet
+from guidegym.evaluation.sample_sets.compare import Difference
+from guidegym.evaluation.sample_sets.metrics import METRICS, Measured
+from guidegym.guidance import Cost
+from guidegym.metrics.resampling import Estimate
+
+FORMAT = "guidegym-evaluation/1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method's numbers.
+
+    Args:
+        name: What tables call it.
+        estimates: Its numbers, by metric.
+        differences: How far they are from the first method's on the same rows; empty for that method, and for results of
+            another run, whose rows are not at hand.
+        cost: Network evaluations a sample, by kind.
+        seconds_per_1000: Seconds to sample 1000.
+        failed: Samples that came to nothing.
+    """
+
+    name: str
+    estimates: Mapping[str, Estimate]
+    differences: Mapping[str, Difference]
+    cost: Mapping[str, float]
+    seconds_per_1000: float
+    failed: int
+
+    @property
+    def evaluations(self) -> float:
+        """Network evaluations a sample, forward and backward alike."""
+        return sum(self.cost.values())
+
+
+def result_of(own: SampleSet, measured: Mapping[str, Measured], differences: Mapping[str, Difference]) -> Result:
+    """Return the record of one measured set."""
+    num = len(own.features)
+    cost = Cost(*own.evaluations.sum(dim=0).tolist())
+    return Result(
+        name=own.candidate.name,
+        estimates={name: one.estimate for name, one in measured.items()},
+        differences=differences,
+        cost={name: value / num for name, value in vars(cost).items()},
+        seconds_per_1000=1000 * own.seconds / num,
+        failed=int(own.failed.sum()),
+    )
+
+
+def comparable(collection: Collection) -> dict[str, Any]:
+    """Return all that two results must share to stand in one table."""
+    return {
+        "testbed": collection.testbed.name,
+        "extractor": {"name": collection.extractor.name, "digest": collection.extractor.digest},
+        "samples": collection.num_rows,
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no word for the others
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return otherwise if value is None else float(value)
+
+
+def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """Return the file's content."""
+
+    def estimate(one: Estimate) -> dict[str, float | None]:
+        return {key: _plain(value) for key, value in vars(one).items()}
+
+    methods = [
+        {
+            "method": one.name,
+            "metrics": {name: estimate(value) for name, value in one.estimates.items()},
+            "less_first": {
+                name: {**estimate(value.estimate), "p_value": _plain(value.p_value)}
+                for name, value in one.differences.items()
+            },
+            "network_evaluations_per_sample": dict(one.cost),
+            "seconds_per_1000": one.seconds_per_1000,
+            "failed_samples": one.failed,
+        }
+        for one in results
+    ]
+    return json.dumps({"format": FORMAT, **shared, **about, "methods": methods}, indent=1) + "\n"
+
+
+def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
+    """Read the methods of an earlier evaluation; their names get the file's in front.
+
+    Args:
+        path: A file that ``to_json`` wrote.
+        shared: What its numbers must share with those that they are to stand beside: see ``comparable``.
+
+    Raises:
+        FileFormatError: If it cannot be read or is no such file.
+        GuideGymError: If its numbers are of another testbed, extractor or number of samples.
+    """
+    try:
+        content: Any = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise FileFormatError(f"{path} must have format {FORMAT!r}, got {content['format']!r}")
+        theirs = {key: content[key] for key in shared}
+        results = [_read(one, path) for one in content["methods"]]
+    except FileFormatError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path} is not a readable file of results: {error!r}") from error
+    for key, own in shared.items():
+        if theirs[key] != own:
+            raise GuideGymError(
+                f"{path} has numbers of another {key} and cannot stand beside these: {theirs[key]}, not {own}"
+            )
+    return results
+
+
+def _read(one: Mapping[str, Any], path: Path) -> Result:
+    estimates = {}
+    for name, value in one["metrics"].items():
+        if name in METRICS:
+            worst = math.inf if METRICS[name].lower_is_better else math.nan
+            estimates[name] = Estimate(*(_number(value[key], worst) for key in ("value", "low", "high")))
+    return Result(
+        name=f"{path.parent.name}/{one['method']}",
+        estimates=estimates,
+        differences={},
+        cost={name: float(value) for name, value in one["network_evaluations_per_sample"].items()},
+        seconds_per_1000=float(one["seconds_per_1000"]),
+        failed=int(one["failed_samples"]),
+    )

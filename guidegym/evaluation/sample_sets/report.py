@@ -1,0 +1,64 @@
+"""The page of an evaluation."""
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from guidegym.evaluation.sample_sets.metrics import METRICS
+from guidegym.evaluation.sample_sets.record import Result
+from guidegym.evaluation.sample_sets.table import table_rows
+from guidegym.page import note, page, picture, table
+
+
+def build_page(
+    title: str,
+    results: Sequence[Result],
+    *,
+    about: Mapping[str, Any],
+    notes: Sequence[str],
+    grids: Mapping[str, bytes],
+    curves: bytes | None,
+) -> str:
+    """Return a self-contained page: the table, the differences, curves, and the samples side by side.
+
+    Args:
+        title: Its title.
+        results: What was measured, the method that others are compared with first.
+        about: How it was measured.
+        notes: What the reader must know of the numbers.
+        grids: A picture of each method's samples.
+        curves: A picture of metrics against the weight, where there is one.
+    """
+    heads, rows = table_rows(results)
+    parts = [table(heads, rows), *map(note, notes)]
+    if any(result.differences for result in results):
+        parts += [f"<h2>Less {html.escape(results[0].name)}</h2>", _differences(results)]
+    if curves is not None:
+        parts += ["<h2>Against the weight</h2>", f"<p>{picture('curves', curves)}</p>"]
+    if grids:
+        parts += ["<h2>Samples</h2>", note("The same seeds in every grid."), '<div class="grids">']
+        parts += [picture(name, png) for name, png in grids.items()] + ["</div>"]
+    parts.append(
+        f"<details><summary>How it was measured</summary><pre>{html.escape(json.dumps(about, indent=1))}</pre></details>"
+    )
+    return page(title, parts)
+
+
+def _chance(p_value: float) -> str:
+    # Two hundred resamples tell a spread, not the far tail of a distribution.
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def _differences(results: Sequence[Result]) -> str:
+    compared = [result for result in results if result.differences]
+    names = [name for name in METRICS if any(name in result.differences for result in compared)]
+    rows = []
+    for name in names:
+        row = [METRICS[name].title]
+        for result in compared:
+            found = result.differences.get(name)
+            scale = 100 if METRICS[name].share else 1
+            row.append("" if found is None else f"{found.estimate.text(scale)}, {_chance(found.p_value)}")
+        rows.append(row)
+    return table(["", *(result.name for result in compared)], rows)

@@ -1,0 +1,188 @@
+"""A whole evaluation of methods: sampling, measuring, comparing, and the files that it leaves."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from guidegym.engine import Engine
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, check_shard, collect, merge
+from guidegym.evaluation.sample_sets.compare import compared
+from guidegym.evaluation.sample_sets.methods import scaled
+from guidegym.evaluation.sample_sets.metrics import METRICS, RESAMPLES, check_names, check_size, measure_set
+from guidegym.evaluation.sample_sets.pictures import curves, grids, side_by_side
+from guidegym.evaluation.sample_sets.record import Result, comparable, from_json, result_of, to_json
+from guidegym.evaluation.sample_sets.report import build_page
+from guidegym.evaluation.sample_sets.table import csv_table, table_rows
+from guidegym.files import make_folder, write_atomically
+from guidegym.search import Candidate
+from guidegym.tables import format_table
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, beside what is sampled.
+
+    Args:
+        metrics: Names of metrics; empty for all.
+        scales: Factors on the weight of each guided method, for curves; empty for none.
+        beside: Files of earlier results that stand in the same table.
+        resamples: Bootstrap resamples.
+        shard: Which shard samples, in 0 .. shards - 1.
+        shards: Number of shards; more than one only sample, until no chunk is missing.
+    """
+
+    metrics: Sequence[str] = ()
+    scales: Sequence[float] = ()
+    beside: Sequence[Path] = ()
+    resamples: int = RESAMPLES
+    shard: int = 0
+    shards: int = 1
+
+    def __post_init__(self) -> None:
+        check_names(self.metrics)
+        check_shard(self.shard, self.shards)
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics, in the order of tables."""
+        return [name for name in METRICS if not self.metrics or name in self.metrics]
+
+
+def _scaled(candidates: Sequence[Candidate], plan: Plan, collection: Collection) -> dict[str, dict[float, Candidate]]:
+    """Return the methods at each factor on the weight; those without a guide have no weight."""
+    return {
+        one.name: {factor: scaled(one, factor, collection.testbed.process) for factor in plan.scales}
+        for one in candidates
+        if one.guidance.guide is not None and plan.scales
+    }
+
+
+def _measured(
+    sets: Sequence[SampleSet], collection: Collection, plan: Plan, first: SampleSet | None = None
+) -> list[Result]:
+    """Measure sets and compare each with the first of them."""
+    references = collection.extractor.references
+    found = []
+    with tqdm(sets, desc="measure", unit="set") as bar:
+        found = [measure_set(own, references, plan.names, resamples=plan.resamples) for own in bar]
+    return [
+        result_of(own, measured, {} if own is sets[0] else compared(measured, found[0]))
+        for own, measured in zip(sets, found, strict=True)
+    ]
+
+
+def evaluate_methods(
+    candidates: Sequence[Candidate], collection: Collection, plan: Plan, *, out: Path
+) -> list[Result] | None:
+    """Sample methods on the same seeds, measure them, and write tables, pictures and a page.
+
+    Args:
+        candidates: The methods; the first is what the others are compared with.
+        collection: What is sampled.
+        plan: What is measured.
+        out: Folder for the files.
+
+    Returns:
+        What was measured; None where other shards have chunks to sample yet.
+
+    Raises:
+        GuideGymError: If a method does not fit the testbed, a metric does not exist for so few samples, or earlier results
+            cannot stand beside these.
+    """
+    testbed = collection.testbed
+    for one in candidates:
+        Engine.under(testbed, one.sampler, one.guidance)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_size(plan.names, collection.extractor.references, per_class=collection.per_class)
+    notes = [str(one.message) for one in caught] + [testbed.judge_note] * bool(testbed.judge_note)
+    for said in notes:
+        print(f"warning: {said}")
+    shared = comparable(collection)
+    earlier = [result for path in plan.beside for result in from_json(path, shared)]
+    at_scale = _scaled(candidates, plan, collection)
+    make_folder(out)
+    every = [*candidates, *(one for points in at_scale.values() for one in points.values())]
+    if missing := _sample(every, collection, plan):
+        print(f"shard {plan.shard} of {plan.shards} is done; {missing} chunks of other shards are missing")
+        return None
+    sets = [merge(one, collection) for one in candidates]
+    results = [*_measured(sets, collection, plan), *earlier]
+    drawn = _curves(at_scale, collection, plan)
+    about = {
+        "seed": collection.seed,
+        "networks": testbed.identity,
+        "sampler": repr(candidates[0].sampler),
+        "resamples": plan.resamples,
+        "energy_of": collection.energy,
+        "judges": list(testbed.judges),
+    }
+    _write(results, sets, collection, out, about={**shared, **about}, notes=notes, drawn=drawn)
+    print(format_table(*table_rows(results)))
+    print(f"* differs from {results[0].name} (p < 0.05, the same seeds); intervals are 95 % bootstrap intervals")
+    print(f"tables, pictures and the page are in {out}")
+    return results
+
+
+def _sample(candidates: Sequence[Candidate], collection: Collection, plan: Plan) -> int:
+    """Sample a shard's chunks under a progress bar, and return how many chunks of other shards are missing."""
+    total = sum(one.sampler.num_steps for one in candidates) * collection.num_rows // plan.shards
+    with tqdm(total=total, unit="step", unit_scale=True, desc="sample") as bar:
+        return collect(candidates, collection, shard=plan.shard, shards=plan.shards, on_rows=bar.update)
+
+
+def _curves(at_scale: Mapping[str, Mapping[float, Candidate]], collection: Collection, plan: Plan) -> bytes | None:
+    """Measure the methods at each factor on their weight and draw it."""
+    if not at_scale:
+        return None
+    points = {}
+    for name, methods in at_scale.items():
+        results = _measured([merge(one, collection) for one in methods.values()], collection, plan)
+        points[name] = list(zip(methods, results, strict=True))
+    return curves(points)
+
+
+def _write(
+    results: list[Result],
+    sets: Sequence[SampleSet],
+    collection: Collection,
+    out: Path,
+    *,
+    about: Mapping[str, Any],
+    notes: Sequence[str],
+    drawn: bytes | None,
+) -> None:
+    """Write all files of an evaluation."""
+    pictures = grids(sets, collection.testbed.class_names)
+    title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
+    page = build_page(title, results, about=about, notes=notes, grids=pictures, curves=drawn)
+    shared = comparable(collection)
+    for name, content in {
+        "results.json": to_json(results, shared, {key: value for key, value in about.items() if key not in shared}),
+        "table.csv": csv_table(results),
+        "report.html": page,
+    }.items():
+        write_atomically(out / name, content.encode())
+    write_atomically(out / "samples.png", side_by_side(list(pictures.values())))
+    if drawn is not None:
+        write_atomically(out / "curves.png", drawn)
+
+
+def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:
+    """Return the classifier whose energy divergence is measured: the one asked for, or ``robust`` where it is known.
+
+    Raises:
+        GuideGymError: If the class energies of the one asked for are not known.
+    """
+    if collection_energy is None:
+        return "robust" if "robust" in known else next(iter(known), None)
+    if collection_energy not in known:
+        raise GuideGymError(
+            f"`energy` must be a classifier with known class energies, of {', '.join(known) or 'none'}, got {collection_energy!r}"
+        )
+    return collection_energy

@@ -1,0 +1,60 @@
+"""Results as tables: for the terminal, as CSV, and for a page."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from guidegym.evaluation.sample_sets.metrics import METRICS
+from guidegym.evaluation.sample_sets.record import Result
+
+SIGNIFICANT = 0.05
+
+
+def title_of(name: str) -> str:
+    """Return a metric's title with the way that is better."""
+    return f"{METRICS[name].title} {'(lower)' if METRICS[name].lower_is_better else '(higher)'}"
+
+
+def _cell(result: Result, name: str) -> str:
+    if name not in result.estimates:
+        return ""
+    estimate = result.estimates[name]
+    if not math.isfinite(estimate.value):
+        return "failed"
+    text = estimate.text(100 if METRICS[name].share else 1) + (" %" if METRICS[name].share else "")
+    found = result.differences.get(name)
+    return text + (" *" if found is not None and found.p_value < SIGNIFICANT else "")
+
+
+def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows: one row a metric, one column a method; ``*`` where it differs from the first method.
+
+    The last rows are what the samples cost: network evaluations a sample, and seconds for a thousand.
+    """
+    names = [name for name in METRICS if any(name in result.estimates for result in results)]
+    rows = [[title_of(name), *(_cell(result, name) for result in results)] for name in names]
+    rows.append(["evaluations a sample", *(f"{result.evaluations:.0f}" for result in results)])
+    rows.append(["seconds for 1000", *(f"{result.seconds_per_1000:.3g}" for result in results)])
+    if any(result.failed for result in results):
+        rows.append(["failed samples", *(str(result.failed) for result in results)])
+    return ["", *(result.name for result in results)], rows
+
+
+def csv_table(results: Sequence[Result]) -> str:
+    """Return one line a method and metric, with the difference from the first method where there is one."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    heads = ("method", "metric", "value", "low", "high", "less_first", "less_first_low", "less_first_high", "p_value")
+    writer.writerow(heads)
+    for result in results:
+        for name, estimate in result.estimates.items():
+            line: list[object] = [result.name, name, estimate.value, estimate.low, estimate.high]
+            if name in result.differences:
+                found = result.differences[name]
+                line += [found.estimate.value, found.estimate.low, found.estimate.high, found.p_value]
+            writer.writerow([*line, *[""] * (len(heads) - len(line))])
+        for kind, value in result.cost.items():
+            writer.writerow([result.name, f"{kind}_per_sample", value, *[""] * 6])
+        writer.writerow([result.name, "seconds_per_1000", result.seconds_per_1000, *[""] * 6])
+    return out.getvalue()
