@@ -80,7 +80,7 @@ def test_what_was_sampled_is_not_sampled_again_and_a_larger_set_begins_with_it(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
-    calls = []
+    calls: list[int] = []
     real = collecting._sample
 
     def counted(candidate: Candidate, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from guidegym import GuideGymError, Testbed
+from guidegym import GuideGymError, Testbed, VPProcess
 from guidegym.metrics.accuracy import accuracy, dark_accuracy, noisy_accuracy, robust_accuracy
 from guidegym.metrics.energies import energies_by_class, energies_of
 from guidegym.metrics.gradients import gradient_quality, log_likelihood_gradient

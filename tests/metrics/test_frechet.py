@@ -39,7 +39,8 @@ def test_moments_that_are_not_finite_are_refused() -> None:
 def _gaussian(num: int, dim: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(dim, dim, generator=torch.Generator().manual_seed(99), dtype=torch.float64)
-    return torch.randn(num, dim, generator=generator, dtype=torch.float64) @ (mixing / dim**0.5)
+    rows: torch.Tensor = torch.randn(num, dim, generator=generator, dtype=torch.float64) @ (mixing / dim**0.5)
+    return rows
 
 
 def test_resamples_are_the_distances_of_the_repeated_rows() -> None:

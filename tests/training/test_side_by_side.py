@@ -40,7 +40,7 @@ def test_work_waits_for_what_it_needs_and_runs_beside_what_it_does_not() -> None
 
 
 def test_after_an_error_nothing_new_begins() -> None:
-    ended = []
+    ended: list[tuple[str, str]] = []
     with pytest.raises(GuideGymError, match="this one fails"):
         ended.extend(side_by_side(_stamp, {"bad": (), "never": (), "neither": ("bad",)}, jobs=1, threads=1))
     assert ended == []
