@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE = 2
-"""Screen pixels a pixel of a sample."""
+"""Screen pixels a pixel of a sample, at least."""
+SMALLEST = 40
+"""Screen pixels that a sample is high, about, where its own are fewer."""
 GAP = 2
 LABEL_WIDTH = 92
 COLUMNS = 8
@@ -52,7 +54,8 @@ def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, column
 
     present = [label for label in range(len(class_names)) if bool((labels == label).any())]
     columns = min(columns, max(int((labels == label).sum()) for label in present))
-    height, width = x.shape[2] * SCALE, x.shape[3] * SCALE
+    scale = max(SCALE, round(SMALLEST / x.shape[2]))
+    height, width = x.shape[2] * scale, x.shape[3] * scale
     top = 22 if title else GAP
     font = ImageFont.load_default(size=13)
     wide = max(LABEL_WIDTH + columns * (width + GAP), GAP + math.ceil(font.getlength(title)))

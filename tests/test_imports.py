@@ -26,10 +26,10 @@ LAYERS = (
     ("engine",),
     ("observation",),
     ("sampling", "distillation", "judging", "rewards", "pictures"),
-    ("envs", "training", "search", "evaluation"),
+    ("envs", "training", "search", "evaluation", "reproduction"),
     ("learning",),
-    ("agents", "studies"),
-    ("command", "contest", "tune", "train_agent", "train_models", "sample", "similarity", "evaluate"),
+    ("agents", "claims", "studies"),
+    ("command", "contest", "tune", "train_agent", "train_models", "sample", "similarity", "evaluate", "reproduce"),
 )
 
 

@@ -36,11 +36,13 @@ def test_every_recipe_is_shipped_and_says_where_it_comes_from(digits: Testbed) -
     recipes = recipes_for(DIGITS, SIZES["digits"])
     roles = files_by_role(DIGITS.shipped)
     files = {name: path for own in roles.values() for name, path in own.items()}
-    assert set(files) == set(recipes)
+    few_labels = {f"{name}-{percent}" for name in ("time_dependent", "self_calibrated_all") for percent in (5, 20)}
+    assert set(files) == {*recipes, *few_labels, "conditional-5"}
     assert len(roles["judge"]) == 4
     for name, path in files.items():
         training = read_metadata(path)["training"]
-        assert training["recipe"] == name
+        assert training["recipe"] == name.split("-")[0]
+        assert training["labels"] == (int(name.split("-")[1]) / 100 if "-" in name else 1)
         assert {"budget", "seed", "steps", "loss", "labels", "data_sha256"} <= training.keys()
         assert training["data_sha256"] == load_digits().digest
         assert path.stat().st_size < 1_500_000

@@ -1,0 +1,124 @@
+"""The record of a claim: what a paper says, what is run to test it, and the rule of the verdict."""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets.metrics import Measured
+from guidegym.finding import find_module, shipped
+from guidegym.metrics.resampling import Estimate, recentred
+from guidegym.reproduction.lab import Lab
+
+CLAIMS = "guidegym.claims"
+Verdict = Literal["holds", "does not hold", "undecided"]
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """One number that is positive, or above the rule's threshold, where the claim holds.
+
+    Args:
+        value: The number.
+        draws: The same of each bootstrap resample.
+    """
+
+    value: float
+    draws: Float[Tensor, " resamples"]
+
+    @classmethod
+    def less(cls, one: Measured, other: Measured) -> "Effect":
+        """Return how much smaller ``one`` is than ``other`` on the same rows."""
+        return cls(other.value - one.value, other.draws - one.draws)
+
+    @classmethod
+    def more(cls, one: Measured, other: Measured) -> "Effect":
+        """Return how much larger ``one`` is than ``other`` on the same rows."""
+        return cls.less(other, one)
+
+    @classmethod
+    def known(cls, value: float) -> "Effect":
+        """Return an effect that is counted, not sampled."""
+        return cls(value, torch.full((2,), value, dtype=torch.float64))
+
+    @property
+    def estimate(self) -> Estimate:
+        """The number with its 95 % interval: the resamples' spread around their own mean."""
+        if not (math.isfinite(self.value) and bool(self.draws.isfinite().all())):
+            return Estimate(self.value, -math.inf, math.inf)
+        return recentred(self.value, self.draws)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says.
+
+    Args:
+        name: Its name.
+        paper: Which paper.
+        place: Table, figure or section.
+        says: The claim, as a sentence.
+        effect: What is measured, in words; larger is for the claim.
+        run: Measures it.
+        above: The claim holds where the whole interval of the effect is above this, and does not where it is below.
+        classifiers: Classifiers that the testbed must have.
+        conditionals: Conditional denoisers that it must have.
+        unit: Unit of the effect.
+    """
+
+    name: str
+    paper: str
+    place: str
+    says: str
+    effect: str
+    run: Callable[[Lab], Effect]
+    above: float = 0.0
+    classifiers: Sequence[str] = ()
+    conditionals: Sequence[str] = ()
+    unit: str = ""
+
+    @property
+    def rule(self) -> str:
+        """The rule of the verdict, in words."""
+        return (
+            f"holds if the 95 % interval of the effect lies above {self.above:g}{self.unit}, does not if below, "
+            "else undecided"
+        )
+
+    def verdict(self, effect: Estimate) -> Verdict:
+        """Apply the rule."""
+        if effect.low > self.above:
+            return "holds"
+        return "does not hold" if effect.high < self.above else "undecided"
+
+    def missing(self, lab: Lab) -> list[str]:
+        """Return the networks that the claim needs and the testbed lacks."""
+        return [name for name in self.classifiers if name not in lab.testbed.classifiers] + [
+            name for name in self.conditionals if name not in lab.testbed.conditionals
+        ]
+
+
+def shipped_claims() -> list[str]:
+    """Return the names of the shipped claims."""
+    return shipped(CLAIMS)
+
+
+def load_claim(where: str) -> Claim:
+    """Load a claim: a shipped name, a dotted module, or a path to a Python file with a function ``claim()``.
+
+    Raises:
+        GuideGymError: If there is no such claim, or its file has no such function.
+    """
+    make = getattr(find_module(where, package=CLAIMS, noun="claim"), "claim", None)
+    if not callable(make) or inspect.signature(make).parameters:
+        raise GuideGymError(f"{where} has no function `claim` without arguments")
+    claim = make()
+    if not isinstance(claim, Claim):
+        raise GuideGymError(f"`claim` of {where} must return a guidegym.reproduction.Claim, got {type(claim).__name__}")
+    return claim

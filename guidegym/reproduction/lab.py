@@ -1,0 +1,111 @@
+"""The laboratory: where a claim samples and measures, each method's best weight found on other seeds than it is judged on."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import Sampler
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, merge
+from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, measure_set
+from guidegym.guidance import Guidance
+from guidegym.sampling import OnRows
+from guidegym.search import Candidate
+from guidegym.search.scope import SAMPLER, Scope, scope_of
+from guidegym.testbeds import Testbed
+
+TUNING_SEED = 2**20
+"""Seeds of the rows that weights are chosen on, from here; verdicts are on fresh ones."""
+
+Family = Callable[[float], Guidance]
+"""A method that is known but for its weight."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A testbed with all that was sampled of it; claims that ask for the same share it.
+
+    Args:
+        collection: What fresh samples are and where they are kept.
+        tuning_per_class: Samples of each class that a weight is chosen on.
+        resamples: Bootstrap resamples.
+        on_rows: Told after each step how many rows took it.
+        seen: The methods whose fresh samples were measured, by name, for the claim's table and picture.
+        shown: Samples that were made otherwise, with their labels, for its picture.
+    """
+
+    collection: Collection
+    tuning_per_class: int
+    resamples: int
+    on_rows: OnRows | None = None
+    seen: dict[str, SampleSet] = field(default_factory=dict)
+    shown: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    @property
+    def testbed(self) -> Testbed:
+        """The testbed."""
+        return self.collection.testbed
+
+    @property
+    def scope(self) -> Scope:
+        """Its classifiers and weights."""
+        return scope_of(self.testbed.name)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weights that are tried to find a method's best: doubling steps up to the largest."""
+        return tuple(self.scope.max_scale / 2**power for power in range(5, -1, -1))
+
+    def show(self, name: str, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"]) -> None:
+        """Keep samples for the claim's picture."""
+        self.shown[name] = (x.cpu(), labels.cpu())
+
+    def _sets(self, methods: Mapping[str, Guidance], collection: Collection, sampler: Sampler) -> dict[str, SampleSet]:
+        candidates = [Candidate(name, guidance, sampler) for name, guidance in methods.items()]
+        collect(candidates, collection, on_rows=self.on_rows)
+        return {one.name: merge(one, collection) for one in candidates}
+
+    def measured(
+        self, methods: Mapping[str, Guidance], metrics: Sequence[str], *, sampler: Sampler = SAMPLER
+    ) -> dict[str, dict[str, Measured]]:
+        """Measure methods on the fresh seeds."""
+        sets = self._sets(methods, self.collection, sampler)
+        self.seen.update(sets)
+        references = self.collection.extractor.references
+        return {name: measure_set(own, references, metrics, resamples=self.resamples) for name, own in sets.items()}
+
+    def tuning(self, methods: Mapping[str, Guidance], metric: str, *, sampler: Sampler = SAMPLER) -> dict[str, float]:
+        """Return one number of each method on the tuning seeds."""
+        collection = replace(self.collection, per_class=self.tuning_per_class, seed=TUNING_SEED + self.collection.seed)
+        sets = self._sets(methods, collection, sampler)
+        references = collection.extractor.references
+        return {name: measure_set(own, references, [metric], resamples=2)[metric].value for name, own in sets.items()}
+
+    def best_weight(
+        self, family: Family, *, metric: str = "intra_kid", weights: Sequence[float] = (), name: str = ""
+    ) -> float:
+        """Return the weight of a method that is best on the tuning seeds."""
+        tried = list(weights or self.weights)
+        found = self.tuning({f"{name} {weight:g}": family(weight) for weight in tried}, metric)
+        sign = 1.0 if METRICS[metric].lower_is_better else -1.0
+        values = [sign * value for value in found.values()]
+        return tried[values.index(min(values))]
+
+    def best(
+        self, families: Mapping[str, Family], *, metric: str = "intra_kid", weights: Sequence[float] = ()
+    ) -> dict[str, Guidance]:
+        """Return each method at its best weight, which is added to its name."""
+        chosen = {
+            name: self.best_weight(family, metric=metric, weights=weights, name=name)
+            for name, family in families.items()
+        }
+        return {f"{name}, w={chosen[name]:g}": family(chosen[name]) for name, family in families.items()}
+
+    def compare_best(
+        self, one: Family, other: Family, names: tuple[str, str], metric: str, *, tune_on: str = ""
+    ) -> tuple[Measured, Measured]:
+        """Measure two methods, each at its best weight, on the fresh seeds."""
+        best = self.best(dict(zip(names, (one, other), strict=True)), metric=tune_on or metric)
+        first, second = self.measured(best, [metric]).values()
+        return first[metric], second[metric]
