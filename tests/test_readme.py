@@ -190,3 +190,13 @@ def test_the_agent_block_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "the agent is ahead of itself distilled by" in done.stdout
     assert (tmp_path / "runs" / "agent" / "samples" / "samples.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_measuring_block_runs(tmp_path: Path) -> None:
+    done = _shell(_block("bash", "guidegym.evaluate"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "classifier-free" in done.stdout
+    assert "prog_gamma_zero: holds" in done.stdout
+    assert (tmp_path / "runs" / "measured" / "report.html").is_file()
+    assert (tmp_path / "runs" / "reproduced" / "results.md").is_file()
