@@ -16,8 +16,8 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="class_energy",
-        paper="Robust energy-based classifiers",
-        place="section 4.5",
+        paper="Wang 2024",
+        place="section 4.6",
         says="With an off-the-shelf robust classifier, the class energy guides better than the likelihood.",
         effect="Frechet distance of the likelihood less that of the class energy, at their best weights by intra-KID",
         run=_run,

@@ -18,7 +18,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="classifier_free_coverage",
-        paper="Self-calibrated classifiers",
+        paper="CG-SC",
         place="Table 2",
         says="With 5 % of the labels classifier-free guidance trained on them collapses in coverage.",
         effect="intra-coverage of classifier guidance less that of classifier-free guidance, each at its best weight",

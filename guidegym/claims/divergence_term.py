@@ -24,7 +24,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="divergence_term",
-        paper="Robust energy-based classifiers",
+        paper="Wang 2024",
         place="section 4.8",
         says="The divergence term lowers the energy divergence of the samples.",
         effect="energy divergence under class-energy guidance less that with the term, at the weight that is best without it",

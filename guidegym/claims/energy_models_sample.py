@@ -52,7 +52,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="energy_models_sample",
-        paper="Max-Mahalanobis classifiers",
+        paper="Yang et al. 2021",
         place="section 4.1, Figure 3",
         says="Generatively trained classifiers (JEM, GMMC) draw recognisable samples of their classes by Langevin steps.",
         effect="accuracy under the judge of the worse of the two",

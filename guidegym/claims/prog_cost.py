@@ -16,7 +16,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="prog_cost",
-        paper="Progressive guidance",
+        paper="Dinh et al. 2023",
         place="Table 7",
         says="Progressive guidance costs no more than plain guidance.",
         effect="1.02 less the ratio of network evaluations, counted",

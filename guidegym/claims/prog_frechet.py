@@ -14,7 +14,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="prog_frechet",
-        paper="Progressive guidance",
+        paper="Dinh et al. 2023",
         place="Table 1",
         says="Progressive guidance lowers the Frechet distance of plain guidance at equal cost.",
         effect="Frechet distance of plain guidance less that of progressive guidance, each at its best weight",

@@ -16,7 +16,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="prog_gamma_zero",
-        paper="Progressive guidance",
+        paper="Dinh et al. 2023",
         place="Table 5",
         says="A degree that never moves to the wanted class (gamma = 0) fails.",
         effect="Frechet distance with gamma = 0 less that with the moving degree, each at its best weight",

@@ -21,7 +21,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="prog_recall",
-        paper="Progressive guidance",
+        paper="Dinh et al. 2023",
         place="Figure 4",
         says="Recall falls slower with the weight under progressive guidance.",
         effect="what plain guidance loses in recall from the second smallest weight to the largest, less what progressive loses",

@@ -21,7 +21,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="prog_robustness",
-        paper="Progressive guidance",
+        paper="Dinh et al. 2023",
         place="Table 2",
         says="At matched Frechet distance, progressive guidance has the higher robustness@1.",
         effect="robustness@1 of progressive guidance less that of plain guidance at the weight of the nearest Frechet distance",

@@ -23,8 +23,8 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="robust_radius",
-        paper="Robust energy-based classifiers",
-        place="section 4.3",
+        paper="Wang 2024",
+        place="sections 4.2 and 4.4",
         says="Guides trained with larger adversarial radii hallucinate less.",
         effect="slope of the accuracy under the judge over the training radius, each guide at its best weight",
         run=_run,

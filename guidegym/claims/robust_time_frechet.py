@@ -16,7 +16,7 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="robust_time_frechet",
-        paper="Robust time-dependent classifiers",
+        paper="Kawar et al. 2022",
         place="Table 1",
         says="A robust time-dependent guide beats a vanilla one, each at its best scale.",
         effect="Frechet distance with the vanilla guide less that with the robust one",

@@ -22,8 +22,8 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="robust_time_scale",
-        paper="Robust time-dependent classifiers",
-        place="Table 5, appendix",
+        paper="Kawar et al. 2022",
+        place="appendix E, Table 5",
         says="The best scale of the robust guide is larger than that of the vanilla one.",
         effect="binary logarithm of the ratio of the best scales by class-wise kernel distance, on a grid of doublings",
         run=_run,

@@ -17,7 +17,7 @@ def claim_at(percent: int) -> Claim:
 
     return Claim(
         name=f"sc_labels_{percent}",
-        paper="Self-calibrated classifiers",
+        paper="CG-SC",
         place="Table 2",
         says=f"With {percent} % of the labels, a classifier self-calibrated on all data guides better than cross-entropy's.",
         effect="intra-Frechet distance with the cross-entropy guide less that with the self-calibrated, at their best weights",

@@ -19,8 +19,8 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="sc_only",
-        paper="Self-calibrated classifiers",
-        place="section 4.3, eq. 10",
+        paper="CG-SC",
+        place="section 5.1, eq. 10",
         says="A self-calibrated classifier samples its classes by its own score; a cross-entropy classifier does not.",
         effect="accuracy under the judge of samples by the self-calibrated classifier alone less that by cross-entropy's",
         run=_run,

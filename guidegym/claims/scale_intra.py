@@ -29,8 +29,8 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="scale_intra",
-        paper="Self-calibrated classifiers",
-        place="section 4.1",
+        paper="CG-SC",
+        place="appendix C, Figure 7",
         says="Scaling the guidance matters little for the Frechet distance and much for its class-wise mean.",
         effect="log of largest over smallest intra-Frechet distance over the paper's scales, less that of the Frechet distance",
         run=_run,

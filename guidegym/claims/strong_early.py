@@ -16,8 +16,8 @@ def claim() -> Claim:
     """Return the claim."""
     return Claim(
         name="strong_early",
-        paper="Robust energy-based classifiers",
-        place="section 4.4",
+        paper="Wang 2024",
+        place="section 4.5",
         says="A schedule that is strong at high noise beats its mirror image.",
         effect="class-wise kernel distance of the late sigmoid less that of the early one, each at its best scale",
         run=_run,
