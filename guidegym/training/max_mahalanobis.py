@@ -50,8 +50,8 @@ def center_regression() -> Loss:
 class GenerativeMaxMahalanobis(nn.Module):
     r"""Generative training: the data's energy falls, that of samples of the mixture rises.
 
-    .. math:: L = E(x, y) - \beta E(x', y'), \qquad x' \leftarrow x' - \alpha \nabla \tfrac12 \|\phi(x') - z\|^2,
-              \quad z \sim N(\mu_{y'}, I)
+    .. math:: L = E(x, y) - \beta \big( E(x', y') - \rho E(x', y')^2 \big), \qquad
+              x' \leftarrow x' - \alpha \nabla \tfrac12 \|\phi(x') - z\|^2, \quad z \sim N(\mu_{y'}, I)
 
     with one target ``z`` for all steps (``staged``) or a new one at each (``noise-injected``). With ``pretrain`` steps of
     discriminative training first, ``beta`` then grows from 0 to its value over as many: the joint training.
@@ -64,9 +64,13 @@ class GenerativeMaxMahalanobis(nn.Module):
         num_steps: Steps of a chain each time, >= 1.
         step_size: ``alpha`` > 0.
         pretrain: Steps of discriminative training before, and of the growth of ``beta``; 0 for none.
+        magnitude: Weight of the squared energy of the samples beside their energy, >= 0: without it nothing holds that
+            energy back once chains overshoot, and it runs away. It balances the first term at :math:`1 / 2\rho`, which should
+            lie above the energy of the targets themselves, half the dimension.
 
     Source:
-        Yang et al. 2021, eq. 7-10, Algorithm 1, section 3.3; Table 8 for the settings.
+        Yang et al. 2021, eq. 7-10, Algorithm 1, section 3.3; Table 8 for the settings; Du and Mordatch 2019 for the magnitude's
+        term.
     """
 
     done: Tensor
@@ -81,12 +85,14 @@ class GenerativeMaxMahalanobis(nn.Module):
         num_steps: int = 20,
         step_size: float = 1.0,
         pretrain: int = 0,
+        magnitude: float = 0.0,
     ) -> None:
         super().__init__()
         if targets not in ("staged", "noise-injected"):
             raise GuideGymError(f"`targets` must be 'staged' or 'noise-injected', got {targets!r}")
         self.buffer, self.num_classes, self.targets = buffer, num_classes, targets
-        self.beta, self.num_steps, self.step_size, self.pretrain = beta, num_steps, step_size, pretrain
+        self.beta, self.num_steps, self.step_size = beta, num_steps, step_size
+        self.pretrain, self.magnitude = pretrain, magnitude
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
 
     def _beta(self) -> float:
@@ -127,7 +133,7 @@ class GenerativeMaxMahalanobis(nn.Module):
         energy_real = _energies(real, mixture.means[labels[known]])
         energy_sampled = _energies(sampled, centres)
         check_energies(energy_real, energy_sampled, LIMIT)
-        return energy_real.mean() - beta * energy_sampled.mean()
+        return energy_real.mean() - beta * (energy_sampled - self.magnitude * energy_sampled.square()).mean()
 
 
 @torch.no_grad()

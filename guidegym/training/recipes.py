@@ -249,13 +249,15 @@ def _mixtures(images: ImageSet, size: Size) -> dict[str, Recipe]:
                 num_classes=images.num_classes,
                 targets=targets,
                 pretrain=size.settings("energy")["small"].num_steps // 3 if joint else 0,
+                magnitude=MAGNITUDE,
             )
 
         return Recipe(
             build=build,
             loss=loss,
             settings=size.settings("energy"),
-            says=f"generative, {targets} targets" + (", after discriminative training" if joint else ""),
+            says=f"generative, {targets} targets, {MAGNITUDE:g} of squared energies"
+            + (", after discriminative training" if joint else ""),
         )
 
     return {
