@@ -11,7 +11,7 @@ def _run(lab: Lab) -> Effect:
         name: Guidance(score=ClassifierScore(classifier, conditional=True))
         for name, classifier in (("self-calibrated alone", "self_calibrated"), ("CE alone", "time_dependent"))
     }
-    ours, theirs = lab.measured(methods, ["accuracy"], sampler=DDIM(50, eta=0.0)).values()
+    ours, theirs = lab.measured(methods, ["accuracy"], sampler=DDIM(50, eta=1.0)).values()
     return Effect.more(ours["accuracy"], theirs["accuracy"])
 
 

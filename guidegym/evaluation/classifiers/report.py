@@ -32,7 +32,7 @@ def table_row(found: dict[str, Any]) -> Row:
             "C&W L2": f"{found['smallest_l2']['median']:.2f}",
         }
         sets = found["outside"].values()
-        for score, heading in (("log_density", "OOD p(x)"), ("confidence", "OOD p(y|x)"), ("mass", "OOD mass")):
+        for score, heading in (("log_density", "OOD density"), ("confidence", "OOD confidence"), ("mass", "OOD mass")):
             row[heading] = f"{sum(own[score] for own in sets) / len(sets):.2f}"
     if "gradients" in found:
         quality = found["gradients"]
