@@ -18,7 +18,7 @@ from guidegym.settings import check_count
 from guidegym.testbeds import load_testbed
 
 PER_CLASS, TUNING = 150, 40
-QUICK_PER_CLASS, QUICK_TUNING = 24, 12
+QUICK_PER_CLASS, QUICK_TUNING = 16, 8
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Tables as text for the terminal."""
+"""Tables as text: for the terminal, and in Markdown."""
 
 from collections.abc import Sequence
 
@@ -12,3 +12,9 @@ def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
     return "\n".join(lines)
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the table in Markdown, one line a row."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)

@@ -5,6 +5,7 @@ from typing import Any
 
 from guidegym.evaluation.sample_sets.metrics import METRICS
 from guidegym.metrics.resampling import Estimate
+from guidegym.tables import markdown_table
 
 COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
 """Metrics that the page shows of each method; the records have more."""
@@ -12,11 +13,6 @@ COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
 
 def _effect(record: Mapping[str, Any]) -> str:
     return Estimate(**record["effect"]).text()
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def overview(records: Sequence[Mapping[str, Any]]) -> str:
@@ -31,7 +27,7 @@ def overview(records: Sequence[Mapping[str, Any]]) -> str:
         ]
         for record in records
     ]
-    return _table(["claim", "source", "verdict", "effect, 95 % interval", "samples a method"], rows)
+    return markdown_table(["claim", "source", "verdict", "effect, 95 % interval", "samples a method"], rows)
 
 
 def _cell(method: Mapping[str, Any], name: str) -> str:
@@ -57,7 +53,7 @@ def section(record: Mapping[str, Any]) -> str:
             [method["method"], *(_cell(method, name) for name in COLUMNS), f"{method['evaluations_per_sample']:.0f}"]
             for method in record["methods"]
         ]
-        lines.append(_table(heads, rows))
+        lines.append(markdown_table(heads, rows))
     lines.append(f"![samples]({record['claim']}.png)\n")
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guidegym.evaluate import main
-from guidegym.evaluation.classifiers.report import markdown_table
+from guidegym.evaluation.classifiers.report import markdown_of
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FEW = ["--rows", "60", "--attacked", "10", "--quick"]
@@ -68,4 +68,4 @@ def test_wrong_input_gets_one_line(
 def test_the_page_shows_what_was_measured(record: Path) -> None:
     with record.open() as file:
         rows = list(csv.DictReader(file))
-    assert markdown_table(rows) in (RESULTS.parents[1] / "docs" / "classifiers.md").read_text()
+    assert markdown_of(rows) in (RESULTS.parents[1] / "docs" / "classifiers.md").read_text()

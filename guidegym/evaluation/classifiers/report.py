@@ -8,6 +8,7 @@ from typing import Any
 
 from guidegym.evaluation.classifiers.measure import HEADLINE_RADIUS
 from guidegym.page import note, page, picture, table
+from guidegym.tables import markdown_table
 
 Row = dict[str, str]
 
@@ -40,12 +41,10 @@ def table_row(found: dict[str, Any]) -> Row:
     return row
 
 
-def markdown_table(rows: list[Row]) -> str:
+def markdown_of(rows: list[Row]) -> str:
     """Return the table in Markdown."""
     heads = list(rows[0])
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
-    lines += ["| " + " | ".join(row.get(head, "") for head in heads) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return markdown_table(heads, [[row.get(head, "") for head in heads] for row in rows])
 
 
 def csv_table(rows: list[Row]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
 from guidegym.evaluation.classifiers.pictures import gradients_picture, measurements_picture
-from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_table, table_page, table_row
+from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_of, table_page, table_row
 from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Classifier
 from guidegym.testbeds import Testbed
@@ -61,7 +61,7 @@ def evaluate_classifiers(
         page = classifier_page(found, _pictures(testbed, name, rows, drawn))
         write_atomically(out / f"{name}.html", page.encode())
         table.append(table_row(found))
-    print(markdown_table(table), end="")
+    print(markdown_of(table), end="")
     write_atomically(out / "table.csv", csv_table(table).encode())
     write_atomically(out / "table.html", table_page(testbed.name, table).encode())
     print(f"pages, pictures and numbers are in {out}")
