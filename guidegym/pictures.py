@@ -12,6 +12,7 @@ from torch import Tensor
 
 from guidegym.diffusion import Process
 from guidegym.guidance import Guidance
+from guidegym.testbeds.image_data import to_grey_levels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +63,7 @@ def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, column
     canvas = Image.new("RGB", (wide, top + len(present) * (height + GAP)), "white")
     draw = ImageDraw.Draw(canvas)
     draw.text((GAP, 3), title, fill="black", font=font)
-    grey = ((x.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    grey = to_grey_levels(x)
     for row, label in enumerate(present):
         y = top + row * (height + GAP)
         draw.text((GAP, y + height // 2 - 8), class_names[label], fill="black", font=font)

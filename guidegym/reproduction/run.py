@@ -6,7 +6,6 @@ import subprocess
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.metrics import RESAMPLES, measure_set
-from guidegym.evaluation.sample_sets.pictures import side_by_side
+from guidegym.evaluation.sample_sets.pictures import grids, side_by_side
 from guidegym.evaluation.sample_sets.record import result_of
 from guidegym.files import make_folder, write_atomically
 from guidegym.pictures import sample_picture
@@ -54,7 +53,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     methods = []
     for name, own in lab.seen.items():
         measured = measure_set(own, lab.collection.extractor.references, TABLE, resamples=lab.resamples)
-        result = result_of(replace(own, candidate=replace(own.candidate, name=name)), measured, {})
+        result = result_of(own, measured, {})
         methods.append(
             {
                 "method": name,
@@ -91,9 +90,9 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
 def _picture(lab: Lab) -> bytes:
     """Draw the samples of a claim's methods side by side."""
     names = lab.testbed.class_names
-    grids = [sample_picture(own.shown, own.shown_labels, names, title=name) for name, own in lab.seen.items()]
-    grids += [sample_picture(x, labels, names, title=name) for name, (x, labels) in lab.shown.items()]
-    return side_by_side(grids)
+    drawn = list(grids(list(lab.seen.values()), names).values())
+    drawn += [sample_picture(x, labels, names, title=name) for name, (x, labels) in lab.shown.items()]
+    return side_by_side(drawn)
 
 
 def reproduce(

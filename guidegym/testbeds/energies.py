@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from guidegym.errors import FileFormatError
 from guidegym.files import write_atomically
+from guidegym.metrics.accuracy import logits_at
+from guidegym.metrics.energies import energies_of
 from guidegym.testbeds.references import file_digest
 
 FORMAT = "guidegym-energies/1"
-CHUNK = 500
 
 
 @torch.inference_mode()
@@ -26,9 +27,7 @@ def class_energies(
     Source:
         Wang 2024, section 4.5: the class-wise energy :math:`E^*_c`.
     """
-    energy = torch.cat(
-        [-classifier(rows, torch.zeros(len(rows), device=rows.device)).logsumexp(dim=1) for rows in x.split(CHUNK)]
-    )
+    energy, _ = energies_of(logits_at(classifier, x, 0), labels)
     return torch.stack([energy[labels == label].double().mean() for label in range(num_classes)])
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
@@ -31,6 +31,12 @@ class ImageData:
 def to_unit_range(images: UInt8[Tensor, " batch *event"]) -> Tensor:
     """Map grey levels 0..255 to [-1, 1]."""
     return images.float().div_(127.5).sub_(1.0)
+
+
+def to_grey_levels(x: Float[Tensor, " batch *event"]) -> UInt8[Tensor, " batch *event"]:
+    """Map [-1, 1] to grey levels 0..255, rounded; what is beyond is clamped, and what is no number is grey."""
+    levels: Tensor = ((x.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round()
+    return levels.to(torch.uint8)
 
 
 def hide_labels(

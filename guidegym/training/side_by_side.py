@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+from guidegym.errors import GuideGymError
 from guidegym.interrupts import hold_interrupts
 
 POLL_SECONDS = 0.2
@@ -40,6 +41,7 @@ def side_by_side(
 
     Raises:
         KeyboardInterrupt: If it was interrupted.
+        GuideGymError: If a process was killed.
         Exception: What the first failing piece raised.
     """
     waiting, running, ended = dict(needs), dict[Future[str], str](), set[str]()
@@ -67,6 +69,6 @@ def side_by_side(
                 for process in multiprocessing.active_children():
                     process.terminate()
     if isinstance(failure, BrokenProcessPool):
-        raise ChildProcessError("a training's process was killed, perhaps for want of memory") from failure
+        raise GuideGymError("a training's process was killed, perhaps for want of memory") from failure
     if failure is not None:
         raise failure

@@ -105,6 +105,22 @@ def test_what_was_sampled_is_not_sampled_again_and_a_larger_set_begins_with_it(
     assert len(calls) == 4
 
 
+def test_of_shards_beside_each_other_the_last_to_end_finds_all_there(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
+    real, other = collecting._sample, []
+
+    def meanwhile(candidate: Candidate, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
+        if chunk == 0:  # the other shard does its part while this one samples
+            other.append(collect([GUIDED], own, shard=1, shards=2))
+        return real(candidate, own, chunk, None)
+
+    monkeypatch.setattr(collecting, "_sample", meanwhile)
+    assert collect([GUIDED], collection, shard=0, shards=2) == 0
+    assert other == [1]
+
+
 def test_a_damaged_chunk_is_sampled_anew(collection: Collection) -> None:
     whole = _collected(GUIDED, collection)
     (path,) = collection.folder.rglob("*.safetensors")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -21,6 +21,8 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.extractor import Extractor
 from guidegym.files import write_atomically
 from guidegym.judging import failed_rows
+from guidegym.metrics.accuracy import logits_at
+from guidegym.metrics.energies import energies_of
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds, sample
 from guidegym.search import Candidate
 from guidegym.testbeds import Testbed
@@ -125,20 +127,24 @@ def digest_of(candidate: Candidate, collection: Collection) -> str:
     return digest.hexdigest()[:16]
 
 
-def _path(candidate: Candidate, collection: Collection, chunk: int) -> Path:
-    return collection.folder / digest_of(candidate, collection) / f"{chunk:05d}.safetensors"
+def _paths(candidate: Candidate, collection: Collection) -> list[Path]:
+    """Return the files of a method's chunks."""
+    folder = collection.folder / digest_of(candidate, collection)
+    return [folder / f"{chunk:05d}.safetensors" for chunk in range(collection.num_chunks)]
 
 
-def _read(path: Path, size: int) -> dict[str, Tensor] | None:
-    """Return a chunk that was sampled before; None where there is none, it is damaged, or it has fewer rows."""
-    if not path.is_file():
-        return None
+def _is_there(path: Path, size: int) -> bool:
+    """Say whether a chunk was sampled before, by its header: not where it is missing or damaged, or has fewer rows."""
     try:
-        tensors = load(path.read_bytes())
+        with safe_open(str(path), framework="pt") as file:
+            return "features" in file.keys() and file.get_slice("features").get_shape()[0] >= size  # noqa: SIM118
     except (SafetensorError, OSError):
-        return None
-    if "features" not in tensors or len(tensors["features"]) < size:
-        return None
+        return False
+
+
+def _read(path: Path, size: int) -> dict[str, Tensor]:
+    """Return the first rows of a chunk."""
+    tensors = load(path.read_bytes())
     return {name: value if name in ("shown", "seconds") else value[:size] for name, value in tensors.items()}
 
 
@@ -163,9 +169,11 @@ def _sample(candidate: Candidate, collection: Collection, chunk: int, on_rows: O
     seen = collection.extractor.look(x)
     failed = samples.failed | failed_rows(testbed, samples.x, seen.features, collection.extractor.references.features)
     labels = labels.to(x.device)
-    # The judge comes first: its hits are the class accuracy.
-    bank = [testbed.judge, *(judge for judge in testbed.judges.values() if judge is not testbed.judge)]
-    hits = torch.stack([seen_by(judge, x).logits.argmax(dim=1) == labels for judge in bank], dim=1)
+    # The judge comes first: its hits are the class accuracy. Where it is the extractor it has looked already.
+    is_judge = collection.extractor.digest == testbed.references.extractor
+    judged = [seen if is_judge else seen_by(testbed.judge, x)]
+    judged += [seen_by(judge, x) for judge in testbed.judges.values() if judge is not testbed.judge]
+    hits = torch.stack([one.logits.argmax(dim=1) == labels for one in judged], dim=1)
     kept = {
         "features": seen.features.float(),
         "logits": seen.logits.float(),
@@ -178,18 +186,9 @@ def _sample(candidate: Candidate, collection: Collection, chunk: int, on_rows: O
     if seen.spatial is not None:
         kept["spatial"] = seen.spatial.float()
     if collection.energy is not None:
-        kept["divergence"] = _divergence(testbed, collection.energy, x, labels)
+        energy, _ = energies_of(logits_at(testbed.classifier(collection.energy), x, 0), labels)
+        kept["divergence"] = (testbed.class_energies[collection.energy].to(energy)[labels] - energy).abs()
     return {name: value.cpu().contiguous() for name, value in kept.items()}
-
-
-@torch.no_grad()
-def _divergence(testbed: Testbed, name: str, x: Tensor, labels: Tensor) -> Float[Tensor, " n"]:
-    """Return how far each row's energy is from the mean energy of its class."""
-    classifier = testbed.classifier(name)
-    energies = torch.cat(
-        [-classifier(rows, rows.new_zeros(len(rows))).logsumexp(dim=1) for rows in x.split(CHUNK_ROWS)]
-    )
-    return (testbed.class_energies[name].to(energies)[labels] - energies).abs()
 
 
 def check_shard(shard: int, shards: int) -> None:
@@ -225,18 +224,17 @@ def collect(
         GuideGymError: If there is no such shard.
     """
     check_shard(shard, shards)
-    missing = 0
-    every = [(candidate, chunk) for candidate in candidates for chunk in range(collection.num_chunks)]
-    for number, (candidate, chunk) in enumerate(every):
-        path, size = _path(candidate, collection, chunk), collection.chunk_size(chunk)
-        done = _read(path, size) is not None
-        if not done and number % shards == shard:
+    every = [
+        (candidate, chunk, path) for candidate in candidates for chunk, path in enumerate(_paths(candidate, collection))
+    ]
+    for candidate, chunk, path in every[shard::shards]:
+        size = collection.chunk_size(chunk)
+        if not _is_there(path, size):
             write_atomically(path, save(_sample(candidate, collection, chunk, on_rows)))
-        elif not done:
-            missing += 1
-        elif on_rows is not None and number % shards == shard:
+        elif on_rows is not None:
             on_rows(size * candidate.sampler.num_steps)
-    return missing
+    # Counted at the end: shards that run beside each other finish meanwhile, and the last of them must find all there.
+    return sum(not _is_there(path, collection.chunk_size(chunk)) for _, chunk, path in every)
 
 
 def merge(candidate: Candidate, collection: Collection) -> SampleSet:
@@ -246,14 +244,13 @@ def merge(candidate: Candidate, collection: Collection) -> SampleSet:
         GuideGymError: If one is missing.
     """
     chunks = []
-    for chunk in range(collection.num_chunks):
-        path = _path(candidate, collection, chunk)
-        tensors = _read(path, collection.chunk_size(chunk))
-        if tensors is None:
+    for chunk, path in enumerate(_paths(candidate, collection)):
+        size = collection.chunk_size(chunk)
+        if not _is_there(path, size):
             raise GuideGymError(
                 f"chunk {chunk + 1} of {collection.num_chunks} of '{candidate.name}' is missing: {path}"
             )
-        chunks.append(tensors)
+        chunks.append(_read(path, size))
     together = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
     device = collection.testbed.device
     return SampleSet(

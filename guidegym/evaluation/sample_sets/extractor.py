@@ -13,6 +13,7 @@ from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.testbeds import References, Testbed, references_from_features
+from guidegym.testbeds.image_data import to_grey_levels
 from guidegym.testbeds.testbed import Seen, seen_by
 
 INCEPTION = "inception-v3-compat"
@@ -87,8 +88,7 @@ def inception_extractor(testbed: Testbed, *, weights: Path | None = None, data: 
 
 def to_bytes(x: Float[Tensor, " n channels height width"]) -> UInt8[Tensor, " n three height width"]:
     """Return images in [-1, 1] as the RGB bytes that Inception takes: clamped, rounded, grey ones repeated."""
-    grey = ((x.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return grey.expand(-1, 3, -1, -1)
+    return to_grey_levels(x).expand(-1, 3, -1, -1)
 
 
 def _inception(weights: Path | None, device: torch.device) -> Any:

@@ -62,12 +62,9 @@ def _scaled(candidates: Sequence[Candidate], plan: Plan, collection: Collection)
     }
 
 
-def _measured(
-    sets: Sequence[SampleSet], collection: Collection, plan: Plan, first: SampleSet | None = None
-) -> list[Result]:
+def _measured(sets: Sequence[SampleSet], collection: Collection, plan: Plan) -> list[Result]:
     """Measure sets and compare each with the first of them."""
     references = collection.extractor.references
-    found = []
     with tqdm(sets, desc="measure", unit="set") as bar:
         found = [measure_set(own, references, plan.names, resamples=plan.resamples) for own in bar]
     return [
@@ -122,7 +119,7 @@ def evaluate_methods(
         "energy_of": collection.energy,
         "judges": list(testbed.judges),
     }
-    _write(results, sets, collection, out, about={**shared, **about}, notes=notes, drawn=drawn)
+    _write(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
     print(format_table(*table_rows(results)))
     print(f"* differs from {results[0].name} (p < 0.05, the same seeds); intervals are 95 % bootstrap intervals")
     print(f"tables, pictures and the page are in {out}")
@@ -160,10 +157,10 @@ def _write(
     """Write all files of an evaluation."""
     pictures = grids(sets, collection.testbed.class_names)
     title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
-    page = build_page(title, results, about=about, notes=notes, grids=pictures, curves=drawn)
     shared = comparable(collection)
+    page = build_page(title, results, about={**shared, **about}, notes=notes, grids=pictures, curves=drawn)
     for name, content in {
-        "results.json": to_json(results, shared, {key: value for key, value in about.items() if key not in shared}),
+        "results.json": to_json(results, shared, about),
         "table.csv": csv_table(results),
         "report.html": page,
     }.items():
