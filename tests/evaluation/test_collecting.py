@@ -1,0 +1,121 @@
+"""The collection of samples: chunks, shards, resuming."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed, sample
+from guidegym.evaluation.sample_sets import collect as collecting
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge
+from guidegym.search import Candidate
+from guidegym.testbeds import judge_features
+
+GUIDED = Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(2.0)), DDIM(4, eta=1.0))
+PLAIN = Candidate("unguided", Guidance(), DDIM(4, eta=1.0))
+
+
+def _collected(candidate: Candidate, collection: Collection) -> SampleSet:
+    assert collect([candidate], collection) == 0
+    return merge(candidate, collection)
+
+
+def test_what_is_collected_is_what_plain_sampling_gives(collection: Collection, digits: Testbed) -> None:
+    own = _collected(GUIDED, collection)
+    labels = torch.arange(80) % 10
+    samples = sample(digits, GUIDED.guidance, labels=labels, seed=3, sampler=GUIDED.sampler)
+    features = judge_features(digits.judge, samples.x)
+    torch.testing.assert_close(own.features, features)
+    torch.testing.assert_close(own.shown, samples.x)
+    torch.testing.assert_close(own.evaluations, samples.evaluations)
+    assert torch.equal(own.hits[:, 0], digits.judge.classify(features).argmax(dim=1) == labels)
+    assert own.hits.shape == (80, 4)
+    energy = -digits.classifier("robust")(samples.x, torch.zeros(80)).logsumexp(dim=1)
+    assert own.divergence is not None
+    torch.testing.assert_close(own.divergence, (digits.class_energies["robust"][labels] - energy).abs().detach())
+    torch.testing.assert_close(own.by_class(own.features)[3], features[3::10])
+
+
+def test_chunks_shards_and_batches_change_nothing(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _collected(GUIDED, collection)
+    monkeypatch.setattr(collecting, "CHUNK_ROWS", 17)
+    small = replace(collection, folder=tmp_path / "sharded", batch_size=5)
+    missing = [collect([GUIDED, PLAIN], small, shard=shard, shards=3) for shard in range(3)]
+    assert missing == [6, 3, 0]  # two methods of five chunks each
+    parts = merge(GUIDED, small)
+    torch.testing.assert_close(parts.features, whole.features, rtol=1e-2, atol=1e-2)
+    for name in ("hits", "failed", "evaluations"):
+        assert torch.equal(getattr(parts, name), getattr(whole, name))
+    torch.testing.assert_close(parts.shown, whole.shown, rtol=1e-2, atol=2e-3)
+
+
+def test_what_was_sampled_is_not_sampled_again_and_a_larger_set_begins_with_it(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
+    calls: list[int] = []
+    real = collecting._sample
+
+    def counted(candidate: Candidate, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
+        if len(calls) == 1:
+            calls.append(-1)
+            raise KeyboardInterrupt
+        calls.append(chunk)
+        return real(candidate, own, chunk, None)
+
+    monkeypatch.setattr(collecting, "_sample", counted)
+    with pytest.raises(KeyboardInterrupt):
+        collect([GUIDED], collection)
+    with pytest.raises(GuideGymError, match="chunk 2 of 2 of 'guided' is missing"):
+        merge(GUIDED, collection)
+    whole = _collected(GUIDED, collection)
+    assert calls == [0, -1, 1]
+    larger = _collected(GUIDED, replace(collection, per_class=10))
+    assert calls == [0, -1, 1, 2]
+    torch.testing.assert_close(larger.features[:80], whole.features)
+    smaller = _collected(GUIDED, replace(collection, per_class=2))
+    assert torch.equal(smaller.features, whole.features[:20])
+    assert len(calls) == 4
+
+
+def test_of_shards_beside_each_other_the_last_to_end_finds_all_there(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
+    real, other = collecting._sample, []
+
+    def meanwhile(candidate: Candidate, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
+        if chunk == 0:  # the other shard does its part while this one samples
+            other.append(collect([GUIDED], own, shard=1, shards=2))
+        return real(candidate, own, chunk, None)
+
+    monkeypatch.setattr(collecting, "_sample", meanwhile)
+    assert collect([GUIDED], collection, shard=0, shards=2) == 0
+    assert other == [1]
+
+
+def test_a_damaged_chunk_is_sampled_anew(collection: Collection) -> None:
+    whole = _collected(GUIDED, collection)
+    (path,) = collection.folder.rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    torch.testing.assert_close(_collected(GUIDED, collection).features, whole.features)
+
+
+def test_chunks_are_known_by_all_that_they_depend_on(collection: Collection) -> None:
+    digests = {
+        digest_of(candidate, own)
+        for candidate, own in (
+            (GUIDED, collection),
+            (PLAIN, collection),
+            (replace(GUIDED, sampler=DDIM(5)), collection),
+            (GUIDED, replace(collection, seed=4)),
+            (GUIDED, replace(collection, energy=None)),
+            (GUIDED, replace(collection, testbed=replace(collection.testbed, identity="other"))),
+        )
+    }
+    assert len(digests) == 6
+    assert digest_of(replace(GUIDED, name="by another name"), collection) in digests

@@ -1,0 +1,128 @@
+"""The command that measures methods, and the methods it takes."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed
+from guidegym.evaluate import main as evaluate
+from guidegym.evaluation.sample_sets import collect as collecting
+from guidegym.evaluation.sample_sets.methods import methods, scaled
+from guidegym.search import Candidate
+
+GUIDED = Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(2.0)), DDIM(4, eta=1.0))
+
+
+def test_methods_are_files_and_two_baselines(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        GUIDED.guidance.save(tmp_path / folder / "best.json")
+    files = [str(tmp_path / folder / "best.json") for folder in ("one", "two")]
+    found = methods(["unguided", *files, "classifier-free:2.5", "classifier-free"], DDIM(4))
+    assert [one.name for one in found] == ["unguided", "best", "two/best", "classifier-free:2.5", "classifier-free"]
+    assert found[3].guidance.weight == Constant(2.5)
+    with pytest.raises(GuideGymError, match=r"has '.*unguided' twice"):
+        methods(["unguided", "unguided", "unguided"], DDIM(4))
+
+
+def test_a_scaled_method_has_the_scaled_weight_at_each_step(digits: Testbed) -> None:
+    doubled = scaled(GUIDED, 2.0, digits.process)
+    wanted = 2 * GUIDED.guidance.weights(GUIDED.sampler, digits.process)
+    torch.testing.assert_close(doubled.guidance.weights(GUIDED.sampler, digits.process), wanted)
+    assert doubled.name == "guided x 2"
+
+
+def test_the_command_measures_compares_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    GUIDED.guidance.save(tmp_path / "guided.json")
+    flags = [
+        "--testbed",
+        "digits",
+        "--per-class",
+        "8",
+        "--steps",
+        "4",
+        "--resamples",
+        "10",
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    assert evaluate([*flags, "--guidance", "unguided", str(tmp_path / "guided.json"), "--scales", "0.5", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "warning: 80 samples are few for Frechet, Frechet, n = inf in 64 dimensions" in out
+    assert "intra-KID (lower)" in out
+    content = json.loads((tmp_path / "a" / "results.json").read_text())
+    assert [one["method"] for one in content["methods"]] == ["unguided", "guided"]
+    assert content["extractor"]["name"] == "digits judge"
+    assert content["methods"][1]["less_first"]["accuracy"]["value"] > 0.3
+    rows = list(csv.DictReader((tmp_path / "a" / "table.csv").read_text().splitlines()))
+    assert {row["method"] for row in rows} == {"unguided", "guided"}
+    for name in ("samples.png", "curves.png"):
+        assert (tmp_path / "a" / name).read_bytes().startswith(b"\x89PNG")
+    assert "Less unguided" in (tmp_path / "a" / "report.html").read_text()
+    beside = ["--beside", str(tmp_path / "a" / "results.json"), "--metrics", "accuracy"]
+    assert evaluate([*flags[:-1], str(tmp_path / "b"), "--guidance", "classifier-free", *beside]) == 0
+    assert "a/guided" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("launched", [False, True], ids=["flags", "torchrun"])
+def test_shards_sample_and_the_last_one_measures(
+    launched: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
+    flags = [
+        "--testbed",
+        "digits",
+        "--per-class",
+        "8",
+        "--steps",
+        "3",
+        "--out",
+        str(tmp_path),
+        "--guidance",
+        "unguided",
+    ]
+    for shard in range(2):
+        monkeypatch.setenv("RANK", str(shard))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        given = [] if launched else ["--shard", str(shard), "--shards", "2"]
+        assert evaluate([*flags, "--metrics", "accuracy", "--resamples", "4", *given]) == 0
+        said = capsys.readouterr().out
+        assert ("1 chunks of other shards are missing" in said) == (shard == 0)
+    assert (tmp_path / "results.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--guidance", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--guidance", "classifier-free:much"], "takes a number, got 'much'"),
+        (["--guidance", "unguided", "--per-class", "0"], "`--per-class` must be a whole number >= 1, got 0"),
+        (["--guidance", "unguided", "--per-class", "3"], "`precision` needs at least 6 samples of each class, got 3"),
+        (["--guidance", "unguided", "--metrics", "fid"], "no metric 'fid'; known are frechet, "),
+        (["--guidance", "unguided", "--energy", "nobody"], "`--energy` must be a classifier with known class energies"),
+        (["--guidance", "unguided", "--shard", "1"], "`--shard` and `--shards` belong together"),
+        (["--guidance", "unguided", "--shard", "2", "--shards", "2"], "`--shard` must be in 0..1, got 2"),
+        (["--guidance", "unguided", "--inception-weights", "x"], "belongs to `--extractor inception`"),
+        (["--guidance", "unguided", "--extractor", "inception", "--inception-weights", "x"], "no Inception weights x"),
+        (["--guidance", "unguided", "--steps", "0"], "`--steps` must be"),
+        (["--guidance", "unguided", "--beside", "nothing.json"], "nothing.json is not a readable file of results"),
+        (["--guidance", "unguided", "--resamples", "1"], "`--resamples` must be a whole number >= 2, got 1"),
+    ],
+    ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_wrong_input_gets_one_line(
+    flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(["--testbed", "digits", "--out", str(tmp_path / "out"), *flags]) == 2
+    errors = capsys.readouterr().err
+    assert said in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_inception_needs_images(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(["--testbed", "gaussians", "--guidance", "unguided", "--extractor", "inception"]) == 2
+    assert "Inception looks at images of 1 or 3 channels, got samples of shape (2,)" in capsys.readouterr().err
