@@ -4,7 +4,7 @@ from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfC
 from guidegym.networks.judges import DepthwiseJudge, Judge, MixerJudge, ResidualJudge
 from guidegym.networks.max_mahalanobis import max_mahalanobis_means
 from guidegym.networks.unet import UNet
-from guidegym.networks.weights import load_network, save_network
+from guidegym.networks.weights import load_network, network_digest, save_network
 
 __all__ = [
     "DepthwiseJudge",
@@ -17,5 +17,6 @@ __all__ = [
     "UNet",
     "load_network",
     "max_mahalanobis_means",
+    "network_digest",
     "save_network",
 ]

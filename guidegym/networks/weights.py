@@ -1,5 +1,6 @@
 """Weight files: safetensors with the architecture and the story of the training in their metadata. Nothing is unpickled."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,16 @@ def in_order(content: bytes) -> bytes:
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # tensors stay aligned
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def network_digest(network: nn.Module) -> str:
+    """Return a digest of a network's tensors by their names: equal networks, and only they, have equal ones."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        # As bytes: numpy knows no bfloat16.
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any], dtype: torch.dtype) -> None:

@@ -35,6 +35,23 @@ def test_classifiers_of_images_are_measured_and_drawn(tmp_path: Path, capsys: py
     assert (tmp_path / "table.html").is_file()
 
 
+def test_what_was_measured_is_not_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--testbed", "gaussians-imperfect", "--out", str(tmp_path / "exact"), *FEW]
+    assert main([*flags, "--classifier", "skewed"]) == main([*flags, "--classifier", "skewed"]) == 0
+    assert "measured before" not in capsys.readouterr().out  # not a network: whether it changed cannot be known
+    flags = ["--testbed", "digits", "--out", str(tmp_path / "digits"), *FEW, "--classifier", "robust_r0"]
+    assert main(flags) == 0
+    record = tmp_path / "digits" / "robust_r0.json"
+    first, table = record.read_bytes(), (tmp_path / "digits" / "table.csv").read_bytes()
+    assert main(flags) == 0
+    assert "robust_r0: measured before" in capsys.readouterr().out
+    assert (tmp_path / "digits" / "table.csv").read_bytes() == table
+    record.write_bytes(first[:100])  # as a crash of the machine might leave it
+    assert main([*flags, "--rows", "61"]) == 0
+    assert "measured before" not in capsys.readouterr().out
+    assert json.loads(record.read_text())["rows"] == 61
+
+
 def test_where_the_truth_is_known_gradients_are_held_against_it(tmp_path: Path) -> None:
     assert main(["--testbed", "gaussians-imperfect", "--classifier", "all", "--out", str(tmp_path), *FEW]) == 0
     found = json.loads((tmp_path / "skewed.json").read_text())

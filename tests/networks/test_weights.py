@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from guidegym.networks import (
     TimeDependentClassifier,
     UNet,
     load_network,
+    network_digest,
     save_network,
 )
 from guidegym.networks.judges import BaseJudge
@@ -35,6 +37,16 @@ NETWORKS = [
 
 def test_every_architecture_is_tried() -> None:
     assert {type(network).__name__ for network in NETWORKS} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
+def test_a_digest_is_that_of_the_tensors(network: torch.nn.Module) -> None:
+    own, other = network_digest(network), copy.deepcopy(network)
+    assert network_digest(other) == own
+    with torch.no_grad():
+        next(other.parameters()).flatten()[-1] += 1e-6
+    assert network_digest(other) != own
+    assert len({own, network_digest(other.half()), network_digest(other.bfloat16())}) == 3
 
 
 @pytest.mark.parametrize("judge", NETWORKS[5:], ids=lambda network: type(network).__name__)

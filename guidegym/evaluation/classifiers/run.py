@@ -1,8 +1,12 @@
 """Measure classifiers of a testbed and write a page, a picture and the numbers of each, and a table over all."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
@@ -10,9 +14,12 @@ from guidegym.evaluation.classifiers.pictures import gradients_picture, measurem
 from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_of, table_page, table_row
 from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Classifier
+from guidegym.networks import network_digest
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
+FORMAT = "guidegym-classifier/1"
+"""Of the numbers; another one when they are measured otherwise."""
 BESIDE = "time_dependent"
 """The classifier whose gradients are shown beside another's."""
 
@@ -27,10 +34,52 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, drawn: bytes) -> dict[str
     return pictures
 
 
+def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
+    """Return a digest of all that a classifier's numbers and pictures depend on; empty where that cannot be known."""
+    digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
+    for one in (name, *([BESIDE] if BESIDE in testbed.classifiers else [])):
+        network = testbed.classifier(one)
+        if not isinstance(network, nn.Module):
+            return ""
+        digest.update(network_digest(network).encode())
+    digest.update(rows.x[: effort.rows].cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
+    """Return the numbers of an earlier run of the same; None where there are none."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        same = made_of != "" and found["made_of"] == made_of and path.with_suffix(".html").is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if same else None
+
+
+def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path) -> dict[str, Any]:
+    """Measure one classifier and write its files; the numbers come last, as they say that all is there."""
+    path, made_of = out / f"{name}.json", _made_of(testbed, name, rows, effort)
+    print(f"{name}: ", end="", flush=True)
+    if (before := _measured_before(path, made_of)) is not None:
+        print("measured before", flush=True)
+        return before
+    found = measure(testbed, name, rows, effort, say=lambda what: print(what, end="; ", flush=True))
+    found |= {"format": FORMAT, "made_of": made_of}
+    print("done", flush=True)
+    drawn = measurements_picture(found)
+    write_atomically(out / f"{name}.png", drawn)
+    page = classifier_page(found, _pictures(testbed, name, rows, drawn))
+    write_atomically(out / f"{name}.html", page.encode())
+    write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
+    return found
+
+
 def evaluate_classifiers(
     testbed: Testbed, names: Sequence[str], *, effort: Effort, data: Path | None, out: Path
 ) -> None:
     """Measure classifiers one after the other; each one's files are written as soon as it is measured.
+
+    One whose files are there already, of the same weights, rows and effort, is not measured again.
 
     Args:
         testbed: The testbed.
@@ -50,17 +99,7 @@ def evaluate_classifiers(
     held_out = testbed.test_data(data)
     rows = shuffled(held_out.x.to(testbed.device, testbed.dtype), held_out.labels.to(testbed.device))
     make_folder(out)
-    table = []
-    for name in names:
-        print(f"{name}: ", end="", flush=True)
-        found = measure(testbed, name, rows, effort, say=lambda what: print(what, end="; ", flush=True))
-        print("done", flush=True)
-        drawn = measurements_picture(found)
-        write_atomically(out / f"{name}.json", (json.dumps(found, indent=1) + "\n").encode())
-        write_atomically(out / f"{name}.png", drawn)
-        page = classifier_page(found, _pictures(testbed, name, rows, drawn))
-        write_atomically(out / f"{name}.html", page.encode())
-        table.append(table_row(found))
+    table = [table_row(_measure(testbed, name, rows, effort, out)) for name in names]
     print(markdown_of(table), end="")
     write_atomically(out / "table.csv", csv_table(table).encode())
     write_atomically(out / "table.html", table_page(testbed.name, table).encode())

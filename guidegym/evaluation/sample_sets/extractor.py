@@ -1,6 +1,5 @@
 """Feature extractors: the space that sample sets are measured in, known by name and by the digest of its weights."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.networks import network_digest
 from guidegym.testbeds import References, Testbed, references_from_features
 from guidegym.testbeds.image_data import to_grey_levels
 from guidegym.testbeds.testbed import Seen, seen_by
@@ -64,9 +64,6 @@ def inception_extractor(testbed: Testbed, *, weights: Path | None = None, data: 
     if testbed.test_data is None:
         raise GuideGymError(f"testbed '{testbed.name}' has no `test_data` to compare samples with")
     network = _inception(weights, testbed.device)
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode() + value.cpu().numpy().tobytes())
 
     def look(x: Float[Tensor, " n *event"]) -> Seen:
         parts = [_look(network, to_bytes(rows)) for rows in x.split(CHUNK)]
@@ -80,7 +77,7 @@ def inception_extractor(testbed: Testbed, *, weights: Path | None = None, data: 
         rows.labels.cpu(),
         num_classes=testbed.num_classes,
         kept=len(rows.x),
-        extractor=digest.hexdigest()[:16],
+        extractor=network_digest(network),
         spatial=None if seen.spatial is None else seen.spatial.cpu(),
     )
     return Extractor(INCEPTION, look, references.to(testbed.device))
