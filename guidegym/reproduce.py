@@ -10,6 +10,7 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.extractor import judge_extractor
 from guidegym.evaluation.sample_sets.run import energy_for
+from guidegym.files import make_folder
 from guidegym.reproduction.claim import load_claim, shipped_claims
 from guidegym.reproduction.page import overview
 from guidegym.reproduction.run import reproduce
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default {BATCH_SIZE})")
     parser.add_argument("--out", type=folder, help="folder for records and pictures; default: runs/reproduce-TESTBED")
+    parser.add_argument("--page", type=Path, help="Markdown file for the page; default: results.md in --out")
     add_device(parser)
     return parser
 
@@ -74,10 +76,14 @@ def _main(argv: Sequence[str] | None) -> int:
         folder=out / "chunks",
         batch_size=arguments.batch_size,
     )
-    records = reproduce(claims, collection, tuning_per_class=tuning, out=out)
+    page = arguments.page or out / "results.md"
+    if page.is_dir():
+        raise GuideGymError(f"`--page` takes a file, got the folder {page}")
+    make_folder(page.parent)
+    records = reproduce(claims, collection, tuning_per_class=tuning, out=out, page=page)
     if records:
         print(overview(records))
-    print(f"records, pictures and results.md are in {out}")
+    print(f"records and pictures are in {out}, the page is {page}")
     return 0
 
 

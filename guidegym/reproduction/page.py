@@ -37,8 +37,8 @@ def _cell(method: Mapping[str, Any], name: str) -> str:
     return Estimate(**method["metrics"][name]).text(100 if share else 1) + (" %" if share else "")
 
 
-def section(record: Mapping[str, Any]) -> str:
-    """Return the section on one claim, in Markdown."""
+def section(record: Mapping[str, Any], pictures: str) -> str:
+    """Return the section on one claim, in Markdown; ``pictures`` is the way from the page to their folder."""
     lines = [
         f"### {record['claim']}\n",
         f"{record['says']} ({record['paper']}, {record['place']})\n",
@@ -54,13 +54,15 @@ def section(record: Mapping[str, Any]) -> str:
             for method in record["methods"]
         ]
         lines.append(markdown_table(heads, rows))
-    lines.append(f"![samples]({record['claim']}.png)\n")
+    lines.append(f"![samples]({pictures}{record['claim']}.png)\n")
     return "\n".join(lines)
 
 
-def results_page(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page: the overview, then each claim."""
+def results_page(records: Sequence[Mapping[str, Any]], pictures: str = "") -> str:
+    """Return the page: the overview, then each claim; ``pictures`` is the way from the page to their folder, with its slash."""
     if not records:
         return "# Results\n\nNo claim was tested.\n"
     testbed = records[0]["testbed"]
-    return "\n".join([f"# Results on {testbed}\n", overview(records), *map(section, records)])
+    return "\n".join(
+        [f"# Results on {testbed}\n", overview(records), *(section(record, pictures) for record in records)]
+    )

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import subprocess
 import time
 import warnings
@@ -96,7 +97,13 @@ def _picture(lab: Lab) -> bytes:
 
 
 def reproduce(
-    claims: Sequence[Claim], collection: Collection, *, tuning_per_class: int, out: Path, resamples: int = RESAMPLES
+    claims: Sequence[Claim],
+    collection: Collection,
+    *,
+    tuning_per_class: int,
+    out: Path,
+    page: Path | None = None,
+    resamples: int = RESAMPLES,
 ) -> list[dict[str, Any]]:
     """Test claims one after the other; each one's record is written as soon as there is a verdict.
 
@@ -106,7 +113,8 @@ def reproduce(
         claims: The claims.
         collection: What fresh samples are.
         tuning_per_class: Samples of each class that weights are chosen on.
-        out: Folder for records, pictures and the page.
+        out: Folder for records and pictures.
+        page: File for the page; default: ``results.md`` beside them.
         resamples: Bootstrap resamples.
 
     Returns:
@@ -128,7 +136,9 @@ def reproduce(
             found.append(record)
         effect = record["effect"]
         print(f"{claim.name}: {record['verdict']} ({effect['value']:.3g} [{effect['low']:.3g}, {effect['high']:.3g}])")
-    write_atomically(out / "results.md", results_page(found).encode())
+    page = page or out / "results.md"
+    way = Path(os.path.relpath(out, page.parent)).as_posix()
+    write_atomically(page, results_page(found, "" if way == "." else f"{way}/").encode())
     return found
 
 

@@ -91,8 +91,10 @@ def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -
     page = (out / "results.md").read_text()
     assert page == results_page([record])
     assert "**holds**" in page
-    reproduce([claim], lab.collection, tuning_per_class=6, out=out, resamples=20)
+    elsewhere = tmp_path / "pages" / "all.md"
+    reproduce([claim], lab.collection, tuning_per_class=6, out=out, page=elsewhere, resamples=20)
     assert len(calls) == 1
+    assert "![samples](../out/strong_hits.png)" in elsewhere.read_text()
     reproduce([_claim(above=0.99)], lab.collection, tuning_per_class=6, out=out, resamples=20)
     assert json.loads((out / "strong_hits.json").read_text())["rule"] != record["rule"]  # another rule is another run
 
@@ -135,6 +137,7 @@ def test_a_user_s_own_claim_is_found(tmp_path: Path) -> None:
         (["nothing"], "unknown claim 'nothing'"),
         (["prog_cost", "--per-class", "2"], "`--per-class` must be a whole number >= 6, got 2"),
         (["prog_cost", "--tuning", "0"], "`--tuning` must be a whole number >= 6, got 0"),
+        (["prog_cost", "--quick", "--page", "."], "`--page` takes a file, got the folder ."),
         (["prog_cost", "--testbed", "moon"], "unknown testbed 'moon'"),
     ],
 )
