@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -16,6 +17,14 @@ from guidegym.errors import FileFormatError, GuideGymError
 INTERRUPTED = 130
 STEPS = {"ddim": 15, "ddpm": 100}
 """Reverse steps by default, where they are fewer than the sampler's own default."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of flags whose errors are one line; ``--help`` tells the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and leave with exit code 2."""
+        self.exit(2, f"error: {message}; see --help\n")
 
 
 def run_command(
@@ -44,6 +53,10 @@ def run_command(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; Python would complain once more when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def not_empty(text: str) -> str:

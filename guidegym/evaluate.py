@@ -1,12 +1,13 @@
 """``python -m guidegym.evaluate``: measure classifiers before guiding with them, and methods by their samples."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from guidegym.command import add_device, add_sampler, check_device, folder, read_sampler, run_command
+from guidegym.command import Parser, add_device, add_sampler, check_device, folder, read_sampler, run_command
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort
 from guidegym.evaluation.classifiers.run import evaluate_classifiers
@@ -21,10 +22,14 @@ from guidegym.testbeds import Testbed, load_testbed
 
 QUICK = Effort(rows=300, attacked=40, attack_steps=10, smallest=10)
 PER_CLASS = 200
+OF_CLASSIFIERS = ("quick", "rows", "attacked")
+"""Flags that measuring classifiers reads; those of methods are the others."""
+SHARED = ("classifier", "guidance", "testbed", "weights", "data", "out", "device")
+"""Flags that both read."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.evaluate", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.evaluate", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--classifier", nargs="+", metavar="NAME", help="classifiers by name, or: all")
     what.add_argument(
@@ -70,6 +75,21 @@ def _add_sample_sets(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shard", type=int, help="which of them this is, from 0")
     group.add_argument("--batch-size", type=int, default=BATCH_SIZE, help=f"rows at a time (default {BATCH_SIZE})")
     add_sampler(group)
+
+
+def _check_flags(parser: Parser, arguments: argparse.Namespace) -> None:
+    """Check that no flag was given that the kind of evaluation does not read."""
+    own, other = ("--classifier", "--guidance") if arguments.classifier else ("--guidance", "--classifier")
+    for name, value in vars(arguments).items():
+        of_classifiers = name in OF_CLASSIFIERS
+        if name not in SHARED and of_classifiers == (own == "--guidance") and value != parser.get_default(name):
+            raise GuideGymError(f"`--{name.replace('_', '-')}` belongs to `{other}`, got it with `{own}`")
+    if arguments.data is not None and arguments.guidance and arguments.extractor != "inception":
+        raise GuideGymError("`--data` is read with `--classifier` or `--extractor inception`")
+    if not all(map(math.isfinite, arguments.scales)):
+        raise GuideGymError(
+            f"`--scales` must be finite numbers, got {' '.join(f'{one:g}' for one in arguments.scales)}"
+        )
 
 
 def _classifiers(arguments: argparse.Namespace, testbed: Testbed) -> None:
@@ -118,7 +138,9 @@ def _methods(arguments: argparse.Namespace, testbed: Testbed) -> None:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    _check_flags(parser, arguments)
     testbed = load_testbed(arguments.testbed, device=check_device(arguments.device), weights=arguments.weights)
     (_classifiers if arguments.classifier else _methods)(arguments, testbed)
     return 0

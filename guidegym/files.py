@@ -47,6 +47,8 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise GuideGymError(f"{path} cannot be written: {error.strerror}") from error
 

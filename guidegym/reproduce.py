@@ -1,11 +1,10 @@
 """``python -m guidegym.reproduce``: test what the papers claim, and say of each claim whether it holds."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from guidegym.command import add_device, check_device, folder, run_command
+from guidegym.command import Parser, add_device, check_device, folder, run_command
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.extractor import judge_extractor
@@ -22,8 +21,8 @@ PER_CLASS, TUNING = 150, 40
 QUICK_PER_CLASS, QUICK_TUNING = 16, 8
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.reproduce", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.reproduce", description=__doc__)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="claims by name, or paths to Python files")
     parser.add_argument("--claim", nargs="+", default=[], metavar="CLAIM", help="the same")
     parser.add_argument("--all", action="store_true", help="every shipped claim")
@@ -80,10 +79,14 @@ def _main(argv: Sequence[str] | None) -> int:
     if page.is_dir():
         raise GuideGymError(f"`--page` takes a file, got the folder {page}")
     make_folder(page.parent)
+    if not arguments.all:
+        for claim in claims:
+            if missing := claim.missing(testbed):
+                raise GuideGymError(f"claim '{claim.name}' needs {', '.join(missing)}, which {testbed.name} has not")
     records = reproduce(claims, collection, tuning_per_class=tuning, out=out, page=page)
     if records:
         print(overview(records))
-    print(f"records and pictures are in {out}, the page is {page}")
+        print(f"records and pictures are in {out}, the page is {page}")
     return 0
 
 

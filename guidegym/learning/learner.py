@@ -7,7 +7,7 @@ from guidegym.envs import Task
 from guidegym.errors import GuideGymError
 from guidegym.finding import find_module, shipped
 from guidegym.guidance import Policy
-from guidegym.settings import check_settings, with_defaults
+from guidegym.settings import check_seed, check_settings, with_defaults
 
 AGENTS = "guidegym.agents"
 
@@ -60,8 +60,7 @@ def load_learner(
     """
     if timesteps < 1:
         raise GuideGymError(f"`timesteps` must be >= 1, got {timesteps}")
-    if not 0 <= seed < 2**31:
-        raise GuideGymError(f"`seed` must be in 0..2**31 - 1, got {seed}")
+    check_seed(seed)
     make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
     if not callable(make):
         raise GuideGymError(f"agent '{where}' does not learn; those that do are {', '.join(shipped_learners())}")

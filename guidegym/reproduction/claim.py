@@ -2,8 +2,10 @@
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -15,6 +17,8 @@ from guidegym.evaluation.sample_sets.metrics import Measured
 from guidegym.finding import find_module, shipped
 from guidegym.metrics.resampling import Estimate, recentred
 from guidegym.reproduction.lab import Lab
+from guidegym.testbeds import Testbed
+from guidegym.testbeds.references import file_digest
 
 CLAIMS = "guidegym.claims"
 Verdict = Literal["holds", "does not hold", "undecided"]
@@ -83,6 +87,19 @@ class Claim:
     conditionals: Sequence[str] = ()
     unit: str = ""
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w-]+", self.name):
+            raise GuideGymError(f"`name` of a claim is that of its files: letters, digits, _ and -, got {self.name!r}")
+
+    @property
+    def code(self) -> str:
+        """Digest of the file that runs it, by which an edited claim is known; empty where there is no file."""
+        try:
+            file = inspect.getsourcefile(self.run)
+        except TypeError:
+            file = None
+        return "" if file is None else file_digest(Path(file))
+
     @property
     def rule(self) -> str:
         """The rule of the verdict, in words."""
@@ -97,10 +114,10 @@ class Claim:
             return "holds"
         return "does not hold" if effect.high < self.above else "undecided"
 
-    def missing(self, lab: Lab) -> list[str]:
+    def missing(self, testbed: Testbed) -> list[str]:
         """Return the networks that the claim needs and the testbed lacks."""
-        return [name for name in self.classifiers if name not in lab.testbed.classifiers] + [
-            name for name in self.conditionals if name not in lab.testbed.conditionals
+        return [name for name in self.classifiers if name not in testbed.classifiers] + [
+            name for name in self.conditionals if name not in testbed.conditionals
         ]
 
 

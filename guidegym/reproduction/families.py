@@ -32,7 +32,11 @@ def energy(classifier: str) -> Family:
 def progressive(lab: Lab, gamma: float = GAMMA) -> Family:
     """Return progressive guidance from the classes' descriptions where the testbed has them, else from smoothed labels."""
     similarity = lab.scope.similarity
-    degree = Similarity(similarity) if similarity is not None else LabelSmoothing(0.6)
+    degree = (
+        Similarity(similarity)
+        if similarity is not None and similarity in lab.testbed.similarities
+        else LabelSmoothing(0.6)
+    )
     guide, rate = Likelihood(lab.scope.classifier), Constant(rate_of_gamma(gamma))
     return lambda weight: Guidance(guide, Constant(weight), rate=rate, degree=degree)
 

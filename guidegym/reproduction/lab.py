@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guidegym.diffusion import Sampler
 from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, merge
-from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, measure_set
+from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_names, measure_set
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
 from guidegym.search import Candidate
@@ -33,6 +33,8 @@ class Lab:
         on_rows: Told after each step how many rows took it.
         seen: The methods whose fresh samples were measured, by name, for the claim's table and picture.
         shown: Samples that were made otherwise, with their labels, for its picture.
+        asked: Metrics that were measured on fresh samples, in order.
+        tuned: Methods whose weight was looked for.
     """
 
     collection: Collection
@@ -41,6 +43,8 @@ class Lab:
     on_rows: OnRows | None = None
     seen: dict[str, SampleSet] = field(default_factory=dict)
     shown: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    asked: dict[str, None] = field(default_factory=dict)
+    tuned: list[str] = field(default_factory=list)
 
     @property
     def testbed(self) -> Testbed:
@@ -70,13 +74,17 @@ class Lab:
         self, methods: Mapping[str, Guidance], metrics: Sequence[str], *, sampler: Sampler = SAMPLER
     ) -> dict[str, dict[str, Measured]]:
         """Measure methods on the fresh seeds."""
+        check_names(metrics)
         sets = self._sets(methods, self.collection, sampler)
         self.seen.update(sets)
+        self.asked.update(dict.fromkeys(metrics))
         references = self.collection.extractor.references
         return {name: measure_set(own, references, metrics, resamples=self.resamples) for name, own in sets.items()}
 
     def tuning(self, methods: Mapping[str, Guidance], metric: str, *, sampler: Sampler = SAMPLER) -> dict[str, float]:
         """Return one number of each method on the tuning seeds."""
+        check_names([metric])
+        self.tuned.extend(methods)
         collection = replace(self.collection, per_class=self.tuning_per_class, seed=TUNING_SEED + self.collection.seed)
         sets = self._sets(methods, collection, sampler)
         references = collection.extractor.references

@@ -8,7 +8,7 @@ from guidegym.metrics.resampling import Estimate
 from guidegym.tables import markdown_table
 
 COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
-"""Metrics that the page shows of each method; the records have more."""
+"""Metrics that the page shows of each method, beside those of the effect; the records have more."""
 
 
 def _effect(record: Mapping[str, Any]) -> str:
@@ -37,31 +37,38 @@ def _cell(method: Mapping[str, Any], name: str) -> str:
     return Estimate(**method["metrics"][name]).text(100 if share else 1) + (" %" if share else "")
 
 
+def _cost(record: Mapping[str, Any]) -> str:
+    """Say what a verdict took."""
+    if not record["methods"]:
+        return f"{record['seconds']:.0f} s"
+    chosen = f", weights chosen on {record['tuning_samples']} others" if record["tuned"] else ""
+    evaluations = f"{record['network_evaluations']:,} network evaluations"
+    return f"{record['samples']} samples a method{chosen}; {evaluations}, {record['seconds']:.0f} s"
+
+
 def section(record: Mapping[str, Any], pictures: str) -> str:
     """Return the section on one claim, in Markdown; ``pictures`` is the way from the page to their folder."""
     lines = [
         f"### {record['claim']}\n",
         f"{record['says']} ({record['paper']}, {record['place']})\n",
         f"*Effect*: {record['effect_is']}. *Rule*: {record['rule']}.\n",
-        f"**{record['verdict']}**: {_effect(record)}; {record['samples']} samples a method, weights chosen on "
-        f"{record['tuning_samples']} others, {record['network_evaluations'] / 1e6:.2g} million network evaluations, "
-        f"{record['seconds']:.0f} s; {record['date']}, commit {record['commit']}.\n",
+        f"**{record['verdict']}**: {_effect(record)}; {_cost(record)}; {record['date']}, commit {record['commit']}.\n",
     ]
     if record["methods"]:
-        heads = ["method", *(METRICS[name].title for name in COLUMNS), "evaluations"]
+        columns = [name for name in METRICS if name in COLUMNS or name in record["measured_in"]]
+        heads = ["method", *(METRICS[name].title for name in columns), "evaluations"]
         rows = [
-            [method["method"], *(_cell(method, name) for name in COLUMNS), f"{method['evaluations_per_sample']:.0f}"]
+            [method["method"], *(_cell(method, name) for name in columns), f"{method['evaluations_per_sample']:.0f}"]
             for method in record["methods"]
         ]
         lines.append(markdown_table(heads, rows))
-    lines.append(f"![samples]({pictures}{record['claim']}.png)\n")
+    if record["pictured"]:
+        lines.append(f"![samples]({pictures}{record['claim']}.png)\n")
     return "\n".join(lines)
 
 
 def results_page(records: Sequence[Mapping[str, Any]], pictures: str = "") -> str:
     """Return the page: the overview, then each claim; ``pictures`` is the way from the page to their folder, with its slash."""
-    if not records:
-        return "# Results\n\nNo claim was tested.\n"
     testbed = records[0]["testbed"]
     return "\n".join(
         [f"# Results on {testbed}\n", overview(records), *(section(record, pictures) for record in records)]

@@ -6,21 +6,24 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.metrics import RESAMPLES, measure_set
+from guidegym.evaluation.sample_sets.metrics import METRICS, RESAMPLES, measure_set
 from guidegym.evaluation.sample_sets.pictures import grids, side_by_side
 from guidegym.evaluation.sample_sets.record import result_of
 from guidegym.files import make_folder, write_atomically
+from guidegym.metrics.resampling import Estimate
 from guidegym.pictures import sample_picture
-from guidegym.reproduction.claim import Claim
+from guidegym.reproduction.claim import Claim, Effect
 from guidegym.reproduction.lab import Lab
 from guidegym.reproduction.page import results_page
+from guidegym.testbeds import Testbed
 
 TABLE = (
     "frechet",
@@ -50,11 +53,15 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     began = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        estimate = claim.run(lab).estimate
+        effect: object = claim.run(lab)
+    if not isinstance(effect, Effect):
+        raise GuideGymError(f"`run` of claim '{claim.name}' must return an Effect, got {type(effect).__name__}")
+    estimate = effect.estimate
     methods = []
+    table = [name for name in METRICS if name in TABLE or name in lab.asked]
     for name, own in lab.seen.items():
-        measured = measure_set(own, lab.collection.extractor.references, TABLE, resamples=lab.resamples)
-        result = result_of(own, measured, {})
+        measured = measure_set(own, lab.collection.extractor.references, table, resamples=lab.resamples)
+        result = result_of(own, measured, {}, seed=lab.collection.seed)
         methods.append(
             {
                 "method": name,
@@ -71,6 +78,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "says": claim.says,
         "effect_is": claim.effect,
         "rule": claim.rule,
+        "code": claim.code,
         "testbed": lab.testbed.name,
         "networks": lab.testbed.identity,
         "extractor": {"name": lab.collection.extractor.name, "digest": lab.collection.extractor.digest},
@@ -78,6 +86,9 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "effect": vars(estimate),
         "samples": lab.collection.num_rows,
         "tuning_samples": lab.tuning_per_class * lab.testbed.num_classes,
+        "tuned": bool(lab.tuned),
+        "measured_in": list(lab.asked),
+        "pictured": bool(lab.seen or lab.shown),
         "seed": lab.collection.seed,
         "network_evaluations": int(sum(int(own.evaluations.sum()) for own in lab.seen.values())),
         "seconds": round(time.perf_counter() - began, 1),
@@ -107,7 +118,8 @@ def reproduce(
 ) -> list[dict[str, Any]]:
     """Test claims one after the other; each one's record is written as soon as there is a verdict.
 
-    A claim whose record is there already, of the same networks, samples and seeds, is not run again.
+    A claim whose record is there already, of the same file, networks, samples and seeds, is not run again. The page has
+    all records of the folder on the same networks, and is written anew after each claim.
 
     Args:
         claims: The claims.
@@ -119,40 +131,69 @@ def reproduce(
 
     Returns:
         The records, of claims that the testbed has the networks for.
+
+    Raises:
+        GuideGymError: If two claims have one name, or one does not return an effect.
     """
+    names = [claim.name for claim in claims]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise GuideGymError(f"two of the claims are called '{twice[0]}': their records would be one file")
     make_folder(out)
     found = []
     for claim in claims:
         with tqdm(unit="step", unit_scale=True, desc=claim.name) as bar:
             lab = Lab(collection, tuning_per_class=tuning_per_class, resamples=resamples, on_rows=bar.update)
-            if missing := claim.missing(lab):
+            if missing := claim.missing(collection.testbed):
                 bar.write(f"{claim.name}: left out, {collection.testbed.name} has no {', '.join(missing)}")
                 continue
             record = _kept(out / f"{claim.name}.json", claim, lab)
+            before = "" if record is None else f", tested on {record['date']}"
             if record is None:
                 record = examine(claim, lab)
                 write_atomically(out / f"{claim.name}.json", (json.dumps(record, indent=1) + "\n").encode())
-                write_atomically(out / f"{claim.name}.png", _picture(lab))
+                if record["pictured"]:
+                    write_atomically(out / f"{claim.name}.png", _picture(lab))
             found.append(record)
         effect = record["effect"]
-        print(f"{claim.name}: {record['verdict']} ({effect['value']:.3g} [{effect['low']:.3g}, {effect['high']:.3g}])")
-    page = page or out / "results.md"
-    way = Path(os.path.relpath(out, page.parent)).as_posix()
-    write_atomically(page, results_page(found, "" if way == "." else f"{way}/").encode())
+        print(f"{claim.name}: {record['verdict']} ({Estimate(**effect).text()}){before}")
+        _write_page(found, collection.testbed, out=out, page=page or out / "results.md")
     return found
+
+
+def _write_page(found: Sequence[Mapping[str, Any]], testbed: Testbed, *, out: Path, page: Path) -> None:
+    """Write the page over all records of the folder, those of earlier runs with them."""
+    records = sorted([*found, *_others(out, found, testbed)], key=lambda record: str(record["claim"]))
+    way = Path(os.path.relpath(out, page.parent)).as_posix()
+    write_atomically(page, results_page(records, "" if way == "." else f"{way}/").encode())
+
+
+def _read(path: Path, testbed: Testbed) -> dict[str, Any] | None:
+    """Return a record on the same networks; None where there is none."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        ours = (record["format"], record["testbed"], record["networks"]) == (FORMAT, testbed.name, testbed.identity)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if ours else None
+
+
+def _others(out: Path, found: Sequence[Mapping[str, Any]], testbed: Testbed) -> list[dict[str, Any]]:
+    """Return the folder's records of other claims."""
+    known = {record["claim"] for record in found}
+    records = [_read(path, testbed) for path in out.glob("*.json")]
+    return [record for record in records if record is not None and record["claim"] not in known]
 
 
 def _kept(path: Path, claim: Claim, lab: Lab) -> dict[str, Any] | None:
     """Return the record of an earlier run of the same; None where there is none."""
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        same = (
-            record["format"] == FORMAT
-            and (record["claim"], record["rule"], record["effect_is"]) == (claim.name, claim.rule, claim.effect)
-            and (record["testbed"], record["networks"]) == (lab.testbed.name, lab.testbed.identity)
-            and (record["samples"], record["seed"]) == (lab.collection.num_rows, lab.collection.seed)
-            and record["tuning_samples"] == lab.tuning_per_class * lab.testbed.num_classes
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    record = _read(path, lab.testbed)
+    wanted = {
+        "claim": claim.name,
+        "rule": claim.rule,
+        "code": claim.code,
+        "samples": lab.collection.num_rows,
+        "seed": lab.collection.seed,
+        "tuning_samples": lab.tuning_per_class * lab.testbed.num_classes,
+    }
+    same = record is not None and claim.code != "" and wanted.items() <= record.items()
     return record if same else None

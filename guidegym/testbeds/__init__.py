@@ -14,7 +14,7 @@ from guidegym.testbeds.gaussians import load_gaussians, load_imperfect
 from guidegym.testbeds.images import load_images_testbed
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.similarities import load_similarity
-from guidegym.testbeds.testbed import JudgeNetwork, Testbed, judge_features
+from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, judge_features
 from guidegym.testbeds.variance_exploding import variance_exploding
 
 IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS)}
@@ -26,6 +26,7 @@ __all__ = [
     "TESTBEDS",
     "JudgeNetwork",
     "References",
+    "Rows",
     "Testbed",
     "judge_features",
     "load_similarity",

@@ -137,25 +137,40 @@ def _test_rows(images: ImageSet, source: Path | None) -> Rows:
     return Rows(to_unit_range(data.test_images), data.test_labels)
 
 
+def _check_belonging(images: ImageSet, folder: Path, roles: Mapping[str, Mapping[str, Path]]) -> None:
+    """Check that a folder's weight files are of this testbed and of the kinds that their names say."""
+    if not roles["guide"]:
+        raise DataNotFoundError(f"{folder} has no weight file of a classifier that could guide")
+    for role, files in roles.items():
+        for name, path in files.items():
+            if name in ("denoiser", "judge") and name != role:
+                raise FileFormatError(f"{path} is the weight file of another kind of network: of a {role}")
+            training = read_metadata(path).get("training")
+            of = training.get("testbed") if isinstance(training, dict) else None
+            if of not in (None, images.name):
+                raise FileFormatError(f"{path} was trained on '{of}', not on '{images.name}'")
+
+
 def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path | None = None) -> Testbed:
     """Load a testbed from the shipped weights or from a folder that ``guidegym.train_models`` filled.
 
-    Whatever classifiers the folder has may guide, each by the name of its file, and all its judges are the bank.
+    Whatever classifiers the folder has may guide, each by the name of its file, and all its judges are the bank. Where it
+    has no denoiser, or no judge, the shipped ones stand in: a classifier that was trained by itself can be measured and used.
 
     Raises:
-        DataNotFoundError: If the denoiser, the judge or the references are missing, or there is no guide.
-        FileFormatError: If a file is damaged or they do not belong together.
+        DataNotFoundError: If there is no guide, or the references of the folder's judge are missing.
+        FileFormatError: If a file is damaged, was trained on another testbed, or they do not belong together.
     """
     folder = weights if weights is not None else images.shipped
-    for needed in ("denoiser", "judge"):
-        if not (folder / f"{needed}.safetensors").is_file():
-            raise DataNotFoundError(f"no weight file {folder / f'{needed}.safetensors'}")
     roles = files_by_role(folder)
-    if not roles["guide"]:
-        raise DataNotFoundError(f"{folder} has no weight file of a classifier that could guide")
-    for name, role in (("denoiser", "denoiser"), ("judge", "judge")):
-        if name not in roles[role]:
-            raise FileFormatError(f"{folder / f'{name}.safetensors'} is the weight file of another kind of network")
+    _check_belonging(images, folder, roles)
+    judged_by = folder if "judge" in roles["judge"] else images.shipped
+    if folder != images.shipped:
+        shipped = files_by_role(images.shipped)
+        if "denoiser" not in roles["denoiser"]:
+            roles["denoiser"] = shipped["denoiser"]
+        if judged_by == images.shipped:
+            roles["judge"] = {**shipped["judge"], **roles["judge"]}
     judges = Networks(roles["judge"], device)
     conditionals = Networks(roles["conditional"], device)
     files = [path for own in roles.values() for path in own.values()]
@@ -167,7 +182,7 @@ def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path
         judge=cast(JudgeNetwork, judges["judge"]),
         judges=cast(Mapping[str, JudgeNetwork], judges),
         references=load_references(
-            folder / "references.safetensors", extractor=file_digest(folder / "judge.safetensors"), device=device
+            judged_by / "references.safetensors", extractor=file_digest(judged_by / "judge.safetensors"), device=device
         ),
         class_names=images.class_names,
         event_shape=images.event_shape,

@@ -241,7 +241,9 @@ def train(
     share = run.settings.batch_size // len(pools)
     for pool in pools:
         if len(pool.images) < share:
-            raise GuideGymError(f"{len(pool.images)} training images are fewer than their {share} of a batch")
+            raise GuideGymError(
+                f"{len(pool.images)} training images with a label are fewer than their {share} of a batch: tell it more `labels`"
+            )
     if run.resume():
         on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
     saved_at = time.monotonic()

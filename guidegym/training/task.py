@@ -142,8 +142,8 @@ def _save(name: str, recipe: Recipe, task: Task, result: TrainingResult, said: d
         **{key: round(value, 4) for key, value in _figures(shipped, task).items()},
     }
     save_network(shipped, task.file(name), metadata=metadata, dtype=torch.float16)
-    shown = ", ".join(f"{key} {value}" for key, value in metadata.items() if key != "data_sha256")
-    return f"{task.file(name).stem}: {shown}"
+    figures = {key: value for key, value in metadata.items() if key == "final_loss" or "accuracy" in key}
+    return f"{task.file(name)}: " + ", ".join(f"{key} {value:g}" for key, value in figures.items())
 
 
 def train_network(name: str, task: Task, *, show_bar: bool = True) -> str:

@@ -129,13 +129,13 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
     measured = measure_set(own, collection.testbed.references, ["frechet", "accuracy"], resamples=4)
     path, shared = tmp_path / "earlier" / "results.json", comparable(collection)
     path.parent.mkdir()
-    path.write_text(to_json([result_of(own, measured, compared(measured, measured))], shared, {"seed": 3}))
+    path.write_text(to_json([result_of(own, measured, compared(measured, measured), seed=3)], shared, {"seed": 3}))
     (found,) = from_json(path, shared)
     assert found.name == "earlier/guided"
     assert found.estimates["frechet"] == measured["frechet"].estimate
     assert found.evaluations == own.evaluations.sum() / 80
     for other, said in (
-        (comparable(replace(collection, per_class=9)), "another samples .*: 80, not 90"),
+        (comparable(replace(collection, per_class=9)), "another number of samples .*: 80, not 90"),
         ({**shared, "extractor": {"name": "digits judge", "digest": "0"}}, "another extractor"),
         ({**shared, "testbed": "fashion"}, "another testbed"),
     ):
@@ -152,7 +152,7 @@ def test_numbers_that_cannot_be_measured_are_null_and_come_back(collection: Coll
     spoiled = replace(own, failed=torch.ones_like(own.failed))
     measured = measure_set(spoiled, collection.testbed.references, ["frechet", "recall"])
     path = tmp_path / "results.json"
-    path.write_text(to_json([result_of(spoiled, measured, {})], comparable(collection), {}))
+    path.write_text(to_json([result_of(spoiled, measured, {}, seed=3)], comparable(collection), {}))
     (found,) = from_json(path, comparable(collection))
     assert found.estimates["frechet"] == Estimate(math.inf, math.inf, math.inf)
     assert math.isnan(found.estimates["recall"].value)

@@ -2,7 +2,9 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,7 +106,48 @@ def test_what_the_testbed_lacks_is_left_out_and_said(
 ) -> None:
     assert reproduce([_claim(classifiers=("nobody",))], lab.collection, tuning_per_class=6, out=tmp_path / "out") == []
     assert "strong_hits: left out, digits has no nobody" in "".join(capsys.readouterr())
-    assert "No claim was tested" in (tmp_path / "out" / "results.md").read_text()
+    assert not (tmp_path / "out" / "results.md").exists()
+    assert reproduce_command(["sc_only", "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
+    assert "claim 'sc_only' needs self_calibrated, time_dependent, which gaussians has not" in capsys.readouterr().err
+
+
+def test_the_page_has_the_claims_of_earlier_runs_and_an_edited_one_is_run_again(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own.py"
+    text = (
+        "from guidegym.reproduction.claim import Claim, Effect\n"
+        "def claim():\n"
+        "    return Claim('mine', 'ours', 'here', 'It is.', 'one', lambda lab: Effect.known(1.0))\n"
+    )
+    own.write_text(text)
+    for where in (["prog_cost"], [str(own)]):
+        reproduce([load_claim(one) for one in where], lab.collection, tuning_per_class=6, out=tmp_path / "out")
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert "### mine" in page
+    assert "### prog_cost" in page
+    capsys.readouterr()
+    reproduce([load_claim(str(own))], lab.collection, tuning_per_class=6, out=tmp_path / "out")
+    assert "tested on" in capsys.readouterr().out
+    own.write_text(text.replace("known(1.0)", "known(-1.0)"))
+    reproduce([load_claim(str(own))], lab.collection, tuning_per_class=6, out=tmp_path / "out")
+    assert "mine: does not hold (-1.00 [-1.00, -1.00])\n" in capsys.readouterr().out
+
+
+def test_a_claim_that_is_none_is_one_line(lab: Lab, tmp_path: Path) -> None:
+    base = _claim()
+    wrong: list[tuple[Any, str]] = [
+        (lambda lab: 3, "`run` of claim 'strong_hits' must return an Effect, got int"),
+        (lambda lab: lab.measured({}, ["fid"]), "no metric 'fid'; known are frechet"),
+    ]
+    for run, said in wrong:
+        claim = replace(base, run=run)
+        with pytest.raises(GuideGymError, match=said):
+            reproduce([claim], lab.collection, tuning_per_class=6, out=tmp_path / "out")
+    with pytest.raises(GuideGymError, match="two of the claims are called 'strong_hits'"):
+        reproduce([base, base], lab.collection, tuning_per_class=6, out=tmp_path / "out")
+    with pytest.raises(GuideGymError, match=r"letters, digits, _ and -, got 'a/b'"):
+        replace(base, name="a/b")
 
 
 @pytest.mark.parametrize("name", shipped_claims())

@@ -10,6 +10,7 @@ from guidegym.networks.weights import read_metadata
 from guidegym.search import Candidate, Scorer
 from guidegym.testbeds.digits import DIGITS
 from guidegym.testbeds.digits_data import load_digits
+from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.images import files_by_role
 from guidegym.train_models import main as train_models
 from guidegym.training.energy_based import check_energies
@@ -65,7 +66,7 @@ def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytes
     flags = ["--testbed", "digits", "--out", str(tmp_path)]
     assert train_models([*flags, "--only", "judge", "self_calibrated_all", "--labels", "20%"]) == 0
     shown = capsys.readouterr().out
-    assert "judge-20: testbed digits" in shown
+    assert f"{tmp_path / 'judge-20.safetensors'}: final_loss 0." in shown
     trained = {
         name: read_metadata(tmp_path / f"{name}-20.safetensors")["training"]
         for name in ("judge", "self_calibrated_all")
@@ -83,6 +84,9 @@ def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytes
     [
         (["--only", "nothing"], "no network 'nothing'; known are judge, "),
         (["--only", "dlsm"], "denoiser.safetensors; train denoiser into"),
+        (["--only", "denoiser", "--labels", "5%"], "denoiser learns from no labels: train it without `--labels`"),
+        (["--only", "time_dependent", "--labels", "1%"], "are fewer than their 64 of a batch: tell it more `--labels`"),
+        (["--only", "judge", "--seed", str(10**30)], "`--seed` must be in 0..2147483647, got 1000"),
         (["--data", "somewhere"], "the digits come with scikit-learn"),
     ],
 )
@@ -104,14 +108,29 @@ def test_a_share_of_labels_must_be_one(share: str, capsys: pytest.CaptureFixture
 
 
 def test_a_folder_that_lacks_networks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match=r"no weight file .*denoiser"):
+    with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
         load_testbed("digits", weights=tmp_path)
     for name in ("denoiser", "judge", "references"):
         (tmp_path / f"{name}.safetensors").write_bytes((DIGITS.shipped / f"{name}.safetensors").read_bytes())
     with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
         load_testbed("digits", weights=tmp_path)
+    (tmp_path / "mine.safetensors").write_bytes((FASHION.shipped / "time_dependent.safetensors").read_bytes())
+    with pytest.raises(FileFormatError, match=r"mine\.safetensors was trained on 'fashion', not on 'digits'"):
+        load_testbed("digits", weights=tmp_path)
     (tmp_path / "judge.safetensors").write_bytes((DIGITS.shipped / "robust.safetensors").read_bytes())
     with pytest.raises(FileFormatError, match="is the weight file of another kind of network"):
+        load_testbed("digits", weights=tmp_path)
+
+
+def test_a_classifier_by_itself_is_used_with_the_shipped_networks(digits: Testbed, tmp_path: Path) -> None:
+    (tmp_path / "mine.safetensors").write_bytes((DIGITS.shipped / "jem.safetensors").read_bytes())
+    testbed = load_testbed("digits", weights=tmp_path)
+    assert list(testbed.classifiers) == ["mine"]
+    assert testbed.judges.keys() == digits.judges.keys()
+    assert testbed.references.extractor == digits.references.extractor
+    assert testbed.identity != digits.identity
+    (tmp_path / "judge.safetensors").write_bytes((DIGITS.shipped / "judge.safetensors").read_bytes())
+    with pytest.raises(DataNotFoundError, match=r"references\.safetensors"):  # a judge brings its own
         load_testbed("digits", weights=tmp_path)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,17 @@ class Effort:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             check_count(name, value, least=1)
+
+    def on(self, available: int) -> "Effort":
+        """Return the effort that so many rows allow."""
+        rows = min(self.rows, available)
+        attacked = min(self.attacked, rows)
+        return replace(self, rows=rows, attacked=attacked, smallest=min(self.smallest, attacked))
+
+    @property
+    def says(self) -> str:
+        """The effort in words."""
+        return f"{self.rows} rows, {self.attacked} of them attacked in {self.attack_steps} steps"
 
 
 def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Callable[[str], None]) -> dict[str, Any]:

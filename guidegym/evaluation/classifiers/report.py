@@ -61,9 +61,9 @@ def _html_table(rows: list[Row]) -> str:
     return table(heads, ([row.get(head, "") for head in heads] for row in rows))
 
 
-def classifier_page(found: dict[str, Any], pictures: dict[str, bytes]) -> str:
+def classifier_page(found: dict[str, Any], pictures: dict[str, bytes], *, how: str) -> str:
     """Return a self-contained page on one classifier: the line of the table, its pictures, outside sets, and the record."""
-    parts = [_html_table([table_row(found)])]
+    parts = [_html_table([table_row(found)]), note(f"On {how}.")]
     parts += [f"<h2>{html.escape(name)}</h2><p>{picture(name, png)}</p>" for name, png in pictures.items()]
     if "outside" in found:
         rows = [
@@ -77,6 +77,7 @@ def classifier_page(found: dict[str, Any], pictures: dict[str, bytes]) -> str:
     return page(f"{found['classifier']} on {found['testbed']}", parts)
 
 
-def table_page(testbed: str, rows: list[Row]) -> str:
-    """Return the page with the table over all classifiers."""
-    return page(f"Classifiers of {testbed}", [_html_table(rows)])
+def table_page(testbed: str, rows: list[Row], *, how: str) -> str:
+    """Return the page with the table over all classifiers; each one's page lies beside it."""
+    links = " ".join(f'<a href="{row["classifier"]}.html">{row["classifier"]}</a>' for row in rows)
+    return page(f"Classifiers of {testbed}", [_html_table(rows), note(f"On {how}."), f"<p>{links}</p>"])

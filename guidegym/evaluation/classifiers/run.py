@@ -64,11 +64,11 @@ def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path)
         print("measured before", flush=True)
         return before
     found = measure(testbed, name, rows, effort, say=lambda what: print(what, end="; ", flush=True))
-    found |= {"format": FORMAT, "made_of": made_of}
+    found |= {"format": FORMAT, "made_of": made_of, "effort": vars(effort)}
     print("done", flush=True)
     drawn = measurements_picture(found)
     write_atomically(out / f"{name}.png", drawn)
-    page = classifier_page(found, _pictures(testbed, name, rows, drawn))
+    page = classifier_page(found, _pictures(testbed, name, rows, drawn), how=effort.says)
     write_atomically(out / f"{name}.html", page.encode())
     write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
     return found
@@ -91,16 +91,18 @@ def evaluate_classifiers(
     Raises:
         GuideGymError: If there is no such classifier, or the testbed has no held-out data.
     """
-    names = list(testbed.classifiers) if list(names) == ["all"] else names
+    names = list(testbed.classifiers) if "all" in names else list(dict.fromkeys(names))
     for name in names:
         testbed.classifier(name)
     if testbed.test_data is None:
         raise GuideGymError(f"testbed '{testbed.name}' has no `test_data` to measure on")
-    held_out = testbed.test_data(data)
+    held_out = Rows(*testbed.test_data(data))
     rows = shuffled(held_out.x.to(testbed.device, testbed.dtype), held_out.labels.to(testbed.device))
     make_folder(out)
+    effort = effort.on(len(rows.x))
+    print(f"on {effort.says}")
     table = [table_row(_measure(testbed, name, rows, effort, out)) for name in names]
     print(markdown_of(table), end="")
     write_atomically(out / "table.csv", csv_table(table).encode())
-    write_atomically(out / "table.html", table_page(testbed.name, table).encode())
+    write_atomically(out / "table.html", table_page(testbed.name, table, how=effort.says).encode())
     print(f"pages, pictures and numbers are in {out}")

@@ -15,9 +15,9 @@ CLASSIFIER_FREE = "classifier-free"
 
 def _classifier_free(text: str) -> Guidance:
     """Read ``classifier-free`` or ``classifier-free:WEIGHT``."""
-    _, _, weight = text.partition(":")
+    _, colon, weight = text.partition(":")
     try:
-        value = float(weight) if weight else 1.0
+        value = float(weight) if colon else 1.0
     except ValueError as error:
         raise GuideGymError(f"`--guidance` {CLASSIFIER_FREE}:WEIGHT takes a number, got {weight!r}") from error
     return Guidance(ClassifierFree(), Constant(value), score=ConditionalDenoiser())
@@ -44,7 +44,8 @@ def methods(given: Sequence[str], sampler: Sampler) -> list[Candidate]:
         else:
             name, guidance = Path(text).stem, Guidance.load(text)
         # Runs call their results alike: then the folder tells them apart.
-        name = f"{Path(text).resolve().parent.name}/{name}" if name in found else name
+        if name in found and name != text:
+            name = f"{Path(text).resolve().parent.name}/{name}"
         if name in found:
             raise GuideGymError(f"`--guidance` has '{name}' twice")
         found[name] = guidance

@@ -145,7 +145,8 @@ def measure_set(
     values: dict[str, Tensor] = {}
     for name in names:
         metric = METRICS[name]
-        if failed and metric.family is not families.of_rows:
+        # A failed sample is a miss; of what is no share there is no number.
+        if failed and not (metric.share and metric.family is families.of_rows):
             worst = float("inf") if metric.lower_is_better else float("nan")
             found[name] = Measured(worst, torch.full((resamples,), worst), Estimate(worst, worst, worst))
             continue

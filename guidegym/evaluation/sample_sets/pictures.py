@@ -13,6 +13,7 @@ from guidegym.pictures import figure_of, png_of, sample_picture
 CURVES = ("frechet", "intra_kid", "precision", "recall", "coverage", "accuracy")
 """Metrics that are drawn against the weight, those of them that were measured."""
 GAP = 12
+IN_A_ROW = 4
 
 
 def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, bytes]:
@@ -24,16 +25,16 @@ def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, by
 
 
 def side_by_side(pictures: Sequence[bytes]) -> bytes:
-    """Put PNG pictures next to each other."""
+    """Put PNG pictures next to each other, a few in a row."""
     from PIL import Image
 
     images = [Image.open(io.BytesIO(one)).convert("RGB") for one in pictures]
-    width = sum(image.width for image in images) + GAP * (len(images) - 1)
-    canvas = Image.new("RGB", (width, max(image.height for image in images)), "white")
-    left = 0
-    for image in images:
-        canvas.paste(image, (left, 0))
-        left += image.width + GAP
+    width, height = (max(sizes) + GAP for sizes in zip(*(image.size for image in images), strict=True))
+    columns = min(len(images), IN_A_ROW)
+    rows = math.ceil(len(images) / columns)
+    canvas = Image.new("RGB", (width * columns - GAP, height * rows - GAP), "white")
+    for place, image in enumerate(images):
+        canvas.paste(image, (place % columns * width, place // columns * height))
     buffer = io.BytesIO()
     canvas.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -63,7 +64,7 @@ def curves(by_method: Mapping[str, Sequence[tuple[float, Result]]]) -> bytes:
             panel.fill_between(
                 factors, [scale * one.low for _, one in shown], [scale * one.high for _, one in shown], alpha=0.2
             )
-        panel.set_title(title_of(name))
+        panel.set_title(title_of(name) + (", %" if METRICS[name].share else ""))
         panel.set_xlabel("factor on the weight")
         panel.grid(alpha=0.3)
     for panel in panels[len(names) :]:

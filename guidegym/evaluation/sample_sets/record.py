@@ -15,6 +15,8 @@ from guidegym.guidance import Cost
 from guidegym.metrics.resampling import Estimate
 
 FORMAT = "guidegym-evaluation/1"
+NOUNS = {"samples": "number of samples"}
+"""What errors call the fields."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Result:
         cost: Network evaluations a sample, by kind.
         seconds_per_1000: Seconds to sample 1000.
         failed: Samples that came to nothing.
+        seed: Seed of the samples.
+        sampler: What sampled them.
+        beside: Whether it is of an earlier run.
     """
 
     name: str
@@ -37,6 +42,9 @@ class Result:
     cost: Mapping[str, float]
     seconds_per_1000: float
     failed: int
+    seed: int
+    sampler: str
+    beside: bool = False
 
     @property
     def evaluations(self) -> float:
@@ -44,7 +52,9 @@ class Result:
         return sum(self.cost.values())
 
 
-def result_of(own: SampleSet, measured: Mapping[str, Measured], differences: Mapping[str, Difference]) -> Result:
+def result_of(
+    own: SampleSet, measured: Mapping[str, Measured], differences: Mapping[str, Difference], *, seed: int
+) -> Result:
     """Return the record of one measured set."""
     num = len(own.features)
     cost = Cost(*own.evaluations.sum(dim=0).tolist())
@@ -55,6 +65,8 @@ def result_of(own: SampleSet, measured: Mapping[str, Measured], differences: Map
         cost={name: value / num for name, value in vars(cost).items()},
         seconds_per_1000=1000 * own.seconds / num,
         failed=int(own.failed.sum()),
+        seed=seed,
+        sampler=repr(own.candidate.sampler),
     )
 
 
@@ -92,6 +104,8 @@ def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str
             "network_evaluations_per_sample": dict(one.cost),
             "seconds_per_1000": one.seconds_per_1000,
             "failed_samples": one.failed,
+            "seed": one.seed,
+            "sampler": one.sampler,
         }
         for one in results
     ]
@@ -117,12 +131,14 @@ def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
         results = [_read(one, path) for one in content["methods"]]
     except FileFormatError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise FileFormatError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FileFormatError(f"{path} is not a readable file of results: {error!r}") from error
     for key, own in shared.items():
         if theirs[key] != own:
             raise GuideGymError(
-                f"{path} has numbers of another {key} and cannot stand beside these: {theirs[key]}, not {own}"
+                f"{path} is of another {NOUNS.get(key, key)} and cannot stand beside these: {theirs[key]}, not {own}"
             )
     return results
 
@@ -140,4 +156,7 @@ def _read(one: Mapping[str, Any], path: Path) -> Result:
         cost={name: float(value) for name, value in one["network_evaluations_per_sample"].items()},
         seconds_per_1000=float(one["seconds_per_1000"]),
         failed=int(one["failed_samples"]),
+        seed=int(one["seed"]),
+        sampler=str(one["sampler"]),
+        beside=True,
     )

@@ -2,12 +2,14 @@
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from guidegym.evaluation.sample_sets.compare import Difference
 from guidegym.evaluation.sample_sets.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
-from guidegym.evaluation.sample_sets.table import table_rows
+from guidegym.evaluation.sample_sets.table import legend, table_rows
 from guidegym.page import note, page, picture, table
 
 
@@ -31,9 +33,9 @@ def build_page(
         curves: A picture of metrics against the weight, where there is one.
     """
     heads, rows = table_rows(results)
-    parts = [table(heads, rows), *map(note, notes)]
+    parts = [table(heads, rows), note(legend(results)), *map(note, notes)]
     if any(result.differences for result in results):
-        parts += [f"<h2>Less {html.escape(results[0].name)}</h2>", _differences(results)]
+        parts += [f"<h2>Differences from {html.escape(results[0].name)}</h2>", _differences(results)]
     if curves is not None:
         parts += ["<h2>Against the weight</h2>", f"<p>{picture('curves', curves)}</p>"]
     if grids:
@@ -50,6 +52,13 @@ def _chance(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
+def _difference(name: str, found: Difference) -> str:
+    if not math.isfinite(found.p_value):
+        return "failed"
+    share = METRICS[name].share
+    return f"{found.estimate.text(100 if share else 1)}{' points' if share else ''}, {_chance(found.p_value)}"
+
+
 def _differences(results: Sequence[Result]) -> str:
     compared = [result for result in results if result.differences]
     names = [name for name in METRICS if any(name in result.differences for result in compared)]
@@ -58,7 +67,6 @@ def _differences(results: Sequence[Result]) -> str:
         row = [METRICS[name].title]
         for result in compared:
             found = result.differences.get(name)
-            scale = 100 if METRICS[name].share else 1
-            row.append("" if found is None else f"{found.estimate.text(scale)}, {_chance(found.p_value)}")
+            row.append("" if found is None else _difference(name, found))
         rows.append(row)
     return table(["", *(result.name for result in compared)], rows)

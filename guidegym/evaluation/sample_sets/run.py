@@ -17,7 +17,7 @@ from guidegym.evaluation.sample_sets.metrics import METRICS, RESAMPLES, check_na
 from guidegym.evaluation.sample_sets.pictures import curves, grids, side_by_side
 from guidegym.evaluation.sample_sets.record import Result, comparable, from_json, result_of, to_json
 from guidegym.evaluation.sample_sets.report import build_page
-from guidegym.evaluation.sample_sets.table import csv_table, table_rows
+from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
 from guidegym.files import make_folder, write_atomically
 from guidegym.search import Candidate
 from guidegym.tables import format_table
@@ -68,9 +68,19 @@ def _measured(sets: Sequence[SampleSet], collection: Collection, plan: Plan) -> 
     with tqdm(sets, desc="measure", unit="set") as bar:
         found = [measure_set(own, references, plan.names, resamples=plan.resamples) for own in bar]
     return [
-        result_of(own, measured, {} if own is sets[0] else compared(measured, found[0]))
+        result_of(own, measured, {} if own is sets[0] else compared(measured, found[0]), seed=collection.seed)
         for own, measured in zip(sets, found, strict=True)
     ]
+
+
+def _check_measurable(plan: Plan, collection: Collection) -> None:
+    """Check that there is what the metrics that were asked for by name are measured with."""
+    if "energy_divergence" in plan.metrics and collection.energy is None:
+        raise GuideGymError(
+            f"`energy_divergence` needs class energies, and testbed '{collection.testbed.name}' has none"
+        )
+    if "spatial_frechet" in plan.metrics and collection.extractor.references.spatial is None:
+        raise GuideGymError(f"`spatial_frechet` needs spatial features, and {collection.extractor.name} has none")
 
 
 def evaluate_methods(
@@ -92,6 +102,7 @@ def evaluate_methods(
             cannot stand beside these.
     """
     testbed = collection.testbed
+    _check_measurable(plan, collection)
     for one in candidates:
         Engine.under(testbed, one.sampler, one.guidance)
     with warnings.catch_warnings(record=True) as caught:
@@ -121,7 +132,7 @@ def evaluate_methods(
     }
     _write(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
     print(format_table(*table_rows(results)))
-    print(f"* differs from {results[0].name} (p < 0.05, the same seeds); intervals are 95 % bootstrap intervals")
+    print(legend(results))
     print(f"tables, pictures and the page are in {out}")
     return results
 
@@ -168,6 +179,8 @@ def _write(
     write_atomically(out / "samples.png", side_by_side(list(pictures.values())))
     if drawn is not None:
         write_atomically(out / "curves.png", drawn)
+    else:
+        (out / "curves.png").unlink(missing_ok=True)  # an earlier run's would pass for this one's
 
 
 def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:

@@ -38,7 +38,20 @@ def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     rows.append(["seconds for 1000", *(f"{result.seconds_per_1000:.3g}" for result in results)])
     if any(result.failed for result in results):
         rows.append(["failed samples", *(str(result.failed) for result in results)])
+    if any(result.beside for result in results):
+        rows.append(["seed", *(str(result.seed) for result in results)])
+        rows.append(["sampler", *(result.sampler for result in results)])
     return ["", *(result.name for result in results)], rows
+
+
+def legend(results: Sequence[Result]) -> str:
+    """Return what a reader must know of the table: intervals, stars, and what was not compared."""
+    said = "Brackets are 95 % bootstrap intervals."
+    if any(result.differences for result in results):
+        said += f" * differs from {results[0].name} on the same seeds (p < {SIGNIFICANT:g})."
+    if earlier := [result.name for result in results if result.beside]:
+        said += f" Of an earlier run, not compared: {', '.join(earlier)}."
+    return said
 
 
 def csv_table(results: Sequence[Result]) -> str:
@@ -49,10 +62,11 @@ def csv_table(results: Sequence[Result]) -> str:
     writer.writerow(heads)
     for result in results:
         for name, estimate in result.estimates.items():
-            line: list[object] = [result.name, name, estimate.value, estimate.low, estimate.high]
+            numbers = [estimate.value, estimate.low, estimate.high]
             if name in result.differences:
                 found = result.differences[name]
-                line += [found.estimate.value, found.estimate.low, found.estimate.high, found.p_value]
+                numbers += [found.estimate.value, found.estimate.low, found.estimate.high, found.p_value]
+            line = [result.name, name, *(f"{one:.6g}" if math.isfinite(one) else "" for one in numbers)]
             writer.writerow([*line, *[""] * (len(heads) - len(line))])
         for kind, value in result.cost.items():
             writer.writerow([result.name, f"{kind}_per_sample", value, *[""] * 6])
