@@ -177,6 +177,19 @@ def test_the_study_of_the_docs_runs(tmp_path: Path) -> None:
     assert "one " in done.stdout
 
 
+@pytest.mark.slow
+def test_the_testbed_of_the_docs_is_measured(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "testbeds.md").read_text()
+    own = page[page.index("## Your own") :]
+    (tmp_path / "my_testbed.py").write_text(re.findall(r"```python\n(.*?)```", own, flags=re.DOTALL)[0])
+    done = _shell(re.findall(r"```bash\n(.*?)```", own, flags=re.DOTALL)[0], tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "runs" / "mine" / "methods" / "results.json").read_text())["methods"]
+    accuracies = {one["method"]: one["metrics"]["accuracy"]["value"] for one in found}
+    assert accuracies["mine"] > 0.9
+    assert abs(accuracies["unguided"] - 0.5) < 0.1
+
+
 def test_the_environment_block_runs(tmp_path: Path) -> None:
     (tmp_path / "block.py").write_text(_block("python", "gym.make_vec"))
     done = _shell("python block.py", tmp_path)

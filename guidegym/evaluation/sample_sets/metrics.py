@@ -143,7 +143,11 @@ def measure_set(
     failed = bool(own.failed.any())
     found: dict[str, Measured] = {}
     values: dict[str, Tensor] = {}
-    for name in names:
+    absent = {
+        "spatial_frechet": own.spatial is None or references.spatial is None,
+        "energy_divergence": own.divergence is None,
+    }
+    for name in (name for name in names if not absent.get(name, False)):
         metric = METRICS[name]
         # A failed sample is a miss; of what is no share there is no number.
         if failed and not (metric.share and metric.family is families.of_rows):
