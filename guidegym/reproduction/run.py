@@ -150,9 +150,10 @@ def reproduce(
             before = "" if record is None else f", tested on {record['date']}"
             if record is None:
                 record = examine(claim, lab)
-                write_atomically(out / f"{claim.name}.json", (json.dumps(record, indent=1) + "\n").encode())
+                # The record comes last: it says that all is there.
                 if record["pictured"]:
                     write_atomically(out / f"{claim.name}.png", _picture(lab))
+                write_atomically(out / f"{claim.name}.json", (json.dumps(record, indent=1) + "\n").encode())
             found.append(record)
         effect = record["effect"]
         print(f"{claim.name}: {record['verdict']} ({Estimate(**effect).text()}){before}")

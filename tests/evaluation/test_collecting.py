@@ -1,5 +1,6 @@
 """The collection of samples: chunks, shards, resuming."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,15 @@ def test_a_damaged_chunk_is_sampled_anew(collection: Collection) -> None:
     torch.testing.assert_close(_collected(GUIDED, collection).features, whole.features)
 
 
+def _other(collection: Collection) -> torch.nn.Module:
+    """Return the denoiser with one weight moved a little."""
+    denoiser = collection.testbed.denoiser
+    assert isinstance(denoiser, torch.nn.Module)
+    other = copy.deepcopy(denoiser)
+    next(other.parameters()).data.flatten()[0] += 1e-6
+    return other
+
+
 def test_chunks_are_known_by_all_that_they_depend_on(collection: Collection) -> None:
     digests = {
         digest_of(candidate, own)
@@ -114,8 +124,13 @@ def test_chunks_are_known_by_all_that_they_depend_on(collection: Collection) -> 
             (replace(GUIDED, sampler=DDIM(5)), collection),
             (GUIDED, replace(collection, seed=4)),
             (GUIDED, replace(collection, energy=None)),
-            (GUIDED, replace(collection, testbed=replace(collection.testbed, identity="other"))),
+            (GUIDED, replace(collection, testbed=replace(collection.testbed, denoiser=_other(collection)))),
         )
     }
     assert len(digests) == 6
+    # A network that the method does not use may come and go.
+    fewer = {name: collection.testbed.classifiers[name] for name in ("time_dependent", "robust")}
+    assert digest_of(GUIDED, replace(collection, testbed=replace(collection.testbed, classifiers=fewer))) in digests
+    fewer["time_dependent"] = collection.testbed.classifiers["timed_jem"]
+    assert digest_of(GUIDED, replace(collection, testbed=replace(collection.testbed, classifiers=fewer))) not in digests
     assert digest_of(replace(GUIDED, name="by another name"), collection) in digests

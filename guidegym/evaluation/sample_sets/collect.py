@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.extractor import Extractor
@@ -23,6 +23,7 @@ from guidegym.files import write_atomically
 from guidegym.judging import failed_rows
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
+from guidegym.networks import network_digest
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds, sample
 from guidegym.search import Candidate
 from guidegym.testbeds import Testbed
@@ -110,6 +111,20 @@ class SampleSet:
         return torch.arange(len(self.shown)) % self.num_classes
 
 
+def _networks(guidance: str, collection: Collection) -> str:
+    """Return digests of the networks that a method's chunks depend on; what else lies in their folder changes nothing.
+
+    What is no module cannot be told from another of its name: there the testbed's identity stands in.
+    """
+    testbed, energy = collection.testbed, collection.energy
+    named = [testbed.denoiser, *testbed.judges.values()]
+    for networks in (testbed.classifiers, testbed.conditionals):
+        named += [networks[name] for name in sorted(networks) if f'"{name}"' in guidance or name == energy]
+    digests = [network_digest(one) if isinstance(one, nn.Module) else testbed.identity for one in named]
+    energies = [] if energy is None else testbed.class_energies[energy].tolist()
+    return f"{digests} {energies}"
+
+
 def digest_of(candidate: Candidate, collection: Collection) -> str:
     """Return what a method's chunks are known by: a digest of all that their content depends on."""
     testbed = collection.testbed
@@ -120,7 +135,8 @@ def digest_of(candidate: Candidate, collection: Collection) -> str:
     for part in (
         *files.values(),
         repr(candidate.sampler).encode(),
-        f"{testbed.name} {testbed.identity} {testbed.num_classes} {collection.seed} {collection.energy}".encode(),
+        f"{testbed.name} {testbed.num_classes} {collection.seed} {collection.energy}".encode(),
+        _networks(files["guidance.json"].decode(), collection).encode(),
         f"{collection.extractor.name} {collection.extractor.digest} {', '.join(testbed.judges)}".encode(),
     ):
         digest.update(part)
