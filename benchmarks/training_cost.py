@@ -3,8 +3,8 @@
     python benchmarks/training_cost.py [--testbed fashion] [--device cpu] [--rounds 5] [--steps 2]
 
 All recipes take turns within each round, at the same batch size, and ratios are taken within a round. Networks start from shipped
-weights, as attacks that stop once they have fooled would stop at once on an untrained network; the joint recipe is measured in its
-generative phase. The result goes to
+weights and see real images, as attacks that stop once they have fooled would otherwise stop at once; the joint recipe is measured
+in its generative phase. The result goes to
 ``benchmarks/results/DATE-training-cost-TESTBED-DEVICE.json``.
 """
 
@@ -64,10 +64,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     arguments = parser.parse_args()
     device, images = torch.device(arguments.device), IMAGE_SETS[arguments.testbed]
-    noise = torch.Generator().manual_seed(0)
+    data = images.load(None)
     pool = Pool(
-        torch.randint(256, (arguments.batch * 8, *images.event_shape), dtype=torch.uint8, generator=noise).to(device),
-        (torch.arange(arguments.batch * 8) % images.num_classes).to(device),
+        data.train_images[: arguments.batch * 8].to(device),
+        data.train_labels[: arguments.batch * 8].to(device),
     )
     needed = {"denoiser": load_network(images.shipped / "denoiser.safetensors", device=device)}
     recipes = {
