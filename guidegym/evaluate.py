@@ -31,10 +31,11 @@ SHARED = ("classifier", "guidance", "testbed", "weights", "data", "out", "device
 def _parser() -> Parser:
     parser = Parser(prog="python -m guidegym.evaluate", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--classifier", nargs="+", metavar="NAME", help="classifiers by name, or: all")
+    what.add_argument("--classifier", nargs="+", action="extend", metavar="NAME", help="classifiers by name, or: all")
     what.add_argument(
         "--guidance",
         nargs="+",
+        action="extend",
         metavar="FILE",
         help="guidance files, unguided, classifier-free[:WEIGHT]; the first is what the others are compared with",
     )
@@ -58,13 +59,27 @@ def _add_sample_sets(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("methods")
     group.add_argument("--per-class", type=int, help=f"samples of each class (default {PER_CLASS})")
     group.add_argument("--seed", type=int, default=0, help="seed of the samples, the same for all methods (default 0)")
-    group.add_argument("--metrics", nargs="+", default=[], metavar="NAME", help=f"some of: {', '.join(METRICS)}")
+    group.add_argument(
+        "--metrics", nargs="+", action="extend", default=[], metavar="NAME", help=f"some of: {', '.join(METRICS)}"
+    )
     group.add_argument("--energy", metavar="CLASSIFIER", help="whose energy divergence (default: robust, where known)")
     group.add_argument(
-        "--scales", nargs="+", type=float, default=[], metavar="FACTOR", help="draw curves over factors on the weight"
+        "--scales",
+        nargs="+",
+        action="extend",
+        type=float,
+        default=[],
+        metavar="FACTOR",
+        help="draw curves over factors on the weight",
     )
     group.add_argument(
-        "--beside", nargs="+", type=Path, default=[], metavar="JSON", help="results.json of earlier evaluations"
+        "--beside",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="JSON",
+        help="results.json of earlier evaluations",
     )
     group.add_argument("--resamples", type=int, default=RESAMPLES, help=f"bootstrap resamples (default {RESAMPLES})")
     group.add_argument("--extractor", choices=["judge", "inception"], default="judge", help="what looks at the samples")

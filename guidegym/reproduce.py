@@ -24,7 +24,7 @@ QUICK_PER_CLASS, QUICK_TUNING = 16, 8
 def _parser() -> Parser:
     parser = Parser(prog="python -m guidegym.reproduce", description=__doc__)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="claims by name, or paths to Python files")
-    parser.add_argument("--claim", nargs="+", default=[], metavar="CLAIM", help="the same")
+    parser.add_argument("--claim", nargs="+", action="extend", default=[], metavar="CLAIM", help="the same")
     parser.add_argument("--all", action="store_true", help="every shipped claim")
     parser.add_argument("--list", action="store_true", help="print the claims, one line each, and test none")
     parser.add_argument(

@@ -33,7 +33,11 @@ def _parser() -> Parser:
     parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
     parser.add_argument("--num", type=int, default=80, help="number of samples (default: 80)")
     parser.add_argument(
-        "--labels", nargs="+", help="classes by name or number, taken in turn (default: all)", metavar="CLASS"
+        "--labels",
+        nargs="+",
+        action="extend",
+        help="classes by name or number, taken in turn (default: all)",
+        metavar="CLASS",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
     add_sampler(parser)

@@ -71,7 +71,13 @@ def _parser() -> Parser:
     )
     parser.add_argument("--eval-episodes", type=int, default=512, help="held-out episodes of each (default: 512)")
     parser.add_argument(
-        "--tuned", nargs="+", type=folder, default=[], metavar="FILE", help="guidance files to compare with"
+        "--tuned",
+        nargs="+",
+        action="extend",
+        type=folder,
+        default=[],
+        metavar="FILE",
+        help="guidance files to compare with",
     )
     parser.add_argument("--compare-episodes", type=int, default=2048, help="fresh episodes at the end (default: 2048)")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events to --out")

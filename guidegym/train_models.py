@@ -36,7 +36,9 @@ def label_share(text: str) -> float:
 def _parser() -> Parser:
     parser = Parser(prog="python -m guidegym.train_models", description=__doc__)
     parser.add_argument("--testbed", default="fashion", choices=[*IMAGE_SETS], help="which networks")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of them; default: all; see --list")
+    parser.add_argument(
+        "--only", nargs="+", action="extend", metavar="NAME", help="some of them; default: all; see --list"
+    )
     parser.add_argument("--list", action="store_true", help="print the networks, one line each, and train none")
     parser.add_argument("--labels", type=label_share, default=1.0, help="share of the labels to be told, as 5%%")
     parser.add_argument("--budget", default="small", choices=["small", "full"], help="small: for two CPU cores")

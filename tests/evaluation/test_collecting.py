@@ -6,25 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from sampled import GUIDED, PLAIN, collected
 from torch import Tensor
 
-from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed, sample
+from guidegym import DDIM, GuideGymError, Testbed, sample
 from guidegym.evaluation.sample_sets import collect as collecting
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge
+from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge
 from guidegym.search import Candidate
 from guidegym.testbeds import judge_features
 
-GUIDED = Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(2.0)), DDIM(4, eta=1.0))
-PLAIN = Candidate("unguided", Guidance(), DDIM(4, eta=1.0))
-
-
-def _collected(candidate: Candidate, collection: Collection) -> SampleSet:
-    assert collect([candidate], collection) == 0
-    return merge(candidate, collection)
-
 
 def test_what_is_collected_is_what_plain_sampling_gives(collection: Collection, digits: Testbed) -> None:
-    own = _collected(GUIDED, collection)
+    own = collected(GUIDED, collection)
     labels = torch.arange(80) % 10
     samples = sample(digits, GUIDED.guidance, labels=labels, seed=3, sampler=GUIDED.sampler)
     features = judge_features(digits.judge, samples.x)
@@ -42,7 +35,7 @@ def test_what_is_collected_is_what_plain_sampling_gives(collection: Collection, 
 def test_chunks_shards_and_batches_change_nothing(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = _collected(GUIDED, collection)
+    whole = collected(GUIDED, collection)
     monkeypatch.setattr(collecting, "CHUNK_ROWS", 17)
     small = replace(collection, folder=tmp_path / "sharded", batch_size=5)
     missing = [collect([GUIDED, PLAIN], small, shard=shard, shards=3) for shard in range(3)]
@@ -73,12 +66,12 @@ def test_what_was_sampled_is_not_sampled_again_and_a_larger_set_begins_with_it(
         collect([GUIDED], collection)
     with pytest.raises(GuideGymError, match="chunk 2 of 2 of 'guided' is missing"):
         merge(GUIDED, collection)
-    whole = _collected(GUIDED, collection)
+    whole = collected(GUIDED, collection)
     assert calls == [0, -1, 1]
-    larger = _collected(GUIDED, replace(collection, per_class=10))
+    larger = collected(GUIDED, replace(collection, per_class=10))
     assert calls == [0, -1, 1, 2]
     torch.testing.assert_close(larger.features[:80], whole.features)
-    smaller = _collected(GUIDED, replace(collection, per_class=2))
+    smaller = collected(GUIDED, replace(collection, per_class=2))
     assert torch.equal(smaller.features, whole.features[:20])
     assert len(calls) == 4
 
@@ -100,10 +93,10 @@ def test_of_shards_beside_each_other_the_last_to_end_finds_all_there(
 
 
 def test_a_damaged_chunk_is_sampled_anew(collection: Collection) -> None:
-    whole = _collected(GUIDED, collection)
+    whole = collected(GUIDED, collection)
     (path,) = collection.folder.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
-    torch.testing.assert_close(_collected(GUIDED, collection).features, whole.features)
+    torch.testing.assert_close(collected(GUIDED, collection).features, whole.features)
 
 
 def _other(collection: Collection) -> torch.nn.Module:

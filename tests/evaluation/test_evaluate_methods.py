@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from sampled import GUIDED
 
-from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed
+from guidegym import DDIM, Constant, GuideGymError, Testbed
 from guidegym.evaluate import main as evaluate
 from guidegym.evaluation.sample_sets import collect as collecting
 from guidegym.evaluation.sample_sets.methods import methods, scaled
-from guidegym.search import Candidate
 
-GUIDED = Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(2.0)), DDIM(4, eta=1.0))
+
+def _flags(steps: int, out: Path) -> list[str]:
+    return ["--testbed", "digits", "--per-class", "8", "--steps", str(steps), "--out", str(out)]
 
 
 def test_methods_are_files_and_two_baselines(tmp_path: Path) -> None:
@@ -37,19 +39,9 @@ def test_a_scaled_method_has_the_scaled_weight_at_each_step(digits: Testbed) -> 
 
 def test_the_command_measures_compares_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     GUIDED.guidance.save(tmp_path / "guided.json")
-    flags = [
-        "--testbed",
-        "digits",
-        "--per-class",
-        "8",
-        "--steps",
-        "4",
-        "--resamples",
-        "10",
-        "--out",
-        str(tmp_path / "a"),
-    ]
-    assert evaluate([*flags, "--guidance", "unguided", str(tmp_path / "guided.json"), "--scales", "0.5", "1"]) == 0
+    flags = ["--resamples", "10", *_flags(4, tmp_path / "a")]
+    given = ["--guidance", "unguided", "--guidance", str(tmp_path / "guided.json")]
+    assert evaluate([*flags, *given, "--scales", "0.5", "1"]) == 0
     out = capsys.readouterr().out
     assert "warning: 80 samples are few for Frechet, Frechet, n = inf in 64 dimensions" in out
     assert "intra-KID (lower)" in out
@@ -78,18 +70,7 @@ def test_shards_sample_and_the_last_one_measures(
     launched: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
-    flags = [
-        "--testbed",
-        "digits",
-        "--per-class",
-        "8",
-        "--steps",
-        "3",
-        "--out",
-        str(tmp_path),
-        "--guidance",
-        "unguided",
-    ]
+    flags = ["--guidance", "unguided", *_flags(3, tmp_path)]
     for shard in range(2):
         monkeypatch.setenv("RANK", str(shard))
         monkeypatch.setenv("WORLD_SIZE", "2")

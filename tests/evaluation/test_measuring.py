@@ -6,30 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from sampled import GUIDED, PLAIN, collected
 from torch import Tensor
 
-from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed
+from guidegym import GuideGymError, Testbed
 from guidegym.errors import FileFormatError
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, merge
+from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.compare import compared, difference
 from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_size, measure_set
 from guidegym.evaluation.sample_sets.record import comparable, from_json, result_of, to_json
 from guidegym.metrics import frechet_distance, moments
 from guidegym.metrics.neighbours import neighbour_scores
 from guidegym.metrics.resampling import Estimate, percentiles
-from guidegym.search import Candidate
-
-GUIDED = Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(2.0)), DDIM(4, eta=1.0))
-PLAIN = Candidate("unguided", Guidance(), DDIM(4, eta=1.0))
-
-
-def _collected(candidate: Candidate, collection: Collection) -> SampleSet:
-    assert collect([candidate], collection) == 0
-    return merge(candidate, collection)
 
 
 def test_numbers_are_those_of_the_plain_functions(collection: Collection, digits: Testbed) -> None:
-    own, references = _collected(GUIDED, collection), digits.references
+    own, references = collected(GUIDED, collection), digits.references
     found = measure_set(own, references, list(METRICS), resamples=5)
     assert found.keys() == METRICS.keys()
     assert found["frechet"].value == pytest.approx(
@@ -59,7 +51,7 @@ def test_numbers_are_those_of_the_plain_functions(collection: Collection, digits
 
 
 def test_the_order_of_rows_within_a_class_does_not_matter(collection: Collection, digits: Testbed) -> None:
-    own = _collected(GUIDED, collection)
+    own = collected(GUIDED, collection)
     order = torch.arange(80).reshape(8, 10)[torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])].flatten()
     assert own.spatial is not None
     assert own.divergence is not None
@@ -78,7 +70,7 @@ def test_the_order_of_rows_within_a_class_does_not_matter(collection: Collection
 
 
 def test_a_failed_sample_spoils_distances_and_counts_as_a_miss(collection: Collection, digits: Testbed) -> None:
-    own = _collected(GUIDED, collection)
+    own = collected(GUIDED, collection)
     failed = own.failed.clone()
     failed[0] = True
     found = measure_set(replace(own, failed=failed), digits.references, ["frechet", "precision", "accuracy"])
@@ -125,7 +117,7 @@ def test_the_paired_test_is_calibrated_and_sees_what_the_intervals_hide() -> Non
 
 
 def test_results_are_read_back_and_stand_only_beside_their_like(collection: Collection, tmp_path: Path) -> None:
-    own = _collected(GUIDED, collection)
+    own = collected(GUIDED, collection)
     measured = measure_set(own, collection.testbed.references, ["frechet", "accuracy"], resamples=4)
     path, shared = tmp_path / "earlier" / "results.json", comparable(collection)
     path.parent.mkdir()
@@ -148,7 +140,7 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
 
 
 def test_numbers_that_cannot_be_measured_are_null_and_come_back(collection: Collection, tmp_path: Path) -> None:
-    own = _collected(PLAIN, collection)
+    own = collected(PLAIN, collection)
     spoiled = replace(own, failed=torch.ones_like(own.failed))
     measured = measure_set(spoiled, collection.testbed.references, ["frechet", "recall"])
     path = tmp_path / "results.json"
