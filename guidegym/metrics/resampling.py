@@ -1,5 +1,6 @@
 """The bootstrap: how far a number that was measured on samples would move with other samples."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,9 @@ class Estimate:
     high: float
 
     def text(self, scale: float = 1.0) -> str:
-        """Write it as ``value [low, high]``, three significant digits each."""
+        """Write it as ``value [low, high]``, three significant digits each; ``failed`` where there is no number."""
+        if not math.isfinite(self.value):
+            return "failed"
         value, low, high = (_digits(part * scale) for part in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 

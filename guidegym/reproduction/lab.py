@@ -1,5 +1,6 @@
 """The laboratory: where a claim samples and measures, each method's best weight found on other seeds than it is judged on."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Sampler
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, merge
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge
 from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_names, measure_set
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
@@ -22,6 +23,29 @@ Family = Callable[[float], Guidance]
 """A method that is known but for its weight."""
 
 
+@dataclass
+class Spending:
+    """What a claim's samples took, those that weights were chosen on with them, and whether or not others share them.
+
+    Args:
+        sets: Network evaluations and seconds of each set of samples, by what it is known by.
+        waited: Seconds of this run that went into sampling: less than those of the sets where they were there already.
+    """
+
+    sets: dict[str, tuple[int, float]] = field(default_factory=dict)
+    waited: float = 0.0
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations, forward and backward alike."""
+        return sum(evaluations for evaluations, _ in self.sets.values())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sampling."""
+        return sum(seconds for _, seconds in self.sets.values())
+
+
 @dataclass(frozen=True)
 class Lab:
     """A testbed with all that was sampled of it; claims that ask for the same share it.
@@ -32,9 +56,10 @@ class Lab:
         resamples: Bootstrap resamples.
         on_rows: Told after each step how many rows took it.
         seen: The methods whose fresh samples were measured, by name, for the claim's table and picture.
-        shown: Samples that were made otherwise, with their labels, for its picture.
+        shown: Samples that were made otherwise, with their labels: all that were measured, of which its picture shows some.
         asked: Metrics that were measured on fresh samples, in order.
-        tuned: Methods whose weight was looked for.
+        edges: Methods whose best weight was the smallest or largest that was tried, with what to say of it.
+        spent: What all of it took.
     """
 
     collection: Collection
@@ -44,7 +69,8 @@ class Lab:
     seen: dict[str, SampleSet] = field(default_factory=dict)
     shown: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
-    tuned: list[str] = field(default_factory=list)
+    edges: dict[str, str] = field(default_factory=dict)
+    spent: Spending = field(default_factory=Spending)
 
     @property
     def testbed(self) -> Testbed:
@@ -67,8 +93,15 @@ class Lab:
 
     def _sets(self, methods: Mapping[str, Guidance], collection: Collection, sampler: Sampler) -> dict[str, SampleSet]:
         candidates = [Candidate(name, guidance, sampler) for name, guidance in methods.items()]
+        began = time.perf_counter()
         collect(candidates, collection, on_rows=self.on_rows)
-        return {one.name: merge(one, collection) for one in candidates}
+        self.spent.waited += time.perf_counter() - began
+        sets = {one.name: merge(one, collection) for one in candidates}
+        for one in candidates:
+            own = sets[one.name]
+            known_by = f"{digest_of(one, collection)} {collection.per_class}"
+            self.spent.sets[known_by] = (int(own.evaluations.sum()), own.seconds)
+        return sets
 
     def measured(
         self, methods: Mapping[str, Guidance], metrics: Sequence[str], *, sampler: Sampler = SAMPLER
@@ -84,7 +117,6 @@ class Lab:
     def tuning(self, methods: Mapping[str, Guidance], metric: str, *, sampler: Sampler = SAMPLER) -> dict[str, float]:
         """Return one number of each method on the tuning seeds."""
         check_names([metric])
-        self.tuned.extend(methods)
         collection = replace(self.collection, per_class=self.tuning_per_class, seed=TUNING_SEED + self.collection.seed)
         sets = self._sets(methods, collection, sampler)
         references = collection.extractor.references
@@ -98,7 +130,11 @@ class Lab:
         found = self.tuning({f"{name} {weight:g}": family(weight) for weight in tried}, metric)
         sign = 1.0 if METRICS[metric].lower_is_better else -1.0
         values = [sign * value for value in found.values()]
-        return tried[values.index(min(values))]
+        best = tried[values.index(min(values))]
+        if len(tried) > 1 and best in (min(tried), max(tried)):
+            which = "smallest" if best == min(tried) else "largest"
+            self.edges[name] = f"the best weight of {name}, {best:g}, is the {which} that was tried"
+        return best
 
     def best(
         self, families: Mapping[str, Family], *, metric: str = "intra_kid", weights: Sequence[float] = ()

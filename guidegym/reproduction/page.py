@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guidegym.evaluation.sample_sets.metrics import METRICS
+from guidegym.evaluation.sample_sets.record import estimate_from_json
+from guidegym.evaluation.sample_sets.table import number_of
 from guidegym.metrics.resampling import Estimate
 from guidegym.tables import markdown_table
 
@@ -11,8 +13,10 @@ COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
 """Metrics that the page shows of each method, beside those of the effect; the records have more."""
 
 
-def _effect(record: Mapping[str, Any]) -> str:
-    return Estimate(**record["effect"]).text()
+def effect_text(record: Mapping[str, Any]) -> str:
+    """Return the effect of a record with its interval; there is none where a method of the effect failed."""
+    effect = record["effect"]
+    return "no number: a method failed" if None in effect.values() else Estimate(**effect).text()
 
 
 def overview(records: Sequence[Mapping[str, Any]]) -> str:
@@ -22,7 +26,7 @@ def overview(records: Sequence[Mapping[str, Any]]) -> str:
             f"[{record['claim']}](#{record['claim']})",
             f"{record['paper']}, {record['place']}",
             f"**{record['verdict']}**",
-            _effect(record),
+            effect_text(record),
             str(record["samples"]),
         ]
         for record in records
@@ -33,17 +37,14 @@ def overview(records: Sequence[Mapping[str, Any]]) -> str:
 def _cell(method: Mapping[str, Any], name: str) -> str:
     if name not in method["metrics"]:
         return ""
-    share = METRICS[name].share
-    return Estimate(**method["metrics"][name]).text(100 if share else 1) + (" %" if share else "")
+    return number_of(name, estimate_from_json(name, method["metrics"][name]))
 
 
 def _cost(record: Mapping[str, Any]) -> str:
-    """Say what a verdict took."""
-    if not record["methods"]:
-        return f"{record['seconds']:.0f} s"
-    chosen = f", weights chosen on {record['tuning_samples']} others" if record["tuned"] else ""
-    evaluations = f"{record['network_evaluations']:,} network evaluations"
-    return f"{record['samples']} samples a method{chosen}; {evaluations}, {record['seconds']:.0f} s"
+    """Say what a verdict took, the choice of weights with it."""
+    took = f"{record['samples']} samples a method; {record['seconds']:.0f} s"
+    evaluations = record["network_evaluations"]
+    return f"{took}, {evaluations:,} network evaluations" if evaluations else took
 
 
 def section(record: Mapping[str, Any], pictures: str) -> str:
@@ -52,8 +53,10 @@ def section(record: Mapping[str, Any], pictures: str) -> str:
         f"### {record['claim']}\n",
         f"{record['says']} ({record['paper']}, {record['place']})\n",
         f"*Effect*: {record['effect_is']}. *Rule*: {record['rule']}.\n",
-        f"**{record['verdict']}**: {_effect(record)}; {_cost(record)}; {record['date']}, commit {record['commit']}.\n",
+        f"**{record['verdict']}**: {effect_text(record)}; {_cost(record)}; {record['date']}, commit {record['commit']}.\n",
     ]
+    if record["notes"]:
+        lines.append(f"*Note*: {'; '.join(record['notes'])}.\n")
     if record["methods"]:
         columns = [name for name in METRICS if name in COLUMNS or name in record["measured_in"]]
         heads = ["method", *(METRICS[name].title for name in columns), "evaluations"]

@@ -63,9 +63,10 @@ def test_effects_are_differences_of_the_same_resamples() -> None:
 
 
 def test_weights_are_chosen_on_other_rows_than_they_are_judged_on(lab: Lab) -> None:
-    chosen = lab.best_weight(plain(lab), metric="accuracy", weights=(0.1, 8.0))
+    chosen = lab.best_weight(plain(lab), metric="accuracy", weights=(0.1, 8.0), name="plain")
     assert chosen == 8.0
     assert lab.seen == {}  # what was tuned on is not what is shown
+    assert lab.edges == {"plain": "the best weight of plain, 8, is the largest that was tried"}
     lab.measured({"strong": plain(lab)(8.0)}, ["accuracy"])
     folders = {path.parent.name for path in lab.collection.folder.rglob("*.safetensors")}
     assert len(folders) == 3  # two weights on the tuning rows, and one of them on the fresh
@@ -88,6 +89,7 @@ def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -
     assert record["effect"]["low"] > 0.3
     assert [one["method"] for one in record["methods"]] == ["strong", "weak"]
     assert record["network_evaluations"] == 2 * 60 * 45
+    assert record["samples"] == 60
     assert json.loads((out / "strong_hits.json").read_text()) == record
     assert (out / "strong_hits.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "results.md").read_text()
@@ -97,8 +99,28 @@ def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -
     reproduce([claim], lab.collection, tuning_per_class=6, out=out, page=elsewhere, resamples=20)
     assert len(calls) == 1
     assert "![samples](../out/strong_hits.png)" in elsewhere.read_text()
+    (out / "strong_hits.json").unlink()
+    (again,) = reproduce([claim], lab.collection, tuning_per_class=6, out=out, resamples=20)
+    assert again["network_evaluations"] == record["network_evaluations"]  # what was there already was not for nothing
+    base.run(lab)
+    assert again["seconds"] >= round(lab.spent.seconds, 1) > 0
+    assert lab.spent.evaluations == record["network_evaluations"]
     reproduce([_claim(above=0.99)], lab.collection, tuning_per_class=6, out=out, resamples=20)
     assert json.loads((out / "strong_hits.json").read_text())["rule"] != record["rule"]  # another rule is another run
+
+
+def test_a_claim_whose_method_fails_has_no_number_and_a_strict_record(lab: Lab, tmp_path: Path) -> None:
+    def run(lab: Lab) -> Effect:
+        wild, plain_one = lab.measured({"wild": plain(lab)(1e30), "plain": plain(lab)(1.0)}, ["intra_kid"]).values()
+        return Effect.less(wild["intra_kid"], plain_one["intra_kid"])
+
+    claim = replace(_claim(), run=run)
+    (record,) = reproduce([claim], lab.collection, tuning_per_class=6, out=tmp_path / "out", resamples=20)
+    assert record["verdict"] == "undecided"
+    assert "Infinity" not in (tmp_path / "out" / "strong_hits.json").read_text()
+    page = (tmp_path / "out" / "results.md").read_text()
+    assert "no number: a method failed" in page
+    assert "| wild | failed |" in page
 
 
 def test_what_the_testbed_lacks_is_left_out_and_said(

@@ -83,22 +83,25 @@ def _plain(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no word for the others
 
 
-def _number(value: Any, otherwise: float) -> float:
-    return otherwise if value is None else float(value)
+def estimate_to_json(one: Estimate) -> dict[str, float | None]:
+    """Return an estimate's numbers; None where one is not finite."""
+    return {key: _plain(value) for key, value in vars(one).items()}
+
+
+def estimate_from_json(name: str, content: Mapping[str, Any]) -> Estimate:
+    """Return a metric's estimate; where there was no number it is the metric's worst."""
+    worst = math.inf if METRICS[name].lower_is_better else math.nan
+    return Estimate(*(worst if content[key] is None else float(content[key]) for key in ("value", "low", "high")))
 
 
 def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """Return the file's content."""
-
-    def estimate(one: Estimate) -> dict[str, float | None]:
-        return {key: _plain(value) for key, value in vars(one).items()}
-
     methods = [
         {
             "method": one.name,
-            "metrics": {name: estimate(value) for name, value in one.estimates.items()},
+            "metrics": {name: estimate_to_json(value) for name, value in one.estimates.items()},
             "less_first": {
-                name: {**estimate(value.estimate), "p_value": _plain(value.p_value)}
+                name: {**estimate_to_json(value.estimate), "p_value": _plain(value.p_value)}
                 for name, value in one.differences.items()
             },
             "network_evaluations_per_sample": dict(one.cost),
@@ -144,11 +147,7 @@ def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
 
 
 def _read(one: Mapping[str, Any], path: Path) -> Result:
-    estimates = {}
-    for name, value in one["metrics"].items():
-        if name in METRICS:
-            worst = math.inf if METRICS[name].lower_is_better else math.nan
-            estimates[name] = Estimate(*(_number(value[key], worst) for key in ("value", "low", "high")))
+    estimates = {name: estimate_from_json(name, value) for name, value in one["metrics"].items() if name in METRICS}
     return Result(
         name=f"{path.parent.name}/{one['method']}",
         estimates=estimates,

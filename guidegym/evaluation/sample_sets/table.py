@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from guidegym.evaluation.sample_sets.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
+from guidegym.metrics.resampling import Estimate
 
 SIGNIFICANT = 0.05
 
@@ -16,15 +17,17 @@ def title_of(name: str) -> str:
     return f"{METRICS[name].title} {'(lower)' if METRICS[name].lower_is_better else '(higher)'}"
 
 
+def number_of(name: str, estimate: Estimate) -> str:
+    """Return a metric's estimate as a table has it: shares in percent."""
+    share = METRICS[name].share and math.isfinite(estimate.value)
+    return estimate.text(100 if share else 1) + (" %" if share else "")
+
+
 def _cell(result: Result, name: str) -> str:
     if name not in result.estimates:
         return ""
-    estimate = result.estimates[name]
-    if not math.isfinite(estimate.value):
-        return "failed"
-    text = estimate.text(100 if METRICS[name].share else 1) + (" %" if METRICS[name].share else "")
     found = result.differences.get(name)
-    return text + (" *" if found is not None and found.p_value < SIGNIFICANT else "")
+    return number_of(name, result.estimates[name]) + (" *" if found is not None and found.p_value < SIGNIFICANT else "")
 
 
 def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:

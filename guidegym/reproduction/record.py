@@ -1,0 +1,137 @@
+"""The record of a tested claim: verdict, effect with its interval, n, cost, and every method's numbers."""
+
+import datetime
+import json
+import subprocess
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
+from guidegym.evaluation.sample_sets.record import estimate_to_json, result_of
+from guidegym.reproduction.claim import Claim, Effect
+from guidegym.reproduction.lab import Lab
+from guidegym.testbeds import Testbed
+
+FORMAT = "guidegym-claim/2"
+TABLE = (
+    "frechet",
+    "intra_frechet",
+    "intra_kid",
+    "precision",
+    "recall",
+    "coverage",
+    "accuracy",
+    "robustness",
+    "energy_divergence",
+)
+"""Metrics in the table of a claim, whatever its effect is measured in."""
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _commit() -> str:
+    """Return the commit of the checkout, with ``-dirty`` where it was edited; ``unknown`` for an installed package."""
+    # An installed package may lie inside the checkout of something else.
+    ours = _git("ls-files", Path(__file__).name) != ""
+    return (_git("describe", "--always", "--dirty", "--exclude", "*") if ours else "") or "unknown"
+
+
+def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
+    """Run a claim and return its record."""
+    began = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        effect: object = claim.run(lab)
+    if not isinstance(effect, Effect):
+        raise GuideGymError(f"`run` of claim '{claim.name}' must return an Effect, got {type(effect).__name__}")
+    estimate = effect.estimate
+    methods = _methods(lab)
+    otherwise = time.perf_counter() - began - lab.spent.waited
+    return {
+        "format": FORMAT,
+        **_wanted(claim, lab),
+        "paper": claim.paper,
+        "place": claim.place,
+        "says": claim.says,
+        "effect_is": claim.effect,
+        "testbed": lab.testbed.name,
+        "networks": lab.testbed.identity,
+        "extractor": {"name": lab.collection.extractor.name, "digest": lab.collection.extractor.digest},
+        "verdict": claim.verdict(estimate),
+        "effect": estimate_to_json(estimate),
+        "samples": max(
+            [len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0]
+        ),
+        "notes": [*lab.edges.values(), *sorted({str(one.message) for one in caught})],
+        "measured_in": list(lab.asked),
+        "pictured": bool(lab.seen or lab.shown),
+        "network_evaluations": lab.spent.evaluations,
+        "seconds": round(lab.spent.seconds + otherwise, 1),
+        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        "commit": _commit(),
+        "methods": methods,
+    }
+
+
+def _methods(lab: Lab) -> list[dict[str, Any]]:
+    """Return the numbers of the methods that a claim compared."""
+    table = [name for name in METRICS if name in TABLE or name in lab.asked]
+    found = []
+    for name, own in lab.seen.items():
+        measured = measure_set(own, lab.collection.extractor.references, table, resamples=lab.resamples)
+        result = result_of(own, measured, {}, seed=lab.collection.seed)
+        found.append(
+            {
+                "method": name,
+                "metrics": {key: estimate_to_json(one) for key, one in result.estimates.items()},
+                "evaluations_per_sample": result.evaluations,
+                "failed": result.failed,
+            }
+        )
+    return found
+
+
+def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
+    """Return what a record must share with a claim that is to be tested, to stand for it."""
+    return {
+        "claim": claim.name,
+        "rule": claim.rule,
+        "code": claim.code,
+        "per_class": lab.collection.per_class,
+        "tuning_per_class": lab.tuning_per_class,
+        "seed": lab.collection.seed,
+    }
+
+
+def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
+    """Return a record on the same networks; None where there is none."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        ours = (record["format"], record["testbed"], record["networks"]) == (FORMAT, testbed.name, testbed.identity)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if ours else None
+
+
+def kept_record(path: Path, claim: Claim, lab: Lab) -> Mapping[str, Any] | None:
+    """Return the record of an earlier run of the same; None where there is none."""
+    record = read_record(path, lab.testbed)
+    same = record is not None and claim.code != "" and _wanted(claim, lab).items() <= record.items()
+    return record if same else None
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """Return the file's content."""
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
