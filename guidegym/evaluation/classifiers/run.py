@@ -50,27 +50,27 @@ def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
     """Return the numbers of an earlier run of the same; None where there are none."""
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        same = made_of != "" and found["made_of"] == made_of and path.with_suffix(".html").is_file()
+        same = made_of != "" and found["made_of"] == made_of
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if same else None
 
 
 def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path) -> dict[str, Any]:
-    """Measure one classifier and write its files; the numbers come last, as they say that all is there."""
+    """Measure one classifier, where it was not before, and write its files."""
     path, made_of = out / f"{name}.json", _made_of(testbed, name, rows, effort)
     print(f"{name}: ", end="", flush=True)
-    if (before := _measured_before(path, made_of)) is not None:
+    if (found := _measured_before(path, made_of)) is not None:
         print("measured before", flush=True)
-        return before
-    found = measure(testbed, name, rows, effort, say=lambda what: print(what, end="; ", flush=True))
-    found |= {"format": FORMAT, "made_of": made_of, "effort": vars(effort)}
-    print("done", flush=True)
-    drawn = measurements_picture(found)
+    else:
+        found = measure(testbed, name, rows, effort, say=lambda what: print(what, end="; ", flush=True))
+        found |= {"format": FORMAT, "made_of": made_of, "effort": vars(effort)}
+        write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
+        print("done", flush=True)
+    drawn = measurements_picture(found, testbed.class_names)
     write_atomically(out / f"{name}.png", drawn)
     page = classifier_page(found, _pictures(testbed, name, rows, drawn), how=effort.says)
     write_atomically(out / f"{name}.html", page.encode())
-    write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
     return found
 
 
