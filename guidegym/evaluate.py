@@ -108,6 +108,8 @@ def _check_flags(parser: Parser, arguments: argparse.Namespace) -> None:
 
 
 def _classifiers(arguments: argparse.Namespace, testbed: Testbed) -> None:
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise GuideGymError(f"`--classifier` is measured by one process, got {processes}: name others in each command")
     base = QUICK if arguments.quick else Effort()
     given = {key: getattr(arguments, key) for key in ("rows", "attacked") if getattr(arguments, key) is not None}
     effort = Effort(**{**vars(base), **given})

@@ -82,14 +82,14 @@ def _main(argv: Sequence[str] | None) -> int:
     device = check_device(arguments.device)
     task = Task(arguments.testbed, arguments.data, arguments.budget, arguments.labels, out, device, arguments.seed)
     recipes = task.recipes
-    if arguments.list:
-        width = max(map(len, recipes))
-        print("\n".join(f"{name:{width}}  {recipe.says}" for name, recipe in recipes.items()))
-        return 0
-    names = arguments.only or [*recipes, *MEASURED]
+    names = list(dict.fromkeys(arguments.only or [*recipes, *MEASURED]))
     unknown = [name for name in names if name not in (*recipes, *MEASURED)]
     if unknown:
         raise GuideGymError(f"no network '{unknown[0]}'; known are {', '.join([*recipes, *MEASURED])}")
+    if arguments.list:
+        width = max(map(len, recipes))
+        print("\n".join(f"{name:{width}}  {recipe.says}" for name, recipe in recipes.items() if name in names))
+        return 0
     if task.labels < 1:
         names = _told(names, recipes, named=bool(arguments.only))
     make_folder(out)

@@ -81,6 +81,14 @@ def test_wrong_input_gets_one_line(
     assert errors.count("\n") == 1
 
 
+def test_several_processes_do_not_measure_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["--testbed", "digits", "--classifier", "robust", "--out", str(tmp_path / "out")]) == 2
+    assert "`--classifier` is measured by one process, got 2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("record", sorted(RESULTS.glob("classifiers-*.csv")), ids=lambda path: path.stem)
 def test_the_page_shows_what_was_measured(record: Path) -> None:
     with record.open() as file:

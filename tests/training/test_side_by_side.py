@@ -99,3 +99,10 @@ def test_an_interrupt_amid_the_start_of_the_workers_is_not_lost(tmp_path: Path) 
 def test_the_number_of_jobs_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert train_models(["--testbed", "digits", "--jobs", "0"]) == 2
     assert "`--jobs` must be a whole number >= 1, got 0" in capsys.readouterr().err
+
+
+def test_the_list_names_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_models(["--list", "--only", "robust", "dlsm"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["dlsm", "robust"]
+    assert train_models(["--list", "--only", "nobody"]) == 2
+    assert "no network 'nobody'; known are judge, " in capsys.readouterr().err
