@@ -13,7 +13,9 @@ def _run(lab: Lab) -> Effect:
     for sign, name in ((1, "robust_time"), (-1, "time_dependent")):
         found = lab.measured({f"{name}, w={w:g}": plain(lab, name)(w) for w in lab.weights}, ["intra_kid"]).values()
         # Which weight is best is found anew in each resample: that is what the choice is worth.
-        value += sign * float(logs[torch.tensor([one["intra_kid"].value for one in found]).argmin()])
+        best = int(torch.tensor([one["intra_kid"].value for one in found]).argmin())
+        lab.note_edge(name, lab.weights[best], lab.weights)
+        value += sign * float(logs[best])
         draws = draws + sign * logs[torch.stack([one["intra_kid"].draws for one in found]).argmin(dim=0)]
     return Effect(value, draws)
 

@@ -1,5 +1,6 @@
 """The laboratory: where a claim samples and measures, each method's best weight found on other seeds than it is judged on."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,9 @@ from guidegym.testbeds import Testbed
 
 TUNING_SEED = 2**20
 """Seeds of the rows that weights are chosen on, from here; verdicts are on fresh ones."""
+
+EXTENSIONS = 3
+"""Doublings or halvings beyond the usual weights, where the best is at their end."""
 
 Family = Callable[[float], Guidance]
 """A method that is known but for its weight."""
@@ -125,16 +129,29 @@ class Lab:
     def best_weight(
         self, family: Family, *, metric: str = "intra_kid", weights: Sequence[float] = (), name: str = ""
     ) -> float:
-        """Return the weight of a method that is best on the tuning seeds."""
-        tried = list(weights or self.weights)
-        found = self.tuning({f"{name} {weight:g}": family(weight) for weight in tried}, metric)
+        """Return the weight of a method that is best on the tuning seeds.
+
+        Where the best of the usual weights is the largest or smallest, further doublings or halvings are tried until it is
+        not, at most ``EXTENSIONS``: no method is judged at the end of a grid that another method fits better.
+        """
         sign = 1.0 if METRICS[metric].lower_is_better else -1.0
-        values = [sign * value for value in found.values()]
-        best = tried[values.index(min(values))]
+        found: dict[float, float] = {}
+        further = list(weights or self.weights)
+        for _ in range(1 + EXTENSIONS):
+            numbers = self.tuning({f"{name} {weight:g}": family(weight) for weight in further}, metric)
+            found |= {weight: sign * number for weight, number in zip(further, numbers.values(), strict=True)}
+            best = min(found, key=lambda weight: _ranked(found[weight]))
+            further = [] if weights else _beyond(best, list(found))
+            if not further:
+                break
+        self.note_edge(name, best, list(found))
+        return best
+
+    def note_edge(self, name: str, best: float, tried: Sequence[float]) -> None:
+        """Note a best weight that is the smallest or largest that was tried."""
         if len(tried) > 1 and best in (min(tried), max(tried)):
             which = "smallest" if best == min(tried) else "largest"
             self.edges[name] = f"the best weight of {name}, {best:g}, is the {which} that was tried"
-        return best
 
     def best(
         self, families: Mapping[str, Family], *, metric: str = "intra_kid", weights: Sequence[float] = ()
@@ -153,3 +170,15 @@ class Lab:
         best = self.best(dict(zip(names, (one, other), strict=True)), metric=tune_on or metric)
         first, second = self.measured(best, [metric]).values()
         return first[metric], second[metric]
+
+
+def _ranked(number: float) -> float:
+    """Return a number that is compared like itself, and is the worst where there is none."""
+    return math.inf if math.isnan(number) else number
+
+
+def _beyond(best: float, tried: Sequence[float]) -> list[float]:
+    """Return the next weight beyond those that were tried, where the best is at their end."""
+    if best == max(tried):
+        return [2 * best]
+    return [best / 2] if best == min(tried) else []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from guidegym import GuideGymError, Testbed, load_testbed
+from guidegym import Guidance, GuideGymError, Testbed, load_testbed
 from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.extractor import judge_extractor
 from guidegym.evaluation.sample_sets.metrics import Measured
@@ -17,7 +17,7 @@ from guidegym.metrics.resampling import Estimate
 from guidegym.reproduce import main as reproduce_command
 from guidegym.reproduction.claim import Claim, Effect, load_claim, shipped_claims
 from guidegym.reproduction.families import plain
-from guidegym.reproduction.lab import TUNING_SEED, Lab
+from guidegym.reproduction.lab import EXTENSIONS, TUNING_SEED, Lab
 from guidegym.reproduction.page import results_page
 from guidegym.reproduction.run import reproduce
 
@@ -72,6 +72,21 @@ def test_weights_are_chosen_on_other_rows_than_they_are_judged_on(lab: Lab) -> N
     assert len(folders) == 3  # two weights on the tuning rows, and one of them on the fresh
     assert TUNING_SEED + lab.collection.seed != lab.collection.seed
     assert lab.weights == tuple(sorted(lab.weights))
+
+
+def test_weights_beyond_the_usual_ones_are_tried_where_the_best_is_at_their_end(lab: Lab) -> None:
+    tried: list[float] = []
+
+    def family(weight: float) -> Guidance:
+        tried.append(weight)
+        return plain(lab)(weight)
+
+    usual = list(lab.weights)
+    best = lab.best_weight(family, metric="recall", name="plain")  # recall falls with the weight
+    assert tried[: len(usual)] == usual
+    assert tried[len(usual) :] == [usual[0] / 2**power for power in range(1, len(tried) - len(usual) + 1)]
+    assert 1 <= len(tried) - len(usual) <= EXTENSIONS
+    assert ("plain" in lab.edges) == (best == min(tried))
 
 
 def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -> None:
