@@ -9,6 +9,10 @@ from guidegym.evaluation.sample_sets.table import number_of
 from guidegym.metrics.resampling import Estimate
 from guidegym.tables import markdown_table
 
+INTRODUCTION = """What the source papers claim, tested by `python -m guidegym.reproduce`. Each rule was written before the claim was
+first tested; weights were chosen on other seeds than those of the verdict; brackets are 95 % bootstrap intervals. Frechet and kernel
+distances are better when lower, all other numbers but the energy divergence when higher.
+"""
 COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
 """Metrics that the page shows of each method, beside those of the effect; the records have more."""
 
@@ -74,5 +78,10 @@ def results_page(records: Sequence[Mapping[str, Any]], pictures: str = "") -> st
     """Return the page: the overview, then each claim; ``pictures`` is the way from the page to their folder, with its slash."""
     testbed = records[0]["testbed"]
     return "\n".join(
-        [f"# Results on {testbed}\n", overview(records), *(section(record, pictures) for record in records)]
+        [
+            f"# Results on {testbed}\n",
+            INTRODUCTION,
+            overview(records),
+            *(section(record, pictures) for record in records),
+        ]
     )
