@@ -19,7 +19,7 @@ def claim() -> Claim:
     return Claim(
         name="classifier_free_coverage",
         paper="CG-SC",
-        place="Table 2",
+        place="Figure 4 (c)",
         says="With 5 % of the labels classifier-free guidance trained on them collapses in coverage.",
         effect="intra-coverage of classifier guidance less that of classifier-free guidance, each at its best weight",
         run=_run,

@@ -24,7 +24,7 @@ def claim() -> Claim:
     return Claim(
         name="robust_radius",
         paper="Wang 2024",
-        place="sections 4.2 and 4.4",
+        place="section 1.3",
         says="Guides trained with larger adversarial radii hallucinate less.",
         effect="slope of the accuracy under the judge over the training radius, each guide at its best weight",
         run=_run,

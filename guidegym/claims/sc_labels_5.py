@@ -11,7 +11,7 @@ def claim_at(percent: int) -> Claim:
 
     def run(lab: Lab) -> Effect:
         ours, theirs = lab.compare_best(
-            plain(lab, calibrated), plain(lab, vanilla), ("self-calibrated", "CE"), "intra_frechet"
+            plain(lab, calibrated), plain(lab, vanilla), ("self-calibrated", "CE"), "intra_frechet", tune_on="intra_kid"
         )
         return Effect.less(ours, theirs)
 
@@ -20,7 +20,7 @@ def claim_at(percent: int) -> Claim:
         paper="CG-SC",
         place="Table 2",
         says=f"With {percent} % of the labels, a classifier self-calibrated on all data guides better than cross-entropy's.",
-        effect="intra-Frechet distance with the cross-entropy guide less that with the self-calibrated, at their best weights",
+        effect="intra-Frechet distance with the cross-entropy guide less that with the self-calibrated; weights by intra-KID",
         run=run,
         classifiers=(calibrated, vanilla),
     )

@@ -30,7 +30,7 @@ def claim() -> Claim:
     return Claim(
         name="scale_intra",
         paper="CG-SC",
-        place="appendix C, Figure 7",
+        place="Figure 7, the curves without self-calibration",
         says="Scaling the guidance matters little for the Frechet distance and much for its class-wise mean.",
         effect="log of largest over smallest intra-Frechet distance over the paper's scales, less that of the Frechet distance",
         run=_run,

@@ -98,6 +98,7 @@ def extrapolated_frechet(
     covariance: Float[Tensor, " dim dim"],
     *,
     halves: Bool[Tensor, " splits n"],
+    num_classes: int = 1,
 ) -> Float[Tensor, " resamples"]:
     r"""Return the Frechet distance extrapolated to infinitely many samples, :math:`2 F_n - F_{n/2}`.
 
@@ -110,10 +111,29 @@ def extrapolated_frechet(
         mean: Mean of the reference, over many more rows than there are samples: its own bias stays.
         covariance: Covariance of the reference.
         halves: Ways of halving the samples: True in one half. Halves must keep the classes' shares.
+        num_classes: Number of classes, whose rows stand in turn: in a resample's halves too they keep their shares.
 
     Source:
         Chong and Forsyth 2020, who fit a line in 1/n; two points of it are enough, and less biased than smaller ones are.
     """
     whole = resampled_frechet(features, weights, mean, covariance)
-    parts = [resampled_frechet(features, weights * half, mean, covariance) for one in halves for half in (one, ~one)]
+    parts = [
+        resampled_frechet(features, _of_half(weights, half, num_classes), mean, covariance)
+        for one in halves
+        for half in (one, ~one)
+    ]
     return 2 * whole - torch.stack(parts).mean(dim=0)
+
+
+def _of_half(
+    weights: Float[Tensor, " resamples n"], half: Bool[Tensor, " n"], num_classes: int
+) -> Float[Tensor, " resamples n"]:
+    """Return the weights in one half, scaled so that each class has as many rows there as without resampling.
+
+    A resample draws a class' rows from both halves; without the scale a half's classes would be unequal by chance, which moves
+    its distance more than anything that the interval is to show. A class that was not drawn at all has its rows once each.
+    """
+    rows = half.to(weights).unflatten(0, (-1, num_classes))
+    drawn = weights.unflatten(1, (-1, num_classes)) * rows
+    total = drawn.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, drawn * rows.sum(dim=0) / total.clamp_min(1e-9), rows).flatten(1)

@@ -1,5 +1,6 @@
 """The record of a claim: what a paper says, what is run to test it, and the rule of the verdict."""
 
+import hashlib
 import inspect
 import math
 import re
@@ -15,7 +16,7 @@ from torch import Tensor
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.metrics import Measured
 from guidegym.finding import find_module, shipped
-from guidegym.metrics.resampling import Estimate, recentred
+from guidegym.metrics.resampling import Estimate, percentiles, recentred
 from guidegym.reproduction.lab import Lab
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.references import file_digest
@@ -31,10 +32,12 @@ class Effect:
     Args:
         value: The number.
         draws: The same of each bootstrap resample.
+        stepped: Whether it moves in steps, as a choice from a grid does: then its interval is that of the resamples as they are.
     """
 
     value: float
     draws: Float[Tensor, " resamples"]
+    stepped: bool = False
 
     @classmethod
     def less(cls, one: Measured, other: Measured) -> "Effect":
@@ -53,10 +56,10 @@ class Effect:
 
     @property
     def estimate(self) -> Estimate:
-        """The number with its 95 % interval: the resamples' spread around their own mean."""
+        """The number with its 95 % interval: the resamples' spread around their own mean, or their own where it is stepped."""
         if not (math.isfinite(self.value) and bool(self.draws.isfinite().all())):
             return Estimate(self.value, -math.inf, math.inf)
-        return recentred(self.value, self.draws)
+        return (percentiles if self.stepped else recentred)(self.value, self.draws)
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,15 @@ class Claim:
 
     @property
     def code(self) -> str:
-        """Digest of the file that runs it, by which an edited claim is known; empty where there is no file."""
+        """Digest of the files that it is run by, by which an edited claim is known; empty where it is in no file."""
         try:
             file = inspect.getsourcefile(self.run)
         except TypeError:
             file = None
-        return "" if file is None else file_digest(Path(file))
+        if file is None:
+            return ""
+        shared = sorted(Path(__file__).parent.glob("*.py"))
+        return hashlib.sha256("".join(map(file_digest, [Path(file), *shared])).encode()).hexdigest()[:16]
 
     @property
     def rule(self) -> str:

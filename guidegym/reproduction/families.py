@@ -6,6 +6,7 @@ from guidegym.guidance import (
     ConditionalDenoiser,
     Constant,
     Guidance,
+    InitialDegree,
     LabelSmoothing,
     Likelihood,
     Sigmoid,
@@ -16,6 +17,9 @@ from guidegym.reproduction.lab import Family, Lab
 
 GAMMA = 0.04
 """The update of a step in a chain of 250 that the paper uses first."""
+
+SMOOTHING = 0.6
+"""Of the labels that progressive guidance starts from where the classes have no descriptions."""
 
 
 def plain(lab: Lab, classifier: str = "") -> Family:
@@ -32,11 +36,13 @@ def energy(classifier: str) -> Family:
 def progressive(lab: Lab, gamma: float = GAMMA) -> Family:
     """Return progressive guidance from the classes' descriptions where the testbed has them, else from smoothed labels."""
     similarity = lab.scope.similarity
-    degree = (
-        Similarity(similarity)
-        if similarity is not None and similarity in lab.testbed.similarities
-        else LabelSmoothing(0.6)
-    )
+    degree: InitialDegree = LabelSmoothing(SMOOTHING)
+    if similarity is not None and similarity in lab.testbed.similarities:
+        degree = Similarity(similarity)
+    else:
+        lab.notes["degree"] = (
+            f"{lab.testbed.name} has no similarities of classes: degrees start from labels smoothed by {SMOOTHING:g}"
+        )
     guide, rate = Likelihood(lab.scope.classifier), Constant(rate_of_gamma(gamma))
     return lambda weight: Guidance(guide, Constant(weight), rate=rate, degree=degree)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion import Sampler
 from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge
-from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_names, measure_set
+from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_names, check_size, measure_set
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
 from guidegym.search import Candidate
@@ -62,7 +62,7 @@ class Lab:
         seen: The methods whose fresh samples were measured, by name, for the claim's table and picture.
         shown: Samples that were made otherwise, with their labels: all that were measured, of which its picture shows some.
         asked: Metrics that were measured on fresh samples, in order.
-        edges: Methods whose best weight was the smallest or largest that was tried, with what to say of it.
+        notes: What a reader of the verdict must know, by what it is about.
         spent: What all of it took.
     """
 
@@ -73,7 +73,7 @@ class Lab:
     seen: dict[str, SampleSet] = field(default_factory=dict)
     shown: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
-    edges: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     spent: Spending = field(default_factory=Spending)
 
     @property
@@ -112,6 +112,7 @@ class Lab:
     ) -> dict[str, dict[str, Measured]]:
         """Measure methods on the fresh seeds."""
         check_names(metrics)
+        check_size(metrics, self.collection.extractor.references, per_class=self.collection.per_class)
         sets = self._sets(methods, self.collection, sampler)
         self.seen.update(sets)
         self.asked.update(dict.fromkeys(metrics))
@@ -151,7 +152,7 @@ class Lab:
         """Note a best weight that is the smallest or largest that was tried."""
         if len(tried) > 1 and best in (min(tried), max(tried)):
             which = "smallest" if best == min(tried) else "largest"
-            self.edges[name] = f"the best weight of {name}, {best:g}, is the {which} that was tried"
+            self.notes[name] = f"the best weight of {name}, {best:g}, is the {which} that was tried"
 
     def best(
         self, families: Mapping[str, Family], *, metric: str = "intra_kid", weights: Sequence[float] = ()

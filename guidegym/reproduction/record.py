@@ -12,6 +12,7 @@ from typing import Any
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.record import estimate_to_json, result_of
+from guidegym.evaluation.sample_sets.run import energy_notes
 from guidegym.reproduction.claim import Claim, Effect
 from guidegym.reproduction.lab import Lab
 from guidegym.testbeds import Testbed
@@ -50,7 +51,7 @@ def _commit() -> str:
 
 def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     """Run a claim and return its record."""
-    began = time.perf_counter()
+    began, wanted, commit = time.perf_counter(), _wanted(claim, lab), _commit()  # of the code that runs
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         effect: object = claim.run(lab)
@@ -61,7 +62,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     otherwise = time.perf_counter() - began - lab.spent.waited
     return {
         "format": FORMAT,
-        **_wanted(claim, lab),
+        **wanted,
         "paper": claim.paper,
         "place": claim.place,
         "says": claim.says,
@@ -74,13 +75,13 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "samples": max(
             [len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0]
         ),
-        "notes": [*lab.edges.values(), *sorted({str(one.message) for one in caught})],
+        "notes": [*lab.notes.values(), *_energy_notes(lab), *sorted({str(one.message) for one in caught})],
         "measured_in": list(lab.asked),
         "pictured": bool(lab.seen or lab.shown),
         "network_evaluations": lab.spent.evaluations,
         "seconds": round(lab.spent.seconds + otherwise, 1),
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
-        "commit": _commit(),
+        "commit": commit,
         "methods": methods,
     }
 
@@ -96,11 +97,19 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
             {
                 "method": name,
                 "metrics": {key: estimate_to_json(one) for key, one in result.estimates.items()},
+                "guidance": json.loads(own.candidate.guidance.to_json()),
+                "sampler": result.sampler,
                 "evaluations_per_sample": result.evaluations,
                 "failed": result.failed,
             }
         )
     return found
+
+
+def _energy_notes(lab: Lab) -> list[str]:
+    """Return notes on methods that are guided by the classifier whose energies the effect is measured in."""
+    candidates = [own.candidate for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
+    return energy_notes(candidates, lab.collection)
 
 
 def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
@@ -112,6 +121,7 @@ def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
         "per_class": lab.collection.per_class,
         "tuning_per_class": lab.tuning_per_class,
         "seed": lab.collection.seed,
+        "resamples": lab.resamples,
     }
 
 

@@ -92,8 +92,14 @@ def references_from_features(
         mean=torch.stack([mean for mean, _ in statistics]),
         covariance=torch.stack([covariance for _, covariance in statistics]),
         extractor=extractor,
-        spatial=None if spatial is None else moments(spatial),
+        spatial=None if spatial is None else moments(spatial, _balancing(labels, num_classes)),
     )
+
+
+def _balancing(labels: Tensor, num_classes: int) -> Float[Tensor, " n"]:
+    """Return weights of rows under which all classes have equal shares, as among samples."""
+    counts = torch.bincount(labels, minlength=num_classes).double()
+    return (len(labels) / num_classes / counts)[labels]
 
 
 def save_references(references: References, path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from sampled import GUIDED, PLAIN, collected
 from torch import Tensor
 
-from guidegym import DDIM, GuideGymError, Testbed, sample
+from guidegym import DDIM, GuideGymError, Testbed, VPProcess, sample
 from guidegym.evaluation.sample_sets import collect as collecting
 from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge
 from guidegym.search import Candidate
@@ -127,3 +127,15 @@ def test_chunks_are_known_by_all_that_they_depend_on(collection: Collection) -> 
     fewer["time_dependent"] = collection.testbed.classifiers["timed_jem"]
     assert digest_of(GUIDED, replace(collection, testbed=replace(collection.testbed, classifiers=fewer))) not in digests
     assert digest_of(replace(GUIDED, name="by another name"), collection) in digests
+
+
+def test_the_first_rows_of_a_chunk_have_their_share_of_its_seconds(collection: Collection) -> None:
+    whole = collected(PLAIN, collection)
+    half = replace(collection, per_class=collection.per_class // 2)
+    assert merge(PLAIN, half).seconds == pytest.approx(whole.seconds / 2)
+
+
+@pytest.mark.parametrize("change", [{"clip": 2.0}, {"process": VPProcess("linear")}], ids=["clip", "process"])
+def test_chunks_of_another_process_are_others(change: dict[str, object], collection: Collection) -> None:
+    other = replace(collection, testbed=replace(collection.testbed, **change))  # type: ignore[arg-type]
+    assert digest_of(PLAIN, other) != digest_of(PLAIN, collection)

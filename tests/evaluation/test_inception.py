@@ -52,6 +52,13 @@ def test_features_are_torch_fidelity_s_own(digits: Testbed, weights: Path) -> No
     torch.testing.assert_close(seen.logits, logits)
     assert seen.spatial is not None
     assert seen.spatial.shape == (4, 7 * 17 * 17)
+    maps: dict[str, torch.Tensor] = {}
+    block = network.Mixed_6d
+    block.register_forward_hook(lambda module, given, joined: maps.update(joined=joined))
+    network(to_bytes(x))
+    # The first branch comes first where the block joins its branches, batch-normalised and rectified.
+    torch.testing.assert_close(seen.spatial, maps["joined"][:, :7].flatten(1))
+    assert float(seen.spatial.min()) >= 0
     assert extractor.references.features.shape == (10, 2, 2048)
     torch.testing.assert_close(extractor.references.features[0, 0], seen.features[0])
 

@@ -127,6 +127,7 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
     assert found.estimates["frechet"] == measured["frechet"].estimate
     assert found.evaluations == own.evaluations.sum() / 80
     for other, said in (
+        (comparable(replace(collection, energy="robust_r0")), "another classifier of energies"),
         (comparable(replace(collection, per_class=9)), "another number of samples .*: 80, not 90"),
         ({**shared, "extractor": {"name": "digits judge", "digest": "0"}}, "another extractor"),
         ({**shared, "testbed": "fashion"}, "another testbed"),

@@ -6,6 +6,7 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 
 from guidegym import GuideGymError
 from guidegym.metrics import extrapolated_frechet, frechet_distance, moments, resampled_frechet
+from guidegym.metrics.resampling import resampling_weights
 
 
 def test_distance_of_commuting_gaussians_is_the_closed_form() -> None:
@@ -73,3 +74,33 @@ def test_the_extrapolated_distance_of_one_gaussian_covers_zero_where_the_plain_o
     )
     assert plain_mean > 10 * statistics.stdev(plain) > 10 * plain_error
     assert abs(mean) < 3 * error
+
+
+def test_the_spread_of_resamples_is_that_of_new_samples() -> None:
+    classes, per_class, dim = 5, 40, 8
+    centres = 5.0 * torch.eye(dim, dtype=torch.float64)[:classes]
+
+    def drawn(per: int, seed: int) -> torch.Tensor:
+        return (centres + _gaussian(per * classes, dim, seed).reshape(per, classes, dim)).flatten(0, 1)
+
+    reference = moments(drawn(20_000, 99))
+    order = torch.stack([torch.randperm(per_class, generator=torch.Generator().manual_seed(i)) for i in range(4)])
+    halves = (order < per_class // 2).repeat_interleave(classes, dim=1)
+    ones = torch.ones(1, per_class * classes, dtype=torch.float64)
+
+    def extrapolated(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return extrapolated_frechet(rows, weights, *reference, halves=halves, num_classes=classes)
+
+    new = torch.cat([extrapolated(drawn(per_class, seed), ones) for seed in range(40)])
+    weights = resampling_weights(classes, per_class, resamples=40, seed=0).transpose(1, 2).flatten(1)
+    spreads = torch.stack([extrapolated(drawn(per_class, seed), weights).std() for seed in range(3)])
+    assert (
+        0.8 < float(spreads.mean() / new.std()) < 3
+    )  # wider, as resamples repeat rows; ten times without equal shares
+
+
+def test_resamples_of_the_fewest_rows_have_a_number() -> None:
+    weights = resampling_weights(2, 4, resamples=200, seed=0).transpose(1, 2).flatten(1)
+    halves = torch.tensor([[True, True, False, False, True, True, False, False]])
+    rows, reference = _gaussian(8, 2, 0), moments(_gaussian(500, 2, 1))
+    assert bool(extrapolated_frechet(rows, weights, *reference, halves=halves, num_classes=2).isfinite().all())

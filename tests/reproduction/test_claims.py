@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from guidegym.metrics.resampling import Estimate
 from guidegym.reproduce import main as reproduce_command
 from guidegym.reproduction.claim import Claim, Effect, load_claim, shipped_claims
 from guidegym.reproduction.families import plain
-from guidegym.reproduction.lab import EXTENSIONS, TUNING_SEED, Lab
+from guidegym.reproduction.lab import EXTENSIONS, Lab
 from guidegym.reproduction.page import results_page
 from guidegym.reproduction.run import reproduce
 
@@ -58,6 +59,8 @@ def test_effects_are_differences_of_the_same_resamples() -> None:
     assert Effect.less(one, other).value == 3.0
     assert Effect.more(one, other).estimate == Estimate(-3.0, -3.0, -3.0)
     assert Effect.known(0.02).estimate == Estimate(0.02, 0.02, 0.02)
+    chosen = torch.tensor([0.0] * 7 + [1.0] * 3, dtype=torch.float64)
+    assert Effect(1.0, chosen, stepped=True).estimate == Estimate(1.0, 0.0, 1.0)  # most resamples see no difference
     failed = Measured(math.inf, torch.full((3,), math.inf), Estimate(math.inf, math.inf, math.inf))
     assert _claim().verdict(Effect.less(failed, one).estimate) == "undecided"
 
@@ -66,11 +69,10 @@ def test_weights_are_chosen_on_other_rows_than_they_are_judged_on(lab: Lab) -> N
     chosen = lab.best_weight(plain(lab), metric="accuracy", weights=(0.1, 8.0), name="plain")
     assert chosen == 8.0
     assert lab.seen == {}  # what was tuned on is not what is shown
-    assert lab.edges == {"plain": "the best weight of plain, 8, is the largest that was tried"}
+    assert lab.notes == {"plain": "the best weight of plain, 8, is the largest that was tried"}
     lab.measured({"strong": plain(lab)(8.0)}, ["accuracy"])
     folders = {path.parent.name for path in lab.collection.folder.rglob("*.safetensors")}
     assert len(folders) == 3  # two weights on the tuning rows, and one of them on the fresh
-    assert TUNING_SEED + lab.collection.seed != lab.collection.seed
     assert lab.weights == tuple(sorted(lab.weights))
 
 
@@ -86,7 +88,7 @@ def test_weights_beyond_the_usual_ones_are_tried_where_the_best_is_at_their_end(
     assert tried[: len(usual)] == usual
     assert tried[len(usual) :] == [usual[0] / 2**power for power in range(1, len(tried) - len(usual) + 1)]
     assert 1 <= len(tried) - len(usual) <= EXTENSIONS
-    assert ("plain" in lab.edges) == (best == min(tried))
+    assert ("plain" in lab.notes) == (best == min(tried))
 
 
 def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -> None:
@@ -185,6 +187,59 @@ def test_a_claim_that_is_none_is_one_line(lab: Lab, tmp_path: Path) -> None:
         reproduce([base, base], lab.collection, tuning_per_class=6, out=tmp_path / "out")
     with pytest.raises(GuideGymError, match=r"letters, digits, _ and -, got 'a/b'"):
         replace(base, name="a/b")
+
+
+class _Planted(Lab):
+    """A laboratory where methods have the numbers that they are given, in the order in which they are measured."""
+
+    def plant(self, numbers: Mapping[str, Sequence[float]]) -> None:
+        self.__dict__["planted"] = {name: iter(values) for name, values in numbers.items()}
+
+    def tuning(self, methods: Any, metric: str, **_: Any) -> dict[str, float]:
+        return dict.fromkeys(methods, 1.0) | {list(methods)[len(methods) // 2]: 0.5}
+
+    def measured(self, methods: Any, metrics: Any, **_: Any) -> dict[str, dict[str, Measured]]:
+        def number(name: str) -> Measured:
+            value = next(self.__dict__["planted"][name])
+            return Measured(value, torch.full((20,), value, dtype=torch.float64), Estimate(value, value, value))
+
+        return {method: {name: number(name) for name in metrics} for method in methods}
+
+
+AS_CLAIMED: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "class_energy": {"frechet": [1, 2]},
+    "classifier_free_coverage": {"intra_coverage": [0.3, 0.9]},
+    "divergence_term": {"energy_divergence": [1, 2]},
+    "prog_frechet": {"frechet": [1, 2]},
+    "prog_gamma_zero": {"frechet": [1, 2, 1]},
+    "prog_recall": {"recall": [0.9, 0.8, 0.9, 0.5]},
+    "prog_robustness": {"robustness": [0.9, 0.8], "frechet": [1, 1]},
+    "robust_radius": {"accuracy": [0.1, 0.2, 0.3, 0.4]},
+    "robust_time_frechet": {"frechet": [1, 2]},
+    "robust_time_scale": {"frechet": [5, 4, 3, 2, 1, 2, 3, 2, 1, 2, 3, 4]},
+    "sc_labels_5": {"intra_frechet": [1, 2]},
+    "sc_labels_20": {"intra_frechet": [1, 2]},
+    "sc_only": {"accuracy": [0.8, 0.2]},
+    "scale_intra": {"intra_frechet": [9, 8, 7, 6, 5, 4, 3], "frechet": [2, 2, 2, 2, 2, 2, 2.1]},
+    "strong_early": {"intra_kid": [1, 2]},
+}
+OTHERWISE: Mapping[str, Mapping[str, Sequence[float]]] = {
+    "prog_gamma_zero": {"frechet": [2, 1, 1]},
+    "prog_recall": {"recall": [0.9, 0.5, 0.9, 0.8]},
+    "robust_time_scale": {"frechet": [3, 2, 1, 2, 3, 4, 5, 4, 3, 2, 1, 2]},
+    "scale_intra": {"frechet": [9, 8, 7, 6, 5, 4, 3], "intra_frechet": [2, 2, 2, 2, 2, 2, 2.1]},
+}
+"""Numbers that contradict a claim, where they are not those in reverse."""
+
+
+@pytest.mark.parametrize("name", AS_CLAIMED)
+def test_a_claim_holds_on_numbers_as_claimed_and_does_not_on_others(name: str, lab: Lab) -> None:
+    claim, numbers = load_claim(name), AS_CLAIMED[name]
+    backwards = {metric: values[::-1] for metric, values in numbers.items()}
+    for planted, verdict in ((numbers, "holds"), (OTHERWISE.get(name, backwards), "does not hold")):
+        own = _Planted(lab.collection, lab.tuning_per_class, lab.resamples)
+        own.plant(planted)
+        assert claim.verdict(claim.run(own).estimate) == verdict
 
 
 @pytest.mark.parametrize("name", shipped_claims())

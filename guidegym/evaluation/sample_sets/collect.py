@@ -111,18 +111,31 @@ class SampleSet:
         return torch.arange(len(self.shown)) % self.num_classes
 
 
-def _networks(guidance: str, collection: Collection) -> str:
-    """Return digests of the networks that a method's chunks depend on; what else lies in their folder changes nothing.
+def digest_in(testbed: Testbed, network: object) -> str:
+    """Return a network's digest.
 
     What is no module cannot be told from another of its name: there the testbed's identity stands in.
     """
+    return network_digest(network) if isinstance(network, nn.Module) else testbed.identity
+
+
+def _process_digest(testbed: Testbed) -> str:
+    """Return a digest of the noise levels: a process that was mended samples otherwise."""
+    t = torch.arange(testbed.process.num_timesteps)
+    table = torch.stack([testbed.process.alpha_bar(t, torch.float64), testbed.process.sigma(t, torch.float64)])
+    return hashlib.sha256(table.numpy().tobytes()).hexdigest()[:16]
+
+
+def _made_of(guidance: str, collection: Collection) -> str:
+    """Return what of a testbed a method's chunks depend on; what else lies in its folder of weights changes nothing."""
     testbed, energy = collection.testbed, collection.energy
     named = [testbed.denoiser, *testbed.judges.values()]
+    tables: list[object] = [testbed.clip]
     for networks in (testbed.classifiers, testbed.conditionals):
         named += [networks[name] for name in sorted(networks) if f'"{name}"' in guidance or name == energy]
-    digests = [network_digest(one) if isinstance(one, nn.Module) else testbed.identity for one in named]
-    energies = [] if energy is None else testbed.class_energies[energy].tolist()
-    return f"{digests} {energies}"
+    for values in (testbed.class_energies, testbed.similarities):
+        tables += [values[name].tolist() for name in sorted(values) if f'"{name}"' in guidance or name == energy]
+    return f"{[digest_in(testbed, one) for one in named]} {_process_digest(testbed)} {tables}"
 
 
 def digest_of(candidate: Candidate, collection: Collection) -> str:
@@ -136,7 +149,7 @@ def digest_of(candidate: Candidate, collection: Collection) -> str:
         *files.values(),
         repr(candidate.sampler).encode(),
         f"{testbed.name} {testbed.num_classes} {collection.seed} {collection.energy}".encode(),
-        _networks(files["guidance.json"].decode(), collection).encode(),
+        _made_of(files["guidance.json"].decode(), collection).encode(),
         f"{collection.extractor.name} {collection.extractor.digest} {', '.join(testbed.judges)}".encode(),
     ):
         digest.update(part)
@@ -159,8 +172,9 @@ def _is_there(path: Path, size: int) -> bool:
 
 
 def _read(path: Path, size: int) -> dict[str, Tensor]:
-    """Return the first rows of a chunk."""
+    """Return the first rows of a chunk, and their share of its seconds."""
     tensors = load(path.read_bytes())
+    tensors["seconds"] = tensors["seconds"] * size / len(tensors["features"])
     return {name: value if name in ("shown", "seconds") else value[:size] for name, value in tensors.items()}
 
 

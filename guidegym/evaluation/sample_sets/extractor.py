@@ -18,7 +18,7 @@ from guidegym.testbeds.testbed import Seen, seen_by
 
 INCEPTION = "inception-v3-compat"
 INCEPTION_MAPS = 7
-"""Maps of the spatial features, as published: the first seven of the first branch of the fourth 17x17 block."""
+"""Maps of the spatial features, as published: the first seven of the first branch of the fourth 17x17 block, after its ReLU."""
 CHUNK = 64
 
 
@@ -118,7 +118,7 @@ def _inception(weights: Path | None, device: torch.device) -> Any:
 def _spatial(network: Any) -> Iterator[list[Tensor]]:
     """Collect the spatial features of the passes inside."""
     found: list[Tensor] = []
-    hook = network.Mixed_6d.branch1x1.conv.register_forward_hook(
+    hook = network.Mixed_6d.branch1x1.register_forward_hook(
         lambda module, given, maps: found.append(maps[:, :INCEPTION_MAPS].flatten(1))
     )
     try:

@@ -51,7 +51,10 @@ def frechet(own: SampleSet, references: References, weights: Weights) -> Values:
 def frechet_infinite(own: SampleSet, references: References, weights: Weights) -> Values:
     """The same, extrapolated to infinitely many samples."""
     ways = halves(weights.shape[1], weights.shape[2]).to(own.features.device)
-    return {"frechet_infinite": extrapolated_frechet(own.features, in_rows(weights), *references.pooled, halves=ways)}
+    values = extrapolated_frechet(
+        own.features, in_rows(weights), *references.pooled, halves=ways, num_classes=own.num_classes
+    )
+    return {"frechet_infinite": values}
 
 
 def spatial_frechet(own: SampleSet, references: References, weights: Weights) -> Values:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, digest_in
 from guidegym.evaluation.sample_sets.compare import Difference
 from guidegym.evaluation.sample_sets.metrics import METRICS, Measured
 from guidegym.guidance import Cost
 from guidegym.metrics.resampling import Estimate
 
 FORMAT = "guidegym-evaluation/1"
-NOUNS = {"samples": "number of samples"}
+NOUNS = {"samples": "number of samples", "energy_of": "classifier of energies", "judges": "bank of judges"}
 """What errors call the fields."""
 
 
@@ -72,10 +72,16 @@ def result_of(
 
 def comparable(collection: Collection) -> dict[str, Any]:
     """Return all that two results must share to stand in one table."""
+    testbed, energy = collection.testbed, collection.energy
+    energy_of = None
+    if energy is not None:
+        energy_of = {"name": energy, "digest": digest_in(testbed, testbed.classifier(energy))}
     return {
-        "testbed": collection.testbed.name,
+        "testbed": testbed.name,
         "extractor": {"name": collection.extractor.name, "digest": collection.extractor.digest},
         "samples": collection.num_rows,
+        "energy_of": energy_of,
+        "judges": {name: digest_in(testbed, judge) for name, judge in testbed.judges.items()},
     }
 
 

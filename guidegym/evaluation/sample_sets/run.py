@@ -109,6 +109,8 @@ def evaluate_methods(
         warnings.simplefilter("always")
         check_size(plan.names, collection.extractor.references, per_class=collection.per_class)
     notes = [str(one.message) for one in caught] + [testbed.judge_note] * bool(testbed.judge_note)
+    if "energy_divergence" in plan.names:
+        notes += energy_notes(candidates, collection)
     for said in notes:
         print(f"warning: {said}")
     shared = comparable(collection)
@@ -127,14 +129,21 @@ def evaluate_methods(
         "networks": testbed.identity,
         "sampler": repr(candidates[0].sampler),
         "resamples": plan.resamples,
-        "energy_of": collection.energy,
-        "judges": list(testbed.judges),
     }
     _write(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
     print(format_table(*table_rows(results)))
     print(legend(results))
     print(f"tables, pictures and the page are in {out}")
     return results
+
+
+def energy_notes(candidates: Sequence[Candidate], collection: Collection) -> list[str]:
+    """Return a note on each method that is guided by the classifier whose energies it is measured in."""
+    return [
+        f"energy divergence is measured by '{collection.energy}', which guides '{one.name}' too"
+        for one in candidates
+        if collection.energy is not None and f'"{collection.energy}"' in one.guidance.to_json()
+    ]
 
 
 def _sample(candidates: Sequence[Candidate], collection: Collection, plan: Plan) -> int:
