@@ -22,6 +22,8 @@ from guidegym.testbeds import Testbed
 from guidegym.testbeds.references import file_digest
 
 CLAIMS = "guidegym.claims"
+SHARED = ("claim.py", "families.py", "lab.py")
+"""What all claims are run by, beside their own files."""
 Verdict = Literal["holds", "does not hold", "undecided"]
 
 
@@ -96,15 +98,15 @@ class Claim:
 
     @property
     def code(self) -> str:
-        """Digest of the files that it is run by, by which an edited claim is known; empty where it is in no file."""
+        """Digest of the files that its number comes from, by which an edited claim is known; empty where it is in no file."""
         try:
             file = inspect.getsourcefile(self.run)
         except TypeError:
             file = None
         if file is None:
             return ""
-        shared = sorted(Path(__file__).parent.glob("*.py"))
-        return hashlib.sha256("".join(map(file_digest, [Path(file), *shared])).encode()).hexdigest()[:16]
+        files = [Path(file), *(Path(__file__).parent / name for name in SHARED)]
+        return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16]
 
     @property
     def rule(self) -> str:

@@ -10,8 +10,8 @@ from guidegym.metrics.resampling import Estimate
 from guidegym.tables import markdown_table
 
 INTRODUCTION = """\
-What the source papers claim, tested by `python -m guidegym.reproduce`. Each rule was written before the claim was first tested;
-weights were chosen on other seeds than those of the verdict; brackets are 95 % bootstrap intervals. Frechet and kernel
+What the source papers claim, tested by `python -m guidegym.reproduce`. Each rule was written before the run whose verdict stands
+here; weights were chosen on other seeds than those of the verdict; brackets are 95 % bootstrap intervals. Frechet and kernel
 distances and the energy divergence are better when lower, all other numbers when higher.
 """
 COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")

@@ -138,11 +138,14 @@ def evaluate_methods(
 
 
 def energy_notes(candidates: Sequence[Candidate], collection: Collection) -> list[str]:
-    """Return a note on each method that is guided by the classifier whose energies it is measured in."""
-    return [
-        f"energy divergence is measured by '{collection.energy}', which guides '{one.name}' too"
+    """Return a note on the methods that are guided by the classifier whose energies they are measured in, if there are any."""
+    guided = [
+        f"'{one.name}'"
         for one in candidates
         if collection.energy is not None and f'"{collection.energy}"' in one.guidance.to_json()
+    ]
+    return [f"energy divergence is measured by '{collection.energy}', which guides {', '.join(guided)} too"][
+        : len(guided)
     ]
 
 
