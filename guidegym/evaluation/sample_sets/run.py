@@ -144,9 +144,9 @@ def energy_notes(candidates: Sequence[Candidate], collection: Collection) -> lis
         for one in candidates
         if collection.energy is not None and f'"{collection.energy}"' in one.guidance.to_json()
     ]
-    return [f"energy divergence is measured by '{collection.energy}', which guides {', '.join(guided)} too"][
-        : len(guided)
-    ]
+    if not guided:
+        return []
+    return [f"energy divergence is measured by '{collection.energy}', which guides {', '.join(guided)} too"]
 
 
 def _sample(candidates: Sequence[Candidate], collection: Collection, plan: Plan) -> int:

@@ -1,0 +1,29 @@
+"""The committed results: the page is that of the records, and the records are those of the shipped claims and networks."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from guidegym import load_testbed
+from guidegym.reproduction.claim import load_claim, shipped_claims
+from guidegym.reproduction.page import results_page
+
+DOCS = Path(__file__).parents[2] / "docs"
+RECORDS = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
+
+
+def test_the_page_is_that_of_the_records() -> None:
+    assert (DOCS / "results.md").read_text() == results_page(RECORDS, "results/")
+
+
+def test_every_shipped_claim_was_tested_on_the_shipped_networks() -> None:
+    assert [record["claim"] for record in RECORDS] == shipped_claims()
+    assert {record["networks"] for record in RECORDS} == {load_testbed("fashion").identity}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["claim"])
+def test_a_record_is_under_the_rule_of_its_claim(record: dict[str, str]) -> None:
+    claim = load_claim(record["claim"])
+    assert (record["rule"], record["effect_is"], record["says"]) == (claim.rule, claim.effect, claim.says)
+    assert (DOCS / "results" / f"{claim.name}.png").is_file()
