@@ -17,6 +17,14 @@ def test_the_page_is_that_of_the_records() -> None:
     assert (DOCS / "results.md").read_text() == results_page(RECORDS, "results/")
 
 
+def test_the_readme_counts_the_verdicts() -> None:
+    number = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    verdicts = [record["verdict"] for record in RECORDS]
+    holds, fails, open_ = (number[verdicts.count(one)] for one in ("holds", "does not hold", "undecided"))
+    said = f"seventeen claims {holds} hold on `fashion`, {fails} do not, and {open_} are undecided"
+    assert said in " ".join((DOCS.parent / "README.md").read_text().split())
+
+
 def test_every_shipped_claim_was_tested_on_the_shipped_networks() -> None:
     assert [record["claim"] for record in RECORDS] == shipped_claims()
     assert {record["networks"] for record in RECORDS} == {load_testbed("fashion").identity}
