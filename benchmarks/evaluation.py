@@ -3,9 +3,9 @@
     python benchmarks/evaluation.py [--device cpu] [--per-class 1000] [--images 2000]
 
 Each metric runs in a process of its own, as often as an evaluation computes it (once and on 200 resamples) and once alone; its
-memory is the growth of the process' peak. Features are Gaussian, with the dimensions of the judge of fashion. The peer is
-torch-fidelity (Frechet distance, precision and recall) and prdc on the same features. The evaluation is that of
-``python -m guidegym.evaluate --guidance unguided`` on fashion. The result goes to
+memory is the growth of the process' peak. Features are those of fashion's references, with noise. The peers are torch-fidelity
+(Frechet distance, precision and recall) and prdc on the same features. The evaluations are those of
+``python -m guidegym.evaluate`` on fashion, of no guidance (the cheapest samples) and of the likelihood's. The result goes to
 ``benchmarks/results/DATE-evaluation-DEVICE.json``.
 """
 
@@ -24,14 +24,16 @@ from typing import Any
 import torch
 from speed import machine
 
-from guidegym import DDIM, load_testbed
+from guidegym import DDIM, Constant, Guidance, Likelihood, load_testbed
 from guidegym.evaluation.sample_sets.collect import Collection, SampleSet
 from guidegym.evaluation.sample_sets.extractor import judge_extractor
 from guidegym.evaluation.sample_sets.methods import methods
 from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.run import Plan, evaluate_methods
+from guidegym.search import Candidate
 from guidegym.testbeds import References
 
+EVALUATED = {"unguided": Guidance(), "guided": Guidance(Likelihood("time_dependent"), Constant(4.0))}
 PEERS = ("torch-fidelity frechet", "torch-fidelity precision and recall", "prdc all four")
 
 
@@ -87,7 +89,8 @@ def _measure(name: str, per_class: int, device: str, threads: int, pipe: Any) ->
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found: dict[str, float] = {}
     runs: dict[str, Callable[[], object]] = {"with 200 resamples": lambda: measure_set(own, references, [name])}
-    runs["alone"] = lambda: METRICS[name].family(own, references, torch.ones(1, own.num_classes, per_class))
+    once = torch.ones(1, own.num_classes, per_class, dtype=torch.float64)
+    runs["alone"] = lambda: METRICS[name].family(own, references, once)
     for what, run in (runs if name in METRICS else {"alone": _peer(name, own, references)}).items():
         began = time.perf_counter()
         run()
@@ -101,15 +104,17 @@ def _apart(name: str, per_class: int, device: str) -> dict[str, float]:
     ours, theirs = context.Pipe()
     process = context.Process(target=_measure, args=(name, per_class, device, torch.get_num_threads(), theirs))
     process.start()
+    theirs.close()  # so that a process that failed is not waited for
     found: dict[str, float] = ours.recv()
     process.join()
+    print(name, {key: round(value, 1) for key, value in found.items()}, flush=True)
     return found
 
 
-def _evaluation(images: int, device: torch.device) -> dict[str, float]:
+def _evaluation(guidance: Guidance, images: int, device: torch.device) -> dict[str, float]:
     """Time a whole evaluation of one method, and the sampling in it."""
     testbed = load_testbed("fashion", device=device)
-    candidates = methods(["unguided"], DDIM(15, eta=1.0))
+    candidates = [Candidate("method", guidance, DDIM(15, eta=1.0))]
     with tempfile.TemporaryDirectory() as folder:
         collection = Collection(
             testbed,
@@ -136,9 +141,7 @@ def main() -> None:
     warnings.simplefilter("ignore", UserWarning)
     device = torch.device(arguments.device)
     measured = {name: _apart(name, arguments.per_class, arguments.device) for name in (*METRICS, *PEERS)}
-    for name, found in measured.items():
-        print(name, {key: round(value, 1) for key, value in found.items()})
-    whole = _evaluation(arguments.images, device)
+    whole = {name: _evaluation(guidance, arguments.images, device) for name, guidance in EVALUATED.items()}
     print(whole)
     result = {"machine": machine(device), "images": 10 * arguments.per_class, "metrics": measured, "evaluation": whole}
     path = Path(__file__).parent / "results" / f"{datetime.now(UTC).date()}-evaluation-{device.type}.json"
