@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from guidegym.diffusion import VPProcess, noise_ratio, rows_like
 from guidegym.networks.blocks import ResidualBlock, SelfAttention, TimestepEmbedding
 
 
@@ -15,13 +16,25 @@ class UNet(nn.Module):
     quarter of the pixels, which is what makes it affordable on a CPU. Two resolutions follow, with self-attention at the
     lower one.
 
+    With ``velocity`` its layers predict :math:`v = \sqrt{\bar\alpha_t}\, \epsilon - \sigma_t x_0`, and it returns
+
+    .. math:: \epsilon_\theta = \sigma_t x_t + \sqrt{\bar\alpha_t}\, v_\theta(x_t, t)
+
+    so that at high noise, where the noise is nearly ``x_t`` itself, the layers are left with what is not: the clean image.
+
     Args:
         image_channels: Channels of the image.
         channels: Channels of the higher and of the lower resolution.
         blocks: Residual blocks at each resolution on the way down; the way up has as many.
         embedding_dim: Length of the time embedding.
         num_classes: Number of classes that it can be told to predict for; 0 for an unconditional network.
+        velocity: Schedule of the VP process whose velocity its layers predict; empty for layers that predict the noise.
+
+    Source:
+        Salimans and Ho 2022, section 4 and appendix D, for the velocity.
     """
+
+    log_noise_ratio: Tensor
 
     def __init__(
         self,
@@ -31,6 +44,7 @@ class UNet(nn.Module):
         blocks: int = 2,
         embedding_dim: int = 128,
         num_classes: int = 0,
+        velocity: str = "",
     ) -> None:
         super().__init__()
         self.config = {
@@ -39,7 +53,13 @@ class UNet(nn.Module):
             "blocks": blocks,
             "embedding_dim": embedding_dim,
             **({"num_classes": num_classes} if num_classes else {}),
+            **({"velocity": velocity} if velocity else {}),
         }
+        self.velocity = velocity
+        if velocity:
+            process = VPProcess(velocity)
+            levels = noise_ratio(process, torch.arange(process.num_timesteps)).log().float()
+            self.register_buffer("log_noise_ratio", levels, persistent=False)  # a function of the settings
         high, low = channels
         dim = embedding_dim
         self.embed = TimestepEmbedding(high // 2, dim)
@@ -88,4 +108,18 @@ class UNet(nn.Module):
         hidden = functional.pixel_shuffle(self.expand(hidden), 2)
         for block in self.up_high:
             hidden = block(torch.cat([hidden, skips.pop()], dim=1), embedding)
-        return functional.pixel_shuffle(self.head(functional.silu(self.norm(hidden))), 2)
+        output = functional.pixel_shuffle(self.head(functional.silu(self.norm(hidden))), 2).to(x_t.dtype)
+        return self._noise_of(output, x_t, t) if self.velocity else output
+
+    def _noise_of(
+        self,
+        velocity: Float[Tensor, " batch channels height width"],
+        x_t: Float[Tensor, " batch channels height width"],
+        t: Float[Tensor, " batch"],
+    ) -> Float[Tensor, " batch channels height width"]:
+        """Return the noise that a velocity means; between two timesteps the logarithm of the noise level is linear."""
+        below = t.floor().long().clamp(0, len(self.log_noise_ratio) - 2)
+        low, high = self.log_noise_ratio[below], self.log_noise_ratio[below + 1]
+        level = torch.lerp(low, high, t.float() - below)
+        alpha, sigma = torch.sigmoid(-2 * level).sqrt(), torch.sigmoid(2 * level).sqrt()
+        return rows_like(sigma.to(x_t.dtype), x_t) * x_t + rows_like(alpha.to(x_t.dtype), x_t) * velocity

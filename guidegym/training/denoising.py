@@ -3,17 +3,35 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
-from guidegym.diffusion import VPProcess
-from guidegym.training.loss import UNKNOWN, Loss, noised
+from guidegym.diffusion import VPProcess, rows_like
+from guidegym.training.loss import UNKNOWN, Loss, Noised, noised
+
+LEAST_SIGNAL = 1e-3
+"""Share of signal variance from which on the weight of an error no longer grows: single precision would not carry it."""
+
+
+def velocity_error(process: VPProcess, eps: Float[Tensor, " batch *event"], rows: Noised) -> Float[Tensor, ""]:
+    r"""Return the mean squared error of the velocity that a predicted noise means.
+
+    .. math:: \|v - v_\theta\|^2 = \|\epsilon - \epsilon_\theta\|^2 / \bar\alpha_t, \quad
+              v = \sqrt{\bar\alpha_t}\, \epsilon - \sigma_t x_0
+
+    Of the clean image this counts errors by 1 + SNR, and so by at least 1: at high noise, where a guided chain decides what
+    it becomes, the error of the noise alone counts for next to nothing.
+
+    Source:
+        Salimans and Ho 2022, section 4.
+    """
+    signal = process.alpha_bar(rows.t, eps.dtype).clamp_min(LEAST_SIGNAL)
+    return ((eps - rows.noise).square() / rows_like(signal, eps)).mean()
 
 
 def noise_prediction(process: VPProcess) -> Loss:
-    r"""Mean squared error of the predicted noise, :math:`E_{t, \epsilon} \|\epsilon - \epsilon_\theta(x_t, t)\|^2`.
+    r"""Velocity error of the predicted noise; see ``velocity_error``.
 
     Source:
-        Ho et al. 2020, eq. 14.
+        Ho et al. 2020, section 3.4; Salimans and Ho 2022 for the weight of each noise level.
     """
 
     def loss(
@@ -23,13 +41,13 @@ def noise_prediction(process: VPProcess) -> Loss:
         generator: torch.Generator,
     ) -> Tensor:
         rows = noised(process, images, generator)
-        return functional.mse_loss(network(rows.x_t, rows.t.float()), rows.noise)
+        return velocity_error(process, network(rows.x_t, rows.t.float()), rows)
 
     return loss
 
 
 def conditional_noise_prediction(process: VPProcess, *, dropout: float) -> Loss:
-    r"""Mean squared error of the noise predicted for a row's class, which a share ``dropout`` of the rows is not told.
+    r"""Velocity error of the noise predicted for a row's class, which a share ``dropout`` of the rows is not told.
 
     Rows of unknown class are predicted for any class: with them among the data this is what trains on all of it.
 
@@ -45,6 +63,6 @@ def conditional_noise_prediction(process: VPProcess, *, dropout: float) -> Loss:
     ) -> Tensor:
         rows = noised(process, images, generator)
         dropped = torch.rand(len(labels), generator=generator, device=labels.device) < dropout
-        return functional.mse_loss(network(rows.x_t, rows.t.float(), labels.where(~dropped, UNKNOWN)), rows.noise)
+        return velocity_error(process, network(rows.x_t, rows.t.float(), labels.where(~dropped, UNKNOWN)), rows)
 
     return loss

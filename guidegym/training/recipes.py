@@ -132,10 +132,12 @@ def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
 
     return {
         "denoiser": Recipe(
-            build=lambda: UNet(image_channels=channels, channels=size.denoiser_channels, blocks=2),
+            build=lambda: UNet(
+                image_channels=channels, channels=size.denoiser_channels, blocks=2, velocity=process.schedule
+            ),
             loss=lambda _: noise_prediction(process),
             settings=size.settings("denoiser"),
-            says="mean squared error of the noise, t uniform",
+            says="mean squared error of the velocity, t uniform",
             batches="all",
         ),
         "conditional": conditional("labelled"),

@@ -57,7 +57,7 @@ FASHION = Size(
             "full": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
         },
         "denoiser": {
-            "small": LoopSettings(num_steps=9_400, batch_size=64, learning_rate=1e-3, ema_decay=0.999),
+            "small": LoopSettings(num_steps=12_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True),
             "full": LoopSettings(num_steps=60_000, batch_size=256, learning_rate=1e-3, ema_decay=0.9995),
         },
         "conditional": {
