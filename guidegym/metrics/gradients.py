@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from guidegym.errors import GuideGymError
+from guidegym.metrics.checking import check_features
 from guidegym.metrics.pgd import Attacked, asked
 
 
@@ -63,9 +65,16 @@ def gradient_quality(
         true: The true one.
         score: The true :math:`\nabla \log p(x)`.
 
+    Raises:
+        GuideGymError: If they are empty, not finite, or of different shapes.
+
     Source:
         CG-SC, section 3.4 and Table 1.
     """
+    for name, rows in (("gradient", gradient), ("true", true), ("score", score)):
+        check_features(name, rows)
+        if rows.shape != true.shape:
+            raise GuideGymError(f"`{name}` must have the shape of `true`, {tuple(true.shape)}, got {tuple(rows.shape)}")
     gradient, true, score = gradient.double(), true.double(), score.double()
 
     def cosine(first: Tensor, second: Tensor) -> float:

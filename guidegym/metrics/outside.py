@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from guidegym.metrics.accuracy import CHUNK
+from guidegym.metrics.checking import check_features
 from guidegym.metrics.pgd import Attacked
 
 
@@ -46,7 +47,13 @@ def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
 
 
 def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
-    """Return the probability that a row of the data scores higher than an outside one; ties count half."""
+    """Return the probability that a row of the data scores higher than an outside one; ties count half.
+
+    Raises:
+        GuideGymError: If there are none of either, or a score is not finite.
+    """
+    check_features("inside", inside[:, None])
+    check_features("outside", outside[:, None])
     scores = torch.cat([inside, outside])
     # Ranks instead of scores: torchmetrics squeezes numbers outside [0, 1] through a sigmoid, which makes ties.
     ranks = torch.unique(scores, return_inverse=True)[1].double() / len(scores)
