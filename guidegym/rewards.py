@@ -56,8 +56,8 @@ class Reward:
 
 def _confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:
     r"""Return :math:`\log p(c | x)` under the judge."""
-    judge = engine.testbed.judge
-    return judge.classify(judge_features(judge, x)).log_softmax(dim=1).gather(1, label[:, None])[:, 0]
+    testbed = engine.testbed
+    return testbed.judged(judge_features(testbed.judge, x)).log_softmax(dim=1).gather(1, label[:, None])[:, 0]
 
 
 def _guide_classifier(engine: Engine) -> str:
@@ -68,7 +68,7 @@ def _guide_classifier(engine: Engine) -> str:
 
 
 def _guide_logits(engine: Engine, x: Tensor) -> Tensor:
-    return engine.testbed.classifier(_guide_classifier(engine))(x, torch.zeros(len(x), dtype=x.dtype, device=x.device))
+    return engine.testbed.classifier(_guide_classifier(engine))(x, torch.zeros(len(x), device=x.device))
 
 
 def _guide_confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:

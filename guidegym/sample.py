@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from guidegym.command import Parser, add_device, add_sampler, check_device, folder, read_sampler, run_command
@@ -91,8 +90,7 @@ def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None
 
 def _judged(samples: Samples, testbed: Testbed) -> float:
     """Return the share of samples that the judge takes for the class asked for."""
-    with torch.no_grad():
-        logits = testbed.judge.classify(judge_features(testbed.judge, samples.x))
+    logits = testbed.judged(judge_features(testbed.judge, samples.x))
     return float(((logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())
 
 

@@ -38,7 +38,7 @@ def test_a_row_is_the_same_alone_in_a_batch_of_seven_and_permuted(fashion: Testb
     exact = dataclasses.replace(
         fashion,
         denoiser=_doubled(fashion.denoiser),
-        classifiers={"robust": _doubled(fashion.classifier("robust"))},
+        classifiers={"robust": _doubled(fashion.classifiers["robust"])},
         dtype=torch.float64,
     )
     seeds = row_seeds(3, 7)

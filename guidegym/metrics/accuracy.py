@@ -25,7 +25,9 @@ def noise_to(
 @torch.no_grad()
 def logits_at(classifier: Attacked, x: Float[Tensor, " n *event"], timestep: int) -> Float[Tensor, " n classes"]:
     """Return the logits of rows that all stand at one training timestep, computed in chunks."""
-    return torch.cat([classifier(rows, rows.new_full((len(rows),), timestep)) for rows in x.split(CHUNK)])
+    return torch.cat(
+        [classifier(rows, torch.full((len(rows),), float(timestep), device=x.device)) for rows in x.split(CHUNK)]
+    )
 
 
 def share_right(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"]) -> float:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from guidegym.autograd import ordinary, without_graph
 from guidegym.diffusion import rows_like
 from guidegym.metrics.pgd import Attacked, asked, check_inside, fooled, pgd
 from guidegym.settings import check_count, check_range
@@ -73,11 +74,11 @@ def _descend(
         enough |= done & (number >= num_steps // 2)
         optimizer.param_groups[0]["lr"] = step_size * (1 - number / num_steps)
         optimizer.step()
-        with torch.no_grad():
-            attacked.clamp_(*bounds)
+        attacked.clamp_(*bounds)
     return Smallest(best, norms), enough
 
 
+@without_graph
 def carlini_wagner_l2(
     classifier: Attacked,
     x: Float[Tensor, " batch *event"],
@@ -97,7 +98,7 @@ def carlini_wagner_l2(
     .. math:: \min_{a \le x' \le b} \|x' - x\|_2^2 + c \max(f_y(x') - \max_{i \ne y} f_i(x') + \kappa, 0)
 
     with Adam, and a binary search for the smallest weight ``c`` of each row that still fools. All rows run together. The
-    network's parameters receive no gradient, and callers may be inside ``no_grad``.
+    network's parameters receive no gradient, and callers may be inside ``no_grad`` or ``inference_mode``.
 
     The bounds are kept by projection after each step, where the source writes :math:`x'` as a tanh: that is flat at the
     bounds, where most pixels of real images lie, and a row that starts there hardly moves. Every other descent starts where
@@ -129,7 +130,7 @@ def carlini_wagner_l2(
     check_range("initial_weight", initial_weight, above=0)
     check_range("confidence", confidence, least=0)
     check_inside(x, bounds)
-    x = x.detach()
+    x, labels, t = ordinary(x.detach()), ordinary(labels), None if t is None else ordinary(t)
     reach = (bounds[1] - bounds[0]) * x[0].numel() ** 0.5
     climbed = pgd(
         classifier, x, labels, t=t, radius=reach, num_steps=CLIMB_STEPS, step_size=2 * rate, targeted=targeted,

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from guidegym.autograd import ordinary, without_graph
 from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.checking import check_features
 from guidegym.metrics.pgd import Attacked
@@ -27,6 +28,7 @@ class Scores(NamedTuple):
     mass: Float[Tensor, " n"]
 
 
+@without_graph
 def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
     """Score clean rows at timestep 0; the network's parameters receive no gradient.
 
@@ -36,7 +38,7 @@ def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
     parts = []
     for rows in x.split(CHUNK):
         with torch.enable_grad():
-            here = rows.detach().requires_grad_(True)
+            here = ordinary(rows.detach()).requires_grad_(True)
             logits = classifier(here, torch.zeros(len(rows), device=x.device))
             density = logits.logsumexp(dim=1)
             (slope,) = torch.autograd.grad(density.sum(), here)

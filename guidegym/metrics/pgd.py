@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from guidegym.autograd import ordinary, without_graph
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
 from guidegym.settings import check_count
@@ -143,6 +144,7 @@ def _check(radius: float, num_steps: int, norm: str, step_size: float | None, re
     check_count("restarts", restarts, least=1)
 
 
+@without_graph
 def pgd(
     classifier: Attacked,
     x: Float[Tensor, " batch *event"],
@@ -164,8 +166,9 @@ def pgd(
     .. math:: \delta \leftarrow \Pi_{\|\delta\| \le r}\left(\delta + \eta \frac{g}{\|g\|_2}\right) \quad (L_2), \qquad
               \delta \leftarrow \Pi_{\|\delta\|_\infty \le r}(\delta + \eta\, \mathrm{sign}\, g) \quad (L_\infty)
 
-    The network's parameters receive no gradient, callers may be inside ``no_grad``, and all runs on the device of ``x``. Where
-    logits are so large that the cross-entropy is 0 to rounding, the margin to the next class is climbed instead.
+    The network's parameters receive no gradient, callers may be inside ``no_grad`` or ``inference_mode``, and all runs on the
+    device of ``x``. Where logits are so large that the cross-entropy is 0 to rounding, the margin to the next class is
+    climbed instead.
 
     Args:
         classifier: From inputs, and the timestep if there is one, to logits.
@@ -193,21 +196,21 @@ def pgd(
     if restarts > 1 and generator is None:
         raise GuideGymError(f"{restarts} restarts from the same start are one: give a `generator`")
     step = 2.5 * radius / num_steps if step_size is None else step_size
-    best, worst = x.detach().clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
+    x, labels, t = ordinary(x.detach()), ordinary(labels), None if t is None else ordinary(t)
+    best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     for _ in range(restarts):
-        start = x.detach()
+        start = x
         if generator is not None:
             start = start + _random_start(x, radius, norm, generator)
             start = start if bounds is None else start.clamp(*bounds)
         attacked = _ascend(
-            classifier, x.detach(), start, labels, t=t, radius=radius, num_steps=num_steps, norm=norm, step_size=step,
+            classifier, x, start, labels, t=t, radius=radius, num_steps=num_steps, norm=norm, step_size=step,
             targeted=targeted, early_stop=early_stop, bounds=bounds,
         )  # fmt: skip
         if restarts == 1:
             return attacked
-        with torch.no_grad():
-            loss = functional.cross_entropy(asked(classifier, attacked, t), labels, reduction="none")
-            loss = -loss if targeted else loss
+        loss = functional.cross_entropy(asked(classifier, attacked, t), labels, reduction="none")
+        loss = -loss if targeted else loss
         better = loss > worst
         best, worst = torch.where(rows_like(better, x), attacked, best), torch.where(better, loss, worst)
     return best

@@ -99,6 +99,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise FileFormatError(f"{path} has no readable metadata: {error}") from error
 
 
+@torch.inference_mode(False)
 def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module:
     """Build the network that a weight file describes and load its weights: float32, evaluation mode, frozen.
 

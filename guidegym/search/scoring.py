@@ -170,8 +170,7 @@ class Scorer:
     def _measure(self, candidate: Candidate, samples: Samples) -> Measured:
         references = self.testbed.references
         features = judge_features(self.testbed.judge, samples.x)
-        with torch.no_grad():
-            predicted = self.testbed.judge.classify(features).argmax(dim=1)
+        predicted = self.testbed.judged(features).argmax(dim=1)
         failed = failed_rows(self.testbed, samples.x, features, references.features)
         samples = replace(samples, failed=samples.failed | failed)
         hits = (predicted == samples.labels) & ~samples.failed

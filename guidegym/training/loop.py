@@ -234,10 +234,12 @@ def train(
         on_note: Where one-line notes go.
 
     Raises:
-        GuideGymError: If a pool has fewer images than its share of a batch.
+        GuideGymError: If a pool has fewer images than its share of a batch, or it is called in inference mode.
         DivergedError: If the loss is no longer finite or its energies ran away; the run is back at its last good
             checkpoint.
     """
+    if torch.is_inference_mode_enabled():
+        raise GuideGymError("training needs gradients: call it outside `torch.inference_mode()`")
     share = run.settings.batch_size // len(pools)
     for pool in pools:
         if len(pool.images) < share:

@@ -210,7 +210,7 @@ def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows
     found: dict[str, list[Any]] = {"timesteps": levels}
     for level in levels:
         x_t = noise_to(testbed.process, rows.x, level, generator)
-        t = torch.full((len(x_t),), float(level), dtype=x_t.dtype, device=x_t.device)
+        t = torch.full((len(x_t),), float(level), device=x_t.device)
         quality = gradient_quality(
             log_likelihood_gradient(classifier, x_t, t, rows.labels),
             log_likelihood_gradient(exact, x_t, t, rows.labels),

@@ -38,7 +38,7 @@ def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
     """Return a digest of all that a classifier's numbers and pictures depend on; empty where that cannot be known."""
     digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
     for one in (name, *([BESIDE] if BESIDE in testbed.classifiers else [])):
-        network = testbed.classifier(one)
+        network = testbed.classifiers[one]
         if not isinstance(network, nn.Module):
             return ""
         digest.update(network_digest(network).encode())
