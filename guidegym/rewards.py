@@ -10,7 +10,7 @@ from torch import Tensor
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.metrics import cubic_kernel
-from guidegym.settings import check_type
+from guidegym.settings import check_type, plain_fields
 from guidegym.testbeds import judge_features
 
 FORMS = ("terminal", "difference")
@@ -208,6 +208,7 @@ class RewardMix:
     evaluation_cost: float = 0.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         unknown = [name for name, _ in self.terms if name not in REWARDS]
         if unknown or not self.terms:
             raise GuideGymError(f"`reward` must be of {', '.join(REWARDS)}, got {', '.join(unknown) or 'none'}")

@@ -111,7 +111,7 @@ WRONG_SAMPLE = {
     "unknown class": (["--labels", "third"], "`--labels` must be of first, second or 0..1, got 'third'"),
     "class out of range": (["--labels", "0,2"], "`--labels` must be of first, second or 0..1, got '2'"),
     "eta out of range": (["--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
-    "negative seed": (["--seed", "-3"], "`--seed` must be in 0..2147483647, got -3"),
+    "negative seed": (["--seed", "-3"], "`--seed` must be a whole number in 0..2147483647, got -3"),
     "missing file": (["--guidance", "none.json"], "none.json cannot be read: No such file"),
     "no batch": (["--batch-size", "0"], "`--batch-size` must be >= 1, got 0"),
 }

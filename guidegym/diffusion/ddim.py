@@ -15,6 +15,7 @@ from guidegym.diffusion.sampler import (
     subsequence,
 )
 from guidegym.errors import GuideGymError
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class DDIM:
     spacing: str = "trailing"
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_num_steps(self.num_steps)
         check_spacing(self.spacing)
         if not 0.0 <= self.eta <= 1.0:

@@ -1,7 +1,6 @@
 """Schedules through given points: knots and tables."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,18 +13,9 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction
+from guidegym.settings import plain_fields
 
 SHAPES = ("monotone", "free")
-
-
-def _numbers(name: str, given: object) -> tuple[float, ...]:
-    """Return finite numbers as a tuple, so that schedules compare by value."""
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise GuideGymError(f"`{name}` must be a sequence of numbers, got {given!r:.60}")
-    for number in given:
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise GuideGymError(f"`{name}` must be a finite number each, got {number!r}")
-    return tuple(given)
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,7 @@ class Knots:
     shape: str = "monotone"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _numbers("weights", self.weights))
+        plain_fields(self)
         if len(self.weights) < 2:
             raise GuideGymError(f"`weights` must be two or more, got {len(self.weights)}")
         if self.shape not in SHAPES:
@@ -80,8 +70,7 @@ class Table:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        for name in ("timesteps", "weights"):
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        plain_fields(self)
         if not self.timesteps or len(self.timesteps) != len(self.weights):
             raise GuideGymError(
                 f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"

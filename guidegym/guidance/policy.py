@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.settings import plain_fields
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 SQUASHES = ("clip", "tanh")
@@ -32,6 +33,7 @@ class ActionScale:
     max_rate: float | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, value in (("max_weight", self.max_weight), ("max_rate", self.max_rate)):
             if value is not None and not 0 < value < float("inf"):
                 raise GuideGymError(f"`{name}` must be > 0 and finite, got {value}")

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from guidegym.diffusion import rows_like
 from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class ClassifierScore:
     conditional: bool = False
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_classifier_name(self.classifier)
 
     def check(self, networks: Networks) -> None:

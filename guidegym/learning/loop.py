@@ -18,6 +18,7 @@ from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Guidance, Policy
 from guidegym.interrupts import hold_interrupts
 from guidegym.learning.learner import Learner
+from guidegym.settings import plain_fields
 
 CHECKPOINT = "checkpoint.pt"
 AGENT = "agent.json"
@@ -53,6 +54,7 @@ class LearnSettings:
     identity: str
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("timesteps", "eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise GuideGymError(f"`{name}` must be >= 1, got {getattr(self, name)}")

@@ -34,6 +34,7 @@ from guidegym.search.storage import (
 from guidegym.search.study import OBJECTIVES, Baseline, Study
 from guidegym.search.table import HEADINGS, table_rows
 from guidegym.search.writing import Outcome, check_folder, file_name, holds_confirmed_results, write_files
+from guidegym.settings import plain_fields
 from guidegym.tables import format_table
 from guidegym.testbeds import Testbed
 
@@ -70,6 +71,7 @@ class RunSettings:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not 0 <= self.seed <= MAX_SEARCH_SEED:
             raise GuideGymError(f"`--seed` must be in 0..{MAX_SEARCH_SEED}, got {self.seed}")
         if self.batch_trials < 1:

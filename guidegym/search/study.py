@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from guidegym.diffusion import SAMPLERS, Sampler, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 
 if TYPE_CHECKING:
     import optuna
@@ -66,6 +66,7 @@ class Study:
     confirm_per_class: int = 20
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
             raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
         if not isinstance(self.sampler, tuple(SAMPLERS.values())) or not callable(self.space):

@@ -13,6 +13,7 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
+from guidegym.settings import plain_fields
 from guidegym.testbeds.checked import Checked, own_dtype, warn_of_train_mode
 from guidegym.testbeds.references import References
 
@@ -160,6 +161,7 @@ class Testbed:
     exact: Classifier | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         warn_of_train_mode(self.judge, f"the judge of testbed '{self.name}'")
         if not self.judges:
             object.__setattr__(self, "judges", {"judge": self.judge})

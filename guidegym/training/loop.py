@@ -19,6 +19,7 @@ from tqdm import tqdm
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.interrupts import hold_interrupts
+from guidegym.settings import plain_fields
 from guidegym.testbeds.image_data import to_unit_range
 from guidegym.training.loss import DivergedError, Loss
 
@@ -44,6 +45,9 @@ class LoopSettings:
     warmup: int = 200
     weight_decay: float = 0.0
     ema_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
 
 @dataclass(frozen=True)

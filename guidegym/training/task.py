@@ -13,6 +13,7 @@ from guidegym.errors import DataNotFoundError
 from guidegym.metrics.accuracy import accuracy, noisy_accuracy, robust_accuracy
 from guidegym.networks import MaxMahalanobisClassifier, TimeDependentClassifier, UNet, load_network, save_network
 from guidegym.networks.judges import BaseJudge
+from guidegym.settings import plain_fields
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.image_data import ImageData, hide_labels, to_unit_range
 from guidegym.testbeds.images import ImageSet
@@ -55,6 +56,9 @@ class Task:
     out: Path
     device: torch.device
     seed: int
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def images(self) -> ImageSet:

@@ -267,7 +267,7 @@ def test_what_a_guide_does_not_allow() -> None:
         (lambda: ClassEnergy(""), "`classifier` must be the name"),
         (lambda: JointEnergy("exact", marginal=1.1), r"`marginal` must be in \[0, 1\], got 1.1"),
         (lambda: EnergyDivergence("exact", weight=-1.0), "`weight` must be >= 0"),
-        (lambda: LookAhead(ClassEnergy("exact"), num_steps=0), "`num_steps` must be a whole number >= 1, got 0"),
+        (lambda: LookAhead(ClassEnergy("exact"), num_steps=0), "`num_steps` must be a whole number in 1..1000, got 0"),
         (lambda: Accumulated(ClassEnergy("exact"), size=-1.0), "`size` must be >= 0"),
         (lambda: EntropyScaled(ClassEnergy("exact"), most=0.5), "`most` must be >= 1"),
         (lambda: EntropyScaled(ClassifierFree()), "must have a classifier"),

@@ -26,7 +26,7 @@ from guidegym.metrics.gradients import density_score, gradient_quality, log_like
 from guidegym.metrics.outside import detection
 from guidegym.metrics.pgd import Norm, pgd
 from guidegym.metrics.purification import purify
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.outside_data import outside_images
 from guidegym.testbeds.testbed import Rows
@@ -58,6 +58,7 @@ class Effort:
     smallest: int = 50
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, value in vars(self).items():
             check_count(name, value, least=1)
 

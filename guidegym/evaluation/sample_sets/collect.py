@@ -26,6 +26,7 @@ from guidegym.metrics.energies import energies_of
 from guidegym.networks import network_digest
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds, sample
 from guidegym.search import Candidate
+from guidegym.settings import plain_fields
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import seen_by
 
@@ -55,6 +56,9 @@ class Collection:
     energy: str | None
     folder: Path
     batch_size: int = BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def num_rows(self) -> int:

@@ -20,6 +20,7 @@ from guidegym.evaluation.sample_sets.report import build_page
 from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
 from guidegym.files import make_folder, write_atomically
 from guidegym.search import Candidate
+from guidegym.settings import plain_fields
 from guidegym.tables import format_table
 
 
@@ -44,6 +45,7 @@ class Plan:
     shards: int = 1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_names(self.metrics)
         check_shard(self.shard, self.shards)
 
