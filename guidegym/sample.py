@@ -75,8 +75,6 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
 
 
 def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None:
-    picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=title)
-    write_atomically(out / "samples.png", picture)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -85,7 +83,10 @@ def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None
         seeds=samples.seeds.cpu().numpy(),
         failed=samples.failed.cpu().numpy(),
     )
+    # The numbers first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
+    picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=title)
+    write_atomically(out / "samples.png", picture)
 
 
 def _judged(samples: Samples, testbed: Testbed) -> float:

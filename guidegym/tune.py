@@ -106,6 +106,10 @@ def _main(argv: Sequence[str] | None) -> int:
         )
         raise
     print(format_table(HEADINGS, table_rows(outcome.confirmed)))
+    if outcome.best is None:
+        print(f"wrote {outcome.report} and {settings.out / 'results.json'}")
+        print(f"error: {outcome.failure}", file=sys.stderr)
+        return 1
     print(f"best: {outcome.best.name}  ({time.monotonic() - began:.0f} s)")
     print(f"wrote {settings.out / 'best.json'} and {outcome.report}; replay it with")
     print(f"  {replay_command(settings.out / 'best.json', study, outcome.best.sampler)}")

@@ -38,7 +38,7 @@ class TimestepEmbedding(nn.Module):
         """Embed timesteps ``t`` in 0..999, given in single precision: half precision has no 999."""
         angles = t[:, None] * _frequencies(self.num_frequencies, t.device)
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-        embedding: Tensor = self.layers(waves.to(self.layers[0].weight.dtype))
+        embedding: Tensor = self.layers(waves.to(next(self.parameters()).dtype))
         return embedding
 
 

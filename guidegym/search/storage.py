@@ -12,10 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder, write_atomically
+from guidegym.search.address import without_passwords
+from guidegym.search.patience import patient_storage
 from guidegym.search.study import OBJECTIVES, Study
 
 SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"
+GUIDANCE = "guidegym:guidance"
+"""The guidance of a trial, as JSON: what a search asked for has it, and what others put into the study has not."""
 BASELINE_SCORES = "guidegym:baseline_scores"
 
 
@@ -79,13 +83,13 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
     try:
         opened = optuna.create_study(
             study_name=study_name,
-            storage=storage,
+            storage=patient_storage(storage),
             directions=[OBJECTIVES[name] for name in study.objectives],
             load_if_exists=True,
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise GuideGymError(f"`--storage` {storage!r} cannot be opened: {reason}") from error
+        raise GuideGymError(without_passwords(f"`--storage` {storage!r} cannot be opened: {reason}", storage)) from None
     known = opened.user_attrs.get(SETTINGS)
     wanted = json.loads(json.dumps(dict(settings)))
     if known is None and opened.get_trials(deepcopy=False):
@@ -110,7 +114,7 @@ def clear_unfinished(opened: optuna.Study, owner: str) -> None:
         GuideGymError: If another owner has trials in hand: one search at a time works on a study.
     """
     unfinished = opened.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    foreign = [trial.number for trial in unfinished if trial.user_attrs.get(OWNER, owner) != owner]
+    foreign = [trial.number for trial in unfinished if trial.user_attrs.get(OWNER) != owner]
     if foreign:
         raise GuideGymError(
             f"study '{opened.study_name}' has trials of another search in hand ({', '.join(map(str, foreign))}); "
@@ -132,8 +136,14 @@ def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float
 
 
 def complete(opened: optuna.Study) -> list[FrozenTrial]:
-    """Return the finished trials in the order they were asked for."""
-    return opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    """Return the finished trials of searches in the order they were asked for; those of others have no guidance."""
+    finished = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial for trial in finished if GUIDANCE in trial.user_attrs]
+
+
+def foreign_trials(opened: optuna.Study) -> int:
+    """Return how many finished trials were put into the study by something else than a search."""
+    return len(opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) - len(complete(opened))
 
 
 def owner_of(out: Path) -> str:

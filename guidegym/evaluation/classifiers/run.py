@@ -15,6 +15,7 @@ from guidegym.evaluation.classifiers.report import classifier_page, csv_table, m
 from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
+from guidegym.page import encoded
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
@@ -70,7 +71,7 @@ def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path)
     drawn = measurements_picture(found, testbed.class_names)
     write_atomically(out / f"{name}.png", drawn)
     page = classifier_page(found, _pictures(testbed, name, rows, drawn), how=effort.says)
-    write_atomically(out / f"{name}.html", page.encode())
+    write_atomically(out / f"{name}.html", encoded(page))
     return found
 
 
@@ -103,6 +104,6 @@ def evaluate_classifiers(
     print(f"on {effort.says}")
     table = [table_row(_measure(testbed, name, rows, effort, out)) for name in names]
     print(markdown_of(table), end="")
-    write_atomically(out / "table.csv", csv_table(table).encode())
-    write_atomically(out / "table.html", table_page(testbed.name, table, how=effort.says).encode())
+    write_atomically(out / "table.csv", encoded(csv_table(table)))
+    write_atomically(out / "table.html", encoded(table_page(testbed.name, table, how=effort.says)))
     print(f"pages, pictures and numbers are in {out}")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.extractor import Extractor
 from guidegym.files import write_atomically
-from guidegym.judging import failed_rows
+from guidegym.judging import failures_of
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
 from guidegym.networks import network_digest
@@ -201,7 +201,8 @@ def _sample(candidate: Candidate, collection: Collection, chunk: int, on_rows: O
     evaluations = samples.evaluations.cpu()
     seconds = time.perf_counter() - began
     seen = collection.extractor.look(x)
-    failed = samples.failed | failed_rows(testbed, samples.x, seen.features, collection.extractor.references.features)
+    known = collection.extractor.references.features
+    failed = samples.failed | failures_of(testbed, samples.x, seen.features, known).rows
     labels = labels.to(x.device)
     # The judge comes first: its hits are the class accuracy. Where it is the extractor it has looked already.
     is_judge = collection.extractor.digest == testbed.references.extractor
