@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ SMALLEST = 40
 """Screen pixels that a sample is high, about, where its own are fewer."""
 GAP = 2
 LABEL_WIDTH = 92
+LONGEST_TEXT = 80
+"""Letters of a name that a picture shows."""
 COLUMNS = 8
 """Samples of each class that a grid shows."""
 
@@ -56,7 +59,14 @@ def sample_picture(
 def plain_text(text: str) -> str:
     """Return a name in one line that any font can draw: what is no text or cannot be seen is shown by its number."""
     text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
+
+
+def legend_label(name: str) -> str:
+    """Return a name as a legend takes it: one that is empty or begins with an underscore would be left out."""
+    name = plain_text(name)
+    return name if name.strip() and not name.startswith("_") else f" {name} "
 
 
 def _drawable(x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch channels height width"]:
@@ -106,7 +116,10 @@ def png_of(figure: "Figure") -> bytes:
     buffer = io.BytesIO()
     _as_plain_text(figure)
     # No software name or date inside: the same picture is the same file.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # Of letters that the font lacks, and of names that leave little room: the picture is there all the same.
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -124,6 +137,7 @@ def _as_plain_text(figure: "Figure") -> None:
                 texts += axis.get_ticklabels()
     for text in texts:
         text.set_parse_math(False)
+        text.set_text(plain_text(text.get_text()))
 
 
 def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: str) -> bytes:
@@ -132,7 +146,7 @@ def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: st
     for label, name in enumerate(class_names):
         points = x[labels == label]
         if len(points):
-            axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=8, alpha=0.6, label=name)
+            axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=8, alpha=0.6, label=legend_label(name))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(title)
     axes.legend(loc="upper right")
@@ -145,7 +159,7 @@ def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> byt
     axes = figure.add_subplot()
     t = torch.arange(process.num_timesteps - 1, -1, -1)
     for name, guidance in guidances.items():
-        axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=name)
+        axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=legend_label(name))
     axes.invert_xaxis()
     axes.set_xlabel("training timestep (noise to the left)")
     axes.set_ylabel("guidance weight")

@@ -11,6 +11,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from plotly.offline import get_plotlyjs
 
 from guidegym.page import note, page, picture, table
+from guidegym.pictures import plain_text
 from guidegym.search.confirm import Confirmed
 from guidegym.search.queue import BASELINE, trial_name
 from guidegym.search.scoring import Candidate
@@ -125,7 +126,7 @@ def _importances(study: Study, opened: optuna.Study) -> str:
 
 def _plain(name: str) -> str:
     """Return a name as Plotly shows it as it is: it takes some HTML for markup."""
-    return html.escape(name, quote=False)
+    return html.escape(plain_text(name), quote=False)
 
 
 def _shown(objective: str) -> str:
