@@ -63,8 +63,9 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.study is None:
         parser.error(f"--study is needed; shipped are {', '.join(shipped_studies())}")
     if arguments.study.isidentifier() and arguments.study not in shipped_studies():
+        print(_study_lines(), file=sys.stderr)
         raise GuideGymError(
-            f"unknown study '{arguments.study}'; a path to a .py file will do, too. Shipped are\n{_study_lines()}"
+            f"unknown study '{arguments.study}'; shipped are those above; a path to a .py file will do, too"
         )
     device = check_device(arguments.device)
     # Imported here, after the arguments are known to be good: Optuna and plotly take seconds.

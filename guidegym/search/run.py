@@ -13,6 +13,7 @@ from optuna_dashboard import save_note
 from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
+from guidegym.files import unfinished_prefix
 from guidegym.interrupts import hold_interrupts
 from guidegym.pictures import sample_picture, schedule_picture
 from guidegym.sampling import OnRows
@@ -217,7 +218,8 @@ class _Run:
             title = f"{name}: KID {measured.kid:.4g}"
             samples = measured.samples
             grid = sample_picture(samples.x, samples.labels, self.testbed.class_names, title=title)
-            with tempfile.TemporaryDirectory() as folder:
+            out = self.settings.out
+            with tempfile.TemporaryDirectory(dir=out, prefix=unfinished_prefix(out), suffix=".part") as folder:
                 for kind, content in (("schedule", curve), ("samples", grid)):
                     path = Path(folder) / f"{kind}-{file_name(name) or trial.number}.png"
                     try:

@@ -1,17 +1,17 @@
 """Where trials live: an Optuna study that a killed search leaves whole and the same command goes on with."""
 
-import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import only_one, write_atomically
 from guidegym.search.address import without_passwords
 from guidegym.search.patience import patient_storage
 from guidegym.search.study import OBJECTIVES, Study
@@ -36,34 +36,9 @@ def default_storage(out: Path) -> str:
     return f"sqlite:///{out / 'study.db'}"
 
 
-@contextlib.contextmanager
-def only_one_search(out: Path) -> Iterator[None]:
-    """Hold the run's folder for this process; the system lets go of it even after a kill.
-
-    Raises:
-        GuideGymError: If another process holds it.
-    """
-    make_folder(out)
-    try:
-        file = (out / ".lock").open("w")
-    except OSError as error:
-        raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
-    with file:
-        _lock(file, out)
-        yield
-
-
-def _lock(file: IO[str], out: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no fcntl; there two searches in one folder are the user's to avoid
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise GuideGymError(f"another search is running in {out}; use another --study-name or --out") from error
-    except OSError as error:
-        raise GuideGymError(f"{out} cannot be locked: {error.strerror}") from error
+def only_one_search(out: Path) -> AbstractContextManager[None]:
+    """Hold the run's folder for this process; see ``only_one``."""
+    return only_one(out / ".lock", busy=f"another search is running in {out}; use another --study-name or --out")
 
 
 def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str) -> optuna.Study:
@@ -94,6 +69,8 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
     wanted = json.loads(json.dumps(dict(settings)))
     if known is None and opened.get_trials(deepcopy=False):
         raise GuideGymError(f"study '{study_name}' in this storage is not guidegym's; use another --study-name")
+    if known is not None and not isinstance(known, dict):
+        raise GuideGymError(f"study '{study_name}' in this storage is damaged: its settings are no object")
     if known is not None and known != wanted:
         changed = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
         old = ", ".join(f"{key} {known.get(key)!r}" for key in changed)
@@ -126,8 +103,19 @@ def clear_unfinished(opened: optuna.Study, owner: str) -> None:
 
 def baseline_scores(opened: optuna.Study) -> dict[str, dict[str, float]]:
     """Return the scores on the search seeds of baselines that have no place in the search space."""
-    scores: dict[str, dict[str, float]] = opened.user_attrs.get(BASELINE_SCORES, {})
-    return scores
+    scores: Any = opened.user_attrs.get(BASELINE_SCORES, {})
+    sound = isinstance(scores, dict) and all(
+        isinstance(own, dict)
+        and OBJECTIVES.keys() <= own.keys()
+        and all(isinstance(one, float) for one in own.values())
+        for own in scores.values()
+    )
+    if not sound:
+        raise GuideGymError(
+            f"study '{opened.study_name}' in this storage is damaged: its baselines' scores are no numbers"
+        )
+    found: dict[str, dict[str, float]] = scores
+    return found
 
 
 def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float]) -> None:

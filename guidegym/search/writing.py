@@ -12,7 +12,7 @@ import optuna
 
 from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
-from guidegym.files import write_atomically
+from guidegym.files import read_json, write_atomically
 from guidegym.page import encoded
 from guidegym.pictures import sample_picture
 from guidegym.search.confirm import Confirmed
@@ -74,8 +74,8 @@ def file_names(names: Sequence[str]) -> dict[str, str]:
 def holds_confirmed_results(out: Path) -> bool:
     """Return whether a finished run's results lie in ``out``."""
     try:
-        return bool(json.loads((out / "results.json").read_text())["confirmed_on_fresh_seeds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_json(out / "results.json")["confirmed_on_fresh_seeds"])
+    except (GuideGymError, KeyError, TypeError):
         return False
 
 
@@ -91,12 +91,12 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
             raise GuideGymError(f"{path} is in the way: it must be a {'folder' if is_folder else 'file'}")
     try:
         (out / "artifacts").mkdir(parents=True, exist_ok=True)
-        known = json.loads((out / "results.json").read_text())["settings"]
+        if not (out / "results.json").is_file():
+            return
+        known = read_json(out / "results.json")["settings"]
         differ = [name for name in settings if known.get(name) != settings[name]]
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
-        return
+        raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GuideGymError(f"{out / 'results.json'} is not guidegym's; use another --out") from error
     if differ:

@@ -52,8 +52,10 @@ SCHEDULE_VALUES = {
     "stages": st.builds(Stages, NUMBER, NUMBER, st.floats(0, 1)),
     "interval": st.builds(Interval, NUMBER, NUMBER, st.floats(0, 0.5), st.floats(0.5, 1)),
     "noise_interval": st.builds(NoiseInterval, NUMBER, NUMBER, st.floats(0, 1), st.floats(1, 80)),
-    "knots": st.lists(NUMBER, min_size=2, max_size=6),
-    "table": st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=9, unique_by=itemgetter(0)),
+    "knots": st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=6),
+    "table": st.lists(
+        st.tuples(st.floats(-1, 1000), st.floats(-1e100, 1e100)), min_size=1, max_size=9, unique_by=itemgetter(0)
+    ),
 }
 GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01)).to_json())
 

@@ -34,7 +34,7 @@ def test_references_survive_the_round_trip_and_know_their_judge(tmp_path: Path) 
     with pytest.raises(FileFormatError, match="another judge"):
         load_references(path, extractor="b")
     path.write_bytes(b"nonsense")
-    with pytest.raises(FileFormatError, match="not a readable reference file"):
+    with pytest.raises(FileFormatError, match="not a readable safetensors file"):
         load_references(path, extractor="a")
     save_file({name: torch.zeros(1) for name in ("features", "mean", "covariance")}, path)
     with pytest.raises(FileFormatError, match="must have format"):

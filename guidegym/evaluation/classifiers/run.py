@@ -12,7 +12,7 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
 from guidegym.evaluation.classifiers.pictures import gradients_picture, measurements_picture
 from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_of, table_page, table_row
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import make_folder, read_json, write_atomically
 from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
 from guidegym.page import encoded
@@ -50,7 +50,7 @@ def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
 def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
     """Return the numbers of an earlier run of the same; None where there are none."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = read_json(path)
         same = made_of != "" and found["made_of"] == made_of
     except (OSError, ValueError, KeyError, TypeError):
         return None
