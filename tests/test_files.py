@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,10 +145,11 @@ def test_weights_that_are_no_finite_floats_get_one_line(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_network(network, path, metadata={}, dtype=torch.float32)
     header, tensors = read_tensors(path)
-    for change, said in (
-        (lambda value: value.int(), "must be like torch.float32, got torch.int32"),
-        (lambda value: value * torch.nan, "must be finite"),
-    ):
+    changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "must be like torch.float32, got torch.int32": lambda value: value.int(),
+        "must be finite": lambda value: value * torch.nan,
+    }
+    for said, change in changes.items():
         save_file({name: change(value) for name, value in tensors.items()}, path, metadata=header)
         with pytest.raises(FileFormatError, match=said):
             load_network(path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,10 @@ RECORDS = {
     **SAMPLERS,
     **{kind.__name__: kind for kind in (gg.VPProcess, gg.VEProcess, gg.ActionScale)},
 }
-NUMBERS = {int: (np.int64, np.int32, torch.tensor), float: (np.float64, np.float32, torch.tensor, np.array)}
+NUMBERS: dict[Any, tuple[Callable[[Any], Any], ...]] = {
+    int: (np.int64, np.int32, torch.tensor),
+    float: (np.float64, np.float32, torch.tensor, np.array),
+}
 NO_NUMBERS = (
     True,
     np.bool_(True),
@@ -57,14 +61,14 @@ def _example(kind: Any) -> Any:
 def test_every_number_of_every_record_may_be_numpy_s_or_torch_s(name: str) -> None:
     record = _example(RECORDS[name])
     for field in dataclasses.fields(record):
-        for convert in NUMBERS.get(field.type, ()):  # type: ignore[call-overload]
+        for convert in NUMBERS.get(field.type, ()):
             number = convert(getattr(record, field.name))
             changed = dataclasses.replace(record, **{field.name: number})
             plain = dataclasses.replace(record, **{field.name: number.item()})
             assert (changed, hash(changed), repr(changed)) == (plain, hash(plain), repr(plain))
         if field.type == tuple[float, ...]:
-            for convert in (list, np.array, torch.tensor):
-                assert dataclasses.replace(record, **{field.name: convert(getattr(record, field.name))}) == record
+            for as_sequence in (list, np.array, torch.tensor):
+                assert dataclasses.replace(record, **{field.name: as_sequence(getattr(record, field.name))}) == record
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -79,9 +83,9 @@ def test_what_is_no_number_is_refused_in_one_line_that_names_it(name: str) -> No
         for wrong in (1, "true", None) if field.type is bool else ():
             with pytest.raises(GuideGymError, match=rf"`{field.name}` must be true or false"):
                 dataclasses.replace(record, **{field.name: wrong})
-        for wrong in ("12", 3, [True], [None], [[1.0]], {1: 2}) if field.type == tuple[float, ...] else ():
+        for no_sequence in ("12", 3, [True], [None], [[1.0]], {1: 2}) if field.type == tuple[float, ...] else ():
             with pytest.raises(GuideGymError, match=rf"`{field.name}"):
-                dataclasses.replace(record, **{field.name: wrong})
+                dataclasses.replace(record, **{field.name: no_sequence})
 
 
 def test_a_guidance_of_numpy_numbers_writes_the_same_file() -> None:
@@ -93,9 +97,9 @@ def test_a_guidance_of_numpy_numbers_writes_the_same_file() -> None:
 
 def test_sampling_takes_numpy_s_numbers(exact: gg.Testbed) -> None:
     wanted = gg.sample(exact, labels=[0, 1], seed=5, sampler=gg.DDIM(4)).x
-    got = gg.sample(
-        exact, labels=np.array([0, 1]), seed=np.int64(5), sampler=gg.DDIM(np.int64(4)), batch_size=np.int32(1)
-    )  # type: ignore[arg-type]
+    numbers: Any = {"labels": np.array([0, 1]), "seed": np.int64(5), "batch_size": np.int32(1)}
+    steps: Any = np.int64(4)
+    got = gg.sample(exact, sampler=gg.DDIM(steps), **numbers)
     torch.testing.assert_close(got.x, wanted)
     for wrong in (True, 1.5, "5", None, 2**64, -1):
         with pytest.raises(GuideGymError, match=r"`seed` must be a whole number in 0..2147483647, got"):

@@ -370,13 +370,9 @@ def test_seeds_that_are_none_are_refused_in_one_line(wrong: Any, unchecked: None
         GuidanceVectorEnv(num_envs=2, num_steps=2, observation="features"),
         GuidanceEnv(num_steps=2, observation="features"),
     )
-    for reset in (
-        lambda: env.reset(seed=wrong),
-        lambda: env.reset(seed=[wrong, 1]),
-        lambda: single.reset(seed=wrong),
-    ):
+    for one, seed in ((env, wrong), (env, [wrong, 1]), (single, wrong)):
         with pytest.raises(GuideGymError, match=r"`seed(\[0\])?` must be a whole number") as caught:
-            reset()
+            one.reset(seed=seed)  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
     with pytest.raises(GuideGymError, match=rf"`seed` must be a whole number in 0..{2**63 - 2}, got {2**63 - 1}"):
         env.reset(seed=2**63 - 1)  # the second row's would be one too large

@@ -164,7 +164,7 @@ def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 
         signal, sigma = (f(t[None], torch.float64)[0] for f in (process.alpha_bar, process.sigma))
 
         def clean(x: torch.Tensor) -> torch.Tensor:
-            return (x - sigma * asked.networks.denoiser(x[None], t[None].double())[0]) / signal.sqrt()
+            return (x - sigma * asked.networks.unconditional()(x[None], t[None])[0]) / signal.sqrt()
 
         first = torch.zeros(1, dtype=torch.float64)
         return _slope(lambda at: (s * classify(clean(at)[None], first)[0].log_softmax(dim=0)).sum(), x)

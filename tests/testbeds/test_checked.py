@@ -124,9 +124,13 @@ def test_a_classifier_of_another_shape_is_refused(exact: Testbed, answer: Callab
 
 
 def test_a_denoiser_may_return_an_object_with_a_sample_and_nothing_else(exact: Testbed) -> None:
-    wrapped = dataclasses.replace(exact, denoiser=lambda x, t: SimpleNamespace(sample=exact.denoiser(x, t)))
+    def as_diffusers_do(x: Tensor, t: Tensor) -> Any:
+        return SimpleNamespace(sample=exact.denoiser(x, t))
+
+    wrapped = dataclasses.replace(exact, denoiser=as_diffusers_do)
     torch.testing.assert_close(_sampled(wrapped), _sampled(exact), rtol=0, atol=0)
-    for wrong in (lambda x, t: (x,), lambda x, t: None, lambda x, t: x[:, :1]):
+    answers: tuple[Callable[[Tensor, Tensor], Any], ...] = (lambda x, t: (x,), lambda x, t: None, lambda x, t: x[:, :1])
+    for wrong in answers:
         with pytest.raises(GuideGymError, match="the denoiser of testbed 'gaussians' must return"):
             _sampled(dataclasses.replace(exact, denoiser=wrong))
 
