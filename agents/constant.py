@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from guidegym.envs import Live, Task
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class ConstantAgent:
     rate: float = 0.0
 
     blind: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
     """It does not look at the trajectory, and so does not pay for looking."""
 
     @property

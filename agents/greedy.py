@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from guidegym.envs import Live, Task
+from guidegym.settings import plain_fields
 from guidegym.state import fork
 
 ROWS = 128
@@ -49,6 +50,9 @@ class GreedyAgent:
     """
 
     count: int = 9
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def evaluations_per_step(self) -> int:

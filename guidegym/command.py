@@ -1,10 +1,14 @@
 """What the commands of the package share: devices, and one line with exit code 2 for bad input."""
 
 import argparse
+import contextlib
+import errno
+import io
 import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +16,8 @@ from typing import Any, NoReturn
 import torch
 
 from guidegym.diffusion import SAMPLERS, Sampler, make_sampler
-from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.errors import FileFormatError, GuideGymError, one_line
+from guidegym.settings import shown
 
 INTERRUPTED = 130
 STEPS = {"ddim": 15, "ddpm": 100}
@@ -24,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and leave with exit code 2."""
-        self.exit(2, f"error: {message}; see --help\n")
+        self.exit(2, f"error: {one_line(message)}; see --help\n")
 
 
 def run_command(
@@ -40,10 +45,21 @@ def run_command(
         argv: Its arguments; None for those of the process.
         flags: Names of arguments that errors speak of, and the flags that set them: the user knows the flags.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal's encoding does not
     words = {word.split("=")[0] for word in (sys.argv[1:] if argv is None else argv)}
     given = {name: flag for name, flag in (flags or {}).items() if flag in words}
     try:
-        return body(argv)
+        code = body(argv)
+        sys.stdout.flush()
+        return code
+    except SystemExit as error:
+        origin = _raised_in(error)
+        if not origin:
+            raise
+        print(f"error: {origin} ended the program by `sys.exit`, with {shown(error.code)}", file=sys.stderr)
+        return 2
     except GuideGymError as error:
         # A file's own names are the file's: only what came by flags is called by them.
         names = {} if isinstance(error, FileFormatError) else given
@@ -54,9 +70,29 @@ def run_command(
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough of it; Python would complain once more when it flushes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has enough of it.
+        _let_go_of_output()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _let_go_of_output()
+        print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def _let_go_of_output() -> None:
+    """Send what is left of the output nowhere: Python would complain once more when it flushes at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the file and line that an exception comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or frames[-1].filename == argparse.__file__:
+        return ""  # the parser's own: it has said what there is to say
+    return f"{frames[-1].filename}:{frames[-1].lineno}"
 
 
 def not_empty(text: str) -> str:
@@ -135,8 +171,10 @@ def parse_value(text: str, flag: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
-            raise GuideGymError(f"`{flag}` is not complete JSON: {error.msg}, got {text!r:.80}") from error
+            raise GuideGymError(f"`{flag}` is not complete JSON: {error.msg}, got {shown(text)}") from error
         return text
+    except (RecursionError, ValueError) as error:
+        raise GuideGymError(f"`{flag}` is nested too deeply or too long a number, got {shown(text)}") from error
 
 
 def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:

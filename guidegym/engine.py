@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import INITIAL, REVERSE, Sampler, clean_estimate, rows_like, trajectory_noise
+from guidegym.autograd import ordinary, without_graph
+from guidegym.diffusion import INITIAL, REVERSE, Sampler, check_start, clean_estimate, rows_like, trajectory_noise
 from guidegym.errors import GuideGymError
 from guidegym.guidance import (
     DENOISER,
@@ -93,7 +94,7 @@ class Engine:
         if self.guide is not None:
             self.guide.check(self.testbed)
         self.score.check(self.testbed)
-        self.sampler.timesteps(self.testbed.process)
+        check_start(self.sampler, self.testbed.process)
 
     @classmethod
     def under(cls, testbed: Testbed, sampler: Sampler, guidance: Guidance) -> "Engine":
@@ -110,6 +111,7 @@ class Engine:
         """The sampler's timesteps on the testbed's device, closed by -1."""
         return self.sampler.timesteps(self.testbed.process).to(self.testbed.device)
 
+    @without_graph
     def start(
         self,
         labels: Int[Tensor, " batch"],
@@ -135,7 +137,7 @@ class Engine:
             raise GuideGymError(f"`labels` must be in 0..{testbed.num_classes - 1}, got {wrong}")
         if int(seeds.min()) < 0:
             raise GuideGymError(f"`seeds` must be >= 0, got {int(seeds.min())}")
-        labels, seeds = labels.to(testbed.device), seeds.to(testbed.device)
+        labels, seeds = (ordinary(rows).to(testbed.device) for rows in (labels, seeds))
         zero = torch.zeros_like(labels)
         noise = trajectory_noise(seeds, zero, testbed.event_shape, stream=INITIAL, dtype=testbed.dtype)
         noise = testbed.process.prior_std * noise
@@ -147,7 +149,7 @@ class Engine:
             x_0=torch.zeros_like(noise),
             step=zero,
             label=labels,
-            degree=degree.to(noise),
+            degree=ordinary(degree).to(noise),
             weight=torch.zeros_like(labels, dtype=testbed.dtype),
             seed=seeds,
             failed=torch.zeros_like(labels, dtype=torch.bool),
@@ -164,7 +166,7 @@ class Engine:
         """Return which rows are at the end of their chain, or failed."""
         return (state.step >= self.sampler.num_steps) | state.failed
 
-    @torch.no_grad()
+    @without_graph
     def predict(
         self, state: State, *, guide: bool = True, asked: Int[Tensor, " asked"] | None = None, clean: bool = False
     ) -> Prediction:
@@ -188,11 +190,6 @@ class Engine:
         with torch.set_grad_enabled(in_graph):
             x_t = state.x.detach().requires_grad_(in_graph)
             eps, cost = self.score.predict(self.testbed, x_t, t, state.label)
-        if eps.shape != state.x.shape:
-            raise GuideGymError(
-                f"the denoiser of testbed '{self.testbed.name}' must return noise of the samples' shape "
-                f"{tuple(state.x.shape)}, got {tuple(eps.shape)}"
-            )
         if not guide:
             return Prediction(eps, score_cost=cost)
         if asked is None:
@@ -222,7 +219,7 @@ class Engine:
             Asked(self.testbed, x_t, t, state.degree, state.label, self.score, eps=eps, memory=state.memory)
         )
 
-    @torch.no_grad()
+    @without_graph
     def advance(
         self,
         state: State,
@@ -317,7 +314,7 @@ class Engine:
             raise GuideGymError(f"{type(self.guide).__name__} has no classifier, of which features are made")
         testbed = self.testbed
         clean = clean_estimate(state.x, eps, t=t, process=testbed.process, clip=testbed.clip)
-        return testbed.classifier(self.guide.classifier)(clean, torch.zeros_like(t).to(eps.dtype))
+        return testbed.classifier(self.guide.classifier)(clean, torch.zeros_like(t))
 
     def _evaluations(self, state: State, prediction: Prediction) -> Int[Tensor, " batch 4"]:
         """Return what a prediction cost each row."""

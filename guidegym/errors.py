@@ -1,11 +1,36 @@
 """The exception types of the package."""
 
+import re
+
+LONGEST_WORD = 200
+LONGEST_LINE = 2000
+
+
+def one_line(message: str) -> str:
+    """Return a message in one line that a terminal can show, with the middle of endless words and lines left out.
+
+    What a user gave is echoed in messages, and may be anything: lines, control characters, thousands of letters.
+    """
+    line = message if message.isprintable() else _visible(message)
+    line = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][:80]}...{word[0][-40:]}", line)
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 103]}...{line[-100:]}"
+
+
+def _visible(message: str) -> str:
+    return "".join(
+        letter if letter.isprintable() else {"\n": " ", "\t": " "}.get(letter, ascii(letter)[1:-1])
+        for letter in message
+    )
+
 
 class GuideGymError(ValueError):
     """Bad input: its message is one line that says what was given and what is allowed.
 
     Commands print it and end with exit code 2; functions raise it as the ``ValueError`` it is.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class FileFormatError(GuideGymError):

@@ -17,11 +17,13 @@ from guidegym.evaluation.sample_sets.methods import methods
 from guidegym.evaluation.sample_sets.metrics import METRICS, RESAMPLES
 from guidegym.evaluation.sample_sets.run import Plan, energy_for, evaluate_methods
 from guidegym.sampling import BATCH_SIZE
-from guidegym.settings import check_count
+from guidegym.settings import check_count, whole_number
 from guidegym.testbeds import Testbed, load_testbed
 
 QUICK = Effort(rows=300, attacked=40, attack_steps=10, smallest=10)
 PER_CLASS = 200
+MOST = 1_000_000
+"""Samples of each class, or resamples, beyond which a number is a slip of the finger."""
 OF_CLASSIFIERS = ("quick", "rows", "attacked")
 """Flags that measuring classifiers reads; those of methods are the others."""
 SHARED = ("classifier", "guidance", "testbed", "weights", "data", "out", "device")
@@ -137,9 +139,9 @@ def _extractor(arguments: argparse.Namespace, testbed: Testbed) -> Extractor:
 def _methods(arguments: argparse.Namespace, testbed: Testbed) -> None:
     shard, shards = _shard(arguments)
     per_class = PER_CLASS if arguments.per_class is None else arguments.per_class
-    check_count("per_class", per_class, least=1)
+    whole_number("per_class", per_class, least=1, most=MOST)
     check_count("batch_size", arguments.batch_size, least=1)
-    check_count("resamples", arguments.resamples, least=2)
+    whole_number("resamples", arguments.resamples, least=2, most=MOST)
     out = arguments.out or Path("runs") / f"evaluate-{testbed.name}"
     collection = Collection(
         testbed,

@@ -1,4 +1,4 @@
-"""Ctrl-C, and the ``SIGTERM`` of a batch system, at a place where they do no harm."""
+"""Ctrl-C, the ``SIGTERM`` of a batch system, and the ``SIGHUP`` of a closed terminal, at a place where they do no harm."""
 
 import signal
 import threading
@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a run to stop; Windows has no ``SIGHUP``."""
+
 
 @contextmanager
 def hold_interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold both back: the body asks at its safe points whether there was one. A second one is not held back.
+    """Hold them back: the body asks at its safe points whether there was one. A second one is not held back.
 
     Half a training step must not be saved, and a storage must not be left amid a query. Where one is ignored, as Ctrl-C is
     under ``nohup``, it stays so; in another thread than the main one nothing can be held back.
@@ -17,7 +20,7 @@ def hold_interrupts() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    held = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: signal.getsignal(number) for number in STOPS}
     held = {number: before for number, before in held.items() if before is not signal.SIG_IGN}
     noted: list[int] = []
 

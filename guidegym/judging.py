@@ -1,5 +1,8 @@
 """Which samples have failed: a judge's features of them mean nothing."""
 
+from typing import NamedTuple
+
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -14,12 +17,31 @@ Of real Fashion-MNIST images none has less than 0.09.
 """
 
 
-def failed_rows(
+class Failures(NamedTuple):
+    """Which samples failed in which way.
+
+    Args:
+        not_finite: Samples with a NaN or an infinity.
+        saturated: Samples with hardly a value inside the clipping bounds.
+        far_away: Samples whose features are not finite, or far longer than those of any real one.
+    """
+
+    not_finite: Bool[Tensor, " n"]
+    saturated: Bool[Tensor, " n"]
+    far_away: Bool[Tensor, " n"]
+
+    @property
+    def rows(self) -> Bool[Tensor, " n"]:
+        """Samples that failed in any way."""
+        return self.not_finite | self.saturated | self.far_away
+
+
+def failures_of(
     testbed: Testbed,
     x: Float[Tensor, " n *event"],
     features: Float[Tensor, " n dim"],
     real: Float[Tensor, " classes m dim"],
-) -> Bool[Tensor, " n"]:
+) -> Failures:
     """Say which samples are not finite, saturated, or far away from all real data.
 
     Args:
@@ -29,8 +51,8 @@ def failed_rows(
         real: Real data in the same features.
     """
     farthest = FAR_AWAY * real.norm(dim=2).max()
-    failed: Tensor = ~x.flatten(1).isfinite().all(dim=1) | ~(features.norm(dim=1) <= farthest)
+    not_finite = ~x.flatten(1).isfinite().all(dim=1)
+    saturated = torch.zeros_like(not_finite)
     if testbed.clip is not None:
-        midtones = (x.abs() < 0.98 * testbed.clip).flatten(1).double().mean(dim=1)
-        failed = failed | (midtones < FEWEST_MIDTONES)
-    return failed
+        saturated = (x.abs() < 0.98 * testbed.clip).flatten(1).double().mean(dim=1) < FEWEST_MIDTONES
+    return Failures(not_finite, saturated & ~not_finite, ~(features.norm(dim=1) <= farthest) & ~not_finite)

@@ -15,6 +15,11 @@ pre { background: #f4f6f8; padding: 1em; overflow-x: auto; } .note { color: #555
 """
 
 
+def encoded(text: str) -> bytes:
+    """Return a page as bytes; what is no text, as in a file's name of other bytes, is shown by its number."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def page(title: str, parts: Iterable[str], *, script: str = "") -> str:
     """Return a whole page of ready HTML parts under a plain-text title; ``script`` is put inside its head."""
     title, body = html.escape(title), "\n".join(part for part in parts if part)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ SMALLEST = 40
 """Screen pixels that a sample is high, about, where its own are fewer."""
 GAP = 2
 LABEL_WIDTH = 92
+LONGEST_TEXT = 80
+"""Letters of a name that a picture shows."""
 COLUMNS = 8
 """Samples of each class that a grid shows."""
 
@@ -38,16 +41,40 @@ def sample_picture(
     """Draw samples as a PNG: images in one labelled row a class, points of the plane as a scatter plot.
 
     Args:
-        x: Samples: images ``(B, C, H, W)`` in [-1, 1] with one or three channels, or vectors ``(B, D)``, whose first
-            two numbers are drawn.
+        x: Samples: images ``(B, C, H, W)`` in [-1, 1], of one or three channels, or of others, which are drawn in grey side by
+            side; vectors ``(B, D)``, whose first two numbers are drawn; or anything else, drawn as a flat image.
         labels: Wanted class of each.
-        class_names: One name a class.
+        class_names: One name per class.
         columns: At most so many samples of each class.
         title: A line above them.
     """
-    if x.ndim == 4:
-        return _image_grid(x.detach().float().cpu(), labels.cpu(), class_names, columns=columns, title=title)
-    return _scatter(x.detach().float().cpu(), labels.cpu(), class_names, title=title)
+    x, labels = x.detach().float().cpu(), labels.cpu()
+    names, title = [plain_text(name) for name in class_names], plain_text(title)
+    if x.ndim == 2:
+        points = torch.cat([x, torch.zeros_like(x)], dim=1) if x.shape[1] == 1 else x
+        return _scatter(points, labels, names, title=title)
+    return _image_grid(_drawable(x), labels, names, columns=columns, title=title)
+
+
+def plain_text(text: str) -> str:
+    """Return a name in one line that any font can draw: what is no text or cannot be seen is shown by its number."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
+
+
+def legend_label(name: str) -> str:
+    """Return a name as a legend takes it: one that is empty or begins with an underscore would be left out."""
+    name = plain_text(name)
+    return name if name.strip() and not name.startswith("_") else f" {name} "
+
+
+def _drawable(x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch channels height width"]:
+    """Return samples as images of one or three channels."""
+    if x.ndim == 4 and x.shape[1] in (1, 3):
+        return x
+    flat = x.reshape(len(x), -1, *x.shape[-2:]) if x.ndim > 2 else x.reshape(len(x), 1, 1, -1)
+    return flat.transpose(1, 2).flatten(2)[:, None]
 
 
 def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, columns: int, title: str) -> bytes:
@@ -87,9 +114,30 @@ def figure_of(width: float, height: float) -> "Figure":
 def png_of(figure: "Figure") -> bytes:
     """Return a figure as a PNG."""
     buffer = io.BytesIO()
+    _as_plain_text(figure)
     # No software name or date inside: the same picture is the same file.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # Of letters that the font lacks, and of names that leave little room: the picture is there all the same.
+        warnings.simplefilter("ignore", UserWarning)
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _as_plain_text(figure: "Figure") -> None:
+    """Let titles, labels and legends be what they say: names are text, and a dollar in one begins no formula."""
+    from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+    texts = [*figure.texts, *(legend_text for legend in figure.legends for legend_text in legend.get_texts())]
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        texts += legend.get_texts() if legend is not None else []
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks that were given by name
+                texts += axis.get_ticklabels()
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_text(plain_text(text.get_text()))
 
 
 def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: str) -> bytes:
@@ -98,7 +146,7 @@ def _scatter(x: Tensor, labels: Tensor, class_names: Sequence[str], *, title: st
     for label, name in enumerate(class_names):
         points = x[labels == label]
         if len(points):
-            axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=8, alpha=0.6, label=name)
+            axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=8, alpha=0.6, label=legend_label(name))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(title)
     axes.legend(loc="upper right")
@@ -111,7 +159,7 @@ def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> byt
     axes = figure.add_subplot()
     t = torch.arange(process.num_timesteps - 1, -1, -1)
     for name, guidance in guidances.items():
-        axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=name)
+        axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=legend_label(name))
     axes.invert_xaxis()
     axes.set_xlabel("training timestep (noise to the left)")
     axes.set_ylabel("guidance weight")

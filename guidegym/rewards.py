@@ -10,7 +10,7 @@ from torch import Tensor
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.metrics import cubic_kernel
-from guidegym.settings import check_type
+from guidegym.settings import check_type, plain_fields
 from guidegym.testbeds import judge_features
 
 FORMS = ("terminal", "difference")
@@ -56,8 +56,8 @@ class Reward:
 
 def _confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:
     r"""Return :math:`\log p(c | x)` under the judge."""
-    judge = engine.testbed.judge
-    return judge.classify(judge_features(judge, x)).log_softmax(dim=1).gather(1, label[:, None])[:, 0]
+    testbed = engine.testbed
+    return testbed.judged(judge_features(testbed.judge, x)).log_softmax(dim=1).gather(1, label[:, None])[:, 0]
 
 
 def _guide_classifier(engine: Engine) -> str:
@@ -68,7 +68,7 @@ def _guide_classifier(engine: Engine) -> str:
 
 
 def _guide_logits(engine: Engine, x: Tensor) -> Tensor:
-    return engine.testbed.classifier(_guide_classifier(engine))(x, torch.zeros(len(x), dtype=x.dtype, device=x.device))
+    return engine.testbed.classifier(_guide_classifier(engine))(x, torch.zeros(len(x), device=x.device))
 
 
 def _guide_confidence(engine: Engine, x: Tensor, label: Tensor, group: Tensor | None) -> Tensor:
@@ -208,6 +208,7 @@ class RewardMix:
     evaluation_cost: float = 0.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         unknown = [name for name, _ in self.terms if name not in REWARDS]
         if unknown or not self.terms:
             raise GuideGymError(f"`reward` must be of {', '.join(REWARDS)}, got {', '.join(unknown) or 'none'}")

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from guidegym.command import Parser, add_device, add_sampler, check_device, folder, read_sampler, run_command
@@ -76,8 +75,6 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
 
 
 def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None:
-    picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=title)
-    write_atomically(out / "samples.png", picture)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -86,13 +83,15 @@ def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None
         seeds=samples.seeds.cpu().numpy(),
         failed=samples.failed.cpu().numpy(),
     )
+    # The numbers first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
+    picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=title)
+    write_atomically(out / "samples.png", picture)
 
 
 def _judged(samples: Samples, testbed: Testbed) -> float:
     """Return the share of samples that the judge takes for the class asked for."""
-    with torch.no_grad():
-        logits = testbed.judge.classify(judge_features(testbed.judge, samples.x))
+    logits = testbed.judged(judge_features(testbed.judge, samples.x))
     return float(((logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())
 
 

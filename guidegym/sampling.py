@@ -12,7 +12,7 @@ from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.guidance import ONE_HOT, Cost, Guidance, InitialDegree, Policy
 from guidegym.observation import FEATURES, observe
-from guidegym.settings import check_seed
+from guidegym.settings import check_count, check_seed, whole_number
 from guidegym.state import State, join
 from guidegym.testbeds import Testbed
 
@@ -54,7 +54,7 @@ def row_seeds(seed: int, num: int, *, first: int = 0) -> Int[Tensor, " num"]:
     Raises:
         GuideGymError: If an argument is out of range.
     """
-    check_seed(seed)
+    seed, num, first = check_seed(seed), whole_number("num", num), whole_number("first", first)
     if num < 1 or first < 0 or first + num > SEEDS_PER_RUN:
         raise GuideGymError(f"`num` must be >= 1 and `first` + `num` in 1..{SEEDS_PER_RUN}, got {first} + {num}")
     return seed * SEEDS_PER_RUN + first + torch.arange(num)
@@ -88,8 +88,7 @@ def rollout(
     Raises:
         GuideGymError: If the arguments do not fit each other or the engine.
     """
-    if batch_size < 1:
-        raise GuideGymError(f"`batch_size` must be >= 1, got {batch_size}")
+    batch_size = check_count("batch_size", batch_size, least=1)
     if weights.shape != (len(labels), engine.sampler.num_steps):
         wanted = (len(labels), engine.sampler.num_steps)
         raise GuideGymError(f"`weights` must have shape {wanted}, got {tuple(weights.shape)}")
@@ -145,6 +144,7 @@ def policy_rollout(
     """
     if policy.features != FEATURES:
         raise GuideGymError(f"the policy sees {', '.join(policy.features)}; here it would see {', '.join(FEATURES)}")
+    batch_size = check_count("batch_size", batch_size, least=1)
     finished, taken = [], []
     for rows in torch.arange(len(labels)).split(batch_size):
         state, actions = engine.start(labels[rows], seeds[rows], degree=degree), []

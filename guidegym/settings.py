@@ -1,7 +1,9 @@
 """Settings given by name, from a command line or in code: checked against a function's own signature, in one clear line."""
 
+import dataclasses
 import inspect
 import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,7 +12,112 @@ from typing import Any
 from guidegym.errors import GuideGymError
 
 MAX_SEED = 2**31 - 1
+MAX_WHOLE = 2**63 - 1
+"""Whole numbers end where torch's and every file's do."""
+SHOWN = 60
+"""Letters of a wrong value that an error shows."""
 WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", types.NoneType: "null"}
+
+
+def shown(value: object) -> str:
+    """Return a value as errors show it: in one line, and not more than the beginning of it."""
+    try:
+        text = repr(value)
+    except Exception as error:  # a number of 5000 digits refuses to be printed, and so may any object of a user's
+        text = f"{type(value).__name__} that cannot be shown ({type(error).__name__})"
+    text = text if text.isprintable() else ascii(text)[1:-1]
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _plain(value: object) -> object:
+    """Return a NumPy scalar, or an array or tensor without dimensions, as the Python number that it holds."""
+    if type(value) in (bool, int, float) or getattr(value, "shape", None) != () or not hasattr(value, "item"):
+        return value
+    return value.item()
+
+
+def whole_number(name: str, value: object, *, least: int = -MAX_WHOLE, most: int = MAX_WHOLE) -> int:
+    """Return a whole number as a Python int: what Python, NumPy or torch has as one, and no boolean.
+
+    Raises:
+        GuideGymError: If it is none, or not in ``least`` .. ``most``.
+    """
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int) or not least <= plain <= most:
+        beyond = most < MAX_WHOLE or (isinstance(plain, int) and plain > most)
+        bounds = f" in {least}..{most}" if beyond else f" >= {least}" if least > -MAX_WHOLE else ""
+        raise GuideGymError(f"`{name}` must be a whole number{bounds}, got {shown(value)}")
+    return plain
+
+
+def finite_number(name: str, value: object) -> float:
+    """Return a finite number as a Python number: what Python, NumPy or torch has as one, and no boolean.
+
+    Raises:
+        GuideGymError: If it is none, or not finite.
+    """
+    plain = _plain(value)
+    if (
+        isinstance(plain, bool)
+        or not isinstance(plain, int | float)
+        or not -sys.float_info.max <= plain <= sys.float_info.max
+    ):
+        raise GuideGymError(f"`{name}` must be a finite number, got {shown(value)}")
+    return plain
+
+
+def true_or_false(name: str, value: object) -> bool:
+    """Return a boolean, Python's or NumPy's, as Python's.
+
+    Raises:
+        GuideGymError: If it is none.
+    """
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise GuideGymError(f"`{name}` must be true or false, got {shown(value)}")
+    return plain
+
+
+def _sequence(name: str, value: object, kind: type) -> tuple[float, ...]:
+    """Return a list, tuple, array or tensor of numbers as a tuple of Python numbers, which compares by value."""
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise GuideGymError(f"`{name}` must be a sequence of numbers, got {shown(value)}")
+    one = whole_number if kind is int else finite_number
+    return tuple(one(f"{name}[{place}]", number) for place, number in enumerate(value))
+
+
+def plain_fields(record: Any) -> None:
+    """Give a dataclass, as it is made, plain Python numbers in all fields that are annotated as numbers or booleans.
+
+    The one rule for what a number is: ints, floats, NumPy scalars and tensors without dimensions are; booleans, texts, None
+    (where the annotation does not name it), NaN and infinities are not. Sequences of numbers become tuples. Equal records are
+    then equal, hash alike and write the same file, whatever the numbers came as.
+
+    Raises:
+        GuideGymError: If a field holds something else.
+    """
+    for field in dataclasses.fields(record):
+        hint, value = field.type, getattr(record, field.name)
+        if typing.get_origin(hint) in (typing.Union, types.UnionType):
+            options = [option for option in typing.get_args(hint) if option is not types.NoneType]
+            if value is None or len(options) != 1:
+                continue
+            hint = options[0]
+        plain: object
+        if hint is int:
+            plain = whole_number(field.name, value)
+        elif hint is float:
+            plain = finite_number(field.name, value)
+        elif hint is bool:
+            plain = true_or_false(field.name, value)
+        elif typing.get_origin(hint) is tuple and typing.get_args(hint)[0] in (int, float):
+            plain = _sequence(field.name, value, typing.get_args(hint)[0])
+        else:
+            continue
+        if plain is not value:
+            object.__setattr__(record, field.name, plain)
 
 
 def check_settings(
@@ -50,15 +157,18 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if Any in options or any(_fits(value, option) for option in options):
         return
-    raise GuideGymError(f"`{name}` must be {' or '.join(map(_word, options))}, got {value!r:.60}")
+    raise GuideGymError(f"`{name}` must be {' or '.join(map(_word, options))}, got {shown(value)}")
 
 
 def _fits(value: Any, option: Any) -> bool:
     kind = typing.get_origin(option) or option
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    rules = {int: whole_number, float: finite_number, bool: true_or_false}
+    if kind in rules:
+        try:
+            rules[kind]("", value)
+        except GuideGymError:
+            return False
+        return True
     if kind is Sequence:
         return isinstance(value, Sequence) and not isinstance(value, str)
     return isinstance(value, kind) if isinstance(kind, type) else True
@@ -71,36 +181,35 @@ def _word(option: Any) -> str:
     return WORDS.get(kind, getattr(kind, "__name__", str(kind)))
 
 
-def check_count(name: str, value: object, *, least: int) -> None:
-    """Check that a value is a whole number, and at least ``least``.
+def check_count(name: str, value: object, *, least: int) -> int:
+    """Return a whole number that is at least ``least``; see ``whole_number``.
 
     Raises:
         GuideGymError: If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise GuideGymError(f"`{name}` must be a whole number >= {least}, got {value!r}")
+    return whole_number(name, value, least=least)
 
 
-def check_seed(seed: object) -> None:
-    """Check that a run's seed is in 0 .. 2**31 - 1.
+def check_seed(seed: object) -> int:
+    """Return a run's seed, in 0 .. 2**31 - 1.
 
     Raises:
         GuideGymError: If it is not.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise GuideGymError(f"`seed` must be in 0..{MAX_SEED}, got {seed}")
+    return whole_number("seed", seed, least=0, most=MAX_SEED)
 
 
 def check_range(
     name: str, value: float, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
-) -> None:
-    """Check that a number is at least ``least``, larger than ``above`` and at most ``most``.
+) -> float:
+    """Return a finite number that is at least ``least``, larger than ``above`` and at most ``most``.
 
     Raises:
         GuideGymError: If it is not.
     """
-    if value >= least and value > above and value <= most:
-        return
+    number = finite_number(name, value)
+    if number >= least and number > above and number <= most:
+        return number
     bounds = [f">= {least:g}"] * (least > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
     bounds += [f"<= {most:g}"] * (most < math.inf)
-    raise GuideGymError(f"`{name}` must be {' and '.join(bounds)}, got {value}")
+    raise GuideGymError(f"`{name}` must be {' and '.join(bounds)}, got {shown(value)}")

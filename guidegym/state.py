@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Cost
+from guidegym.tensor_files import read_tensors
 
 FORMAT = "guidegym-state/2"
 
@@ -98,17 +98,13 @@ def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State
     Raises:
         FileFormatError: If the file cannot be read, is not a state file, or its tensors do not fit each other.
     """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            found = (file.metadata() or {}).get("format")
-            if found != FORMAT:
-                raise FileFormatError(f"{path} must have format '{FORMAT}', got {found!r}")
-            missing = sorted(set(NAMES) - set(file.keys()))
-            if missing:
-                raise FileFormatError(f"{path} lacks {', '.join(missing)}")
-            tensors = {name: file.get_tensor(name).to(device) for name in NAMES}
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(f"{path} is not a readable state file: {error}") from error
+    header, found = read_tensors(Path(path), device=device)
+    if header.get("format") != FORMAT:
+        raise FileFormatError(f"{path} must have format '{FORMAT}', got {header.get('format')!r}")
+    missing = sorted(set(NAMES) - found.keys())
+    if missing:
+        raise FileFormatError(f"{path} lacks {', '.join(missing)}")
+    tensors = {name: found[name] for name in NAMES}
     if len({len(tensor) for tensor in tensors.values()}) != 1 or tensors["x"].shape != tensors["x_0"].shape:
         raise FileFormatError(f"{path} holds tensors of different lengths")
     return State(**tensors)

@@ -16,5 +16,11 @@ def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return the table in Markdown, one line a row."""
-    lines = [headings, ["---"] * len(headings), *rows]
+    lines = [[_cell(cell) for cell in line] for line in (headings, *rows)]
+    lines.insert(1, ["---"] * len(headings))
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays in its cell: a bar would end it, and so would a new line."""
+    return " ".join(text.splitlines()).replace("|", "\\|")

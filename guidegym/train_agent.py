@@ -15,13 +15,15 @@ from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
-from guidegym.settings import check_settings, with_defaults
+from guidegym.settings import check_settings, whole_number, with_defaults
 from guidegym.tables import format_table
 from guidegym.testbeds import TESTBEDS
 
 ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
 
 
+MOST_EPISODES = 1_000_000
+"""Episodes beyond which a number is a slip of the finger: all are held in memory."""
 FLAGS = {
     "device": "--device",
     "num_steps": "--steps",
@@ -154,8 +156,8 @@ def _main(argv: Sequence[str] | None) -> int:
     if len(set(arguments.tuned)) != len(arguments.tuned):
         raise GuideGymError(f"`--tuned` names a file twice, of {', '.join(map(str, arguments.tuned))}")
     tuned = {str(path): Guidance.load(path) for path in arguments.tuned}
-    if arguments.compare_episodes < 2:
-        raise GuideGymError(f"`--compare-episodes` must be >= 2, got {arguments.compare_episodes}")
+    whole_number("--compare-episodes", arguments.compare_episodes, least=2, most=MOST_EPISODES)
+    whole_number("eval_episodes", arguments.eval_episodes, least=1, most=MOST_EPISODES)
     test = make_task(**environment, split="test")
     out = arguments.out or Path("runs") / f"{Path(arguments.agent).stem}-{test.engine.testbed.name}"
     for guidance in tuned.values():

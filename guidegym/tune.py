@@ -63,8 +63,9 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.study is None:
         parser.error(f"--study is needed; shipped are {', '.join(shipped_studies())}")
     if arguments.study.isidentifier() and arguments.study not in shipped_studies():
+        print(_study_lines(), file=sys.stderr)
         raise GuideGymError(
-            f"unknown study '{arguments.study}'; a path to a .py file will do, too. Shipped are\n{_study_lines()}"
+            f"unknown study '{arguments.study}'; shipped are those above; a path to a .py file will do, too"
         )
     device = check_device(arguments.device)
     # Imported here, after the arguments are known to be good: Optuna and plotly take seconds.
@@ -106,6 +107,10 @@ def _main(argv: Sequence[str] | None) -> int:
         )
         raise
     print(format_table(HEADINGS, table_rows(outcome.confirmed)))
+    if outcome.best is None:
+        print(f"wrote {outcome.report} and {settings.out / 'results.json'}")
+        print(f"error: {outcome.failure}", file=sys.stderr)
+        return 1
     print(f"best: {outcome.best.name}  ({time.monotonic() - began:.0f} s)")
     print(f"wrote {settings.out / 'best.json'} and {outcome.report}; replay it with")
     print(f"  {replay_command(settings.out / 'best.json', study, outcome.best.sampler)}")

@@ -19,7 +19,7 @@ STUDY = ["--study", "sigmoid_schedule", *GAUSSIANS]
 WRONG_TUNE = {
     "unknown study": (
         ["--study", "nothing"],
-        "unknown study 'nothing'; a path to a .py file will do, too. Shipped are\nenergy_divergence    Weight (lambda)",
+        "error: unknown study 'nothing'; shipped are those above; a path to a .py file will do, too",
     ),
     "missing file": (["--study", "./none.py"], "no Python file none.py"),
     "unknown testbed": (
@@ -28,10 +28,13 @@ WRONG_TUNE = {
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be a whole number >= 1, got 0"),
     "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, and the process has 1000"),
-    "no trials": ([*STUDY, "--trials", "0"], "`--trials` must be a whole number >= 1, got 0"),
-    "one sample": ([*STUDY, "--samples", "1"], "`--samples` must be a whole number >= 2, got 1"),
-    "one fresh sample": ([*STUDY, "--confirm-samples", "1"], "`--confirm-samples` must be a whole number >= 2, got 1"),
-    "no batch": ([*STUDY, "--batch-trials", "0"], "`--batch-trials` must be >= 1, got 0"),
+    "no trials": ([*STUDY, "--trials", "0"], "`--trials` must be a whole number in 1..1000000, got 0"),
+    "one sample": ([*STUDY, "--samples", "1"], "`--samples` must be a whole number in 2..1000000, got 1"),
+    "one fresh sample": (
+        [*STUDY, "--confirm-samples", "1"],
+        "`--confirm-samples` must be a whole number in 2..1000000, got 1",
+    ),
+    "no batch": ([*STUDY, "--batch-trials", "0"], "`--batch-trials` must be a whole number >= 1, got 0"),
     "unknown sampler": (
         [*STUDY, "--sampler", "magic"],
         "`--sampler` must be one of tpe, gp, cmaes, random, got 'magic'",
@@ -45,7 +48,7 @@ WRONG_TUNE = {
         [*STUDY, "--objectives", "kid,accuracy", "--sampler", "cmaes"],
         "`--sampler cmaes` takes one objective",
     ),
-    "negative seed": ([*STUDY, "--seed", "-1"], "`--seed` must be in 0..536870911, got -1"),
+    "negative seed": ([*STUDY, "--seed", "-1"], "`--seed` must be a whole number in 0..536870911, got -1"),
     "no time": ([*STUDY, "--timeout", "0"], "`--timeout` must be > 0, got 0.0"),
     "unknown device": ([*STUDY, "--device", "abacus"], "`--device` must be one that torch can use here, got 'abacus'"),
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),
@@ -111,7 +114,7 @@ WRONG_SAMPLE = {
     "unknown class": (["--labels", "third"], "`--labels` must be of first, second or 0..1, got 'third'"),
     "class out of range": (["--labels", "0,2"], "`--labels` must be of first, second or 0..1, got '2'"),
     "eta out of range": (["--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
-    "negative seed": (["--seed", "-3"], "`--seed` must be in 0..2147483647, got -3"),
+    "negative seed": (["--seed", "-3"], "`--seed` must be a whole number in 0..2147483647, got -3"),
     "missing file": (["--guidance", "none.json"], "none.json cannot be read: No such file"),
     "no batch": (["--batch-size", "0"], "`--batch-size` must be >= 1, got 0"),
 }

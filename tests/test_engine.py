@@ -38,7 +38,7 @@ def test_a_row_is_the_same_alone_in_a_batch_of_seven_and_permuted(fashion: Testb
     exact = dataclasses.replace(
         fashion,
         denoiser=_doubled(fashion.denoiser),
-        classifiers={"robust": _doubled(fashion.classifier("robust"))},
+        classifiers={"robust": _doubled(fashion.classifiers["robust"])},
         dtype=torch.float64,
     )
     seeds = row_seeds(3, 7)
@@ -123,9 +123,9 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
         sample(exact, labels=[], seeds=[])
     with pytest.raises(GuideGymError, match="`seeds` must be >= 0"):
         sample(exact, labels=[0], seeds=[-1])
-    with pytest.raises(GuideGymError, match="`seed` must be in"):
+    with pytest.raises(GuideGymError, match="`seed` must be a whole number in"):
         sample(exact, labels=[0], seed=-1)
-    with pytest.raises(GuideGymError, match="`batch_size` must be >= 1"):
+    with pytest.raises(GuideGymError, match="`batch_size` must be a whole number >= 1"):
         sample(exact, labels=[0], batch_size=0)
     with pytest.raises(GuideGymError, match="testbed 'gaussians' has no classifier 'robust'; it has exact"):
         sample(exact, GUIDANCE, labels=[0])
@@ -148,5 +148,5 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
     ],
 )
 def test_labels_and_seeds_are_whole_numbers(wrong: dict[str, Any], exact: Testbed, unchecked: None) -> None:
-    with pytest.raises(GuideGymError, match=r"must be whole numbers|`seed` must be in"):
+    with pytest.raises(GuideGymError, match=r"must be whole numbers|`seed` must be a whole number"):
         sample(exact, sampler=DDIM(2), **wrong)

@@ -18,7 +18,7 @@ HEAVY = (
 )
 LAYERS = (
     ("errors", "_checkout"),
-    ("files", "interrupts", "finding", "page", "settings", "tables"),
+    ("autograd", "files", "tensor_files", "interrupts", "finding", "page", "settings", "tables"),
     ("diffusion", "networks", "metrics"),
     ("guidance",),
     ("testbeds",),

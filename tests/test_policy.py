@@ -93,10 +93,10 @@ def test_damaged_policy_files_get_one_clear_line(tmp_path: Path) -> None:
     guidance.save(path)
     whole = tensors.read_bytes()
     tensors.write_bytes(whole[:-9])
-    with pytest.raises(FileFormatError, match="is not a readable policy file"):
+    with pytest.raises(FileFormatError, match="is not a readable safetensors file"):
         Guidance.load(path)
     tensors.unlink()
-    with pytest.raises(FileFormatError, match="is not a readable policy file"):
+    with pytest.raises(FileFormatError, match="is not a readable safetensors file"):
         Guidance.load(path)
     Guidance(Likelihood("exact"), policy=_policy(seed=5)).save(tmp_path / "other.json")
     tensors.write_bytes((tmp_path / "other.safetensors").read_bytes())

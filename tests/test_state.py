@@ -70,9 +70,9 @@ def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: P
     state, path = _begun(engine), tmp_path / "state.safetensors"
     save_state(state, path)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(FileFormatError, match="is not a readable state file"):
+    with pytest.raises(FileFormatError, match="is not a readable safetensors file"):
         load_state(path)
-    with pytest.raises(FileFormatError, match="is not a readable state file"):
+    with pytest.raises(FileFormatError, match="is not a readable safetensors file"):
         load_state(tmp_path / "none")
     save_file({"x": state.x}, path)
     with pytest.raises(FileFormatError, match="must have format 'guidegym-state/2', got None"):

@@ -82,9 +82,15 @@ WRONG = {
     "own flag": (["--agent", "ppo", "--env-kwargs", "num_steps=3"], "`--env-kwargs` may not set num_steps"),
     "unknown argument": (["--agent", "ppo", "--env-kwargs", "gravity=3"], "got 'gravity'"),
     "no timesteps": (["--agent", "ppo", "--timesteps", "0"], "`--timesteps` must be >= 1, got 0"),
-    "no evaluation": (["--agent", "ppo", "--eval-episodes", "0"], "`--eval-episodes` must be >= 1, got 0"),
-    "one episode": (["--agent", "ppo", "--compare-episodes", "1"], "`--compare-episodes` must be >= 2, got 1"),
-    "negative seed": (["--agent", "ppo", "--seed", "-1"], "`--seed` must be in 0..2147483647, got -1"),
+    "no evaluation": (
+        ["--agent", "ppo", "--eval-episodes", "0"],
+        "`--eval-episodes` must be a whole number in 1..1000000, got 0",
+    ),
+    "one episode": (
+        ["--agent", "ppo", "--compare-episodes", "1"],
+        "`--compare-episodes` must be a whole number in 2..1000000, got 1",
+    ),
+    "negative seed": (["--agent", "ppo", "--seed", "-1"], "`--seed` must be a whole number in 0..2147483647, got -1"),
     "no file": (["--agent", "ppo", "--tuned", "none.json"], "none.json cannot be read"),
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class AnnealedLangevin:
     repeats: int = 5
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_num_steps(self.num_steps)
         if not 0 < self.size < 2:
             raise GuideGymError(f"`size` must be in (0, 2), got {self.size}")

@@ -15,6 +15,7 @@ from guidegym.diffusion.sampler import (
     subsequence,
 )
 from guidegym.errors import GuideGymError
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class DDIM:
         x_{t'} = \sqrt{\bar\alpha_{t'}}\,\hat x_0 + \sqrt{1 - \bar\alpha_{t'} - \sigma^2}\,\hat\epsilon + \sigma z, \quad
         \sigma = \eta \sqrt{\tfrac{1 - \bar\alpha_{t'}}{1 - \bar\alpha_t}\left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_{t'}}\right)}
 
-    Where the clean estimate is clipped, the noise is recomputed from it. The same rule works under VE, where
+    The guide shifts the noise first, then the clean estimate is clipped, and the noise is recomputed from it. The published
+    guided-diffusion loop clips the unguided estimate first, derives the noise again, and then shifts: without clipping the
+    two are the same, with it they differ (by up to 0.7 at weight 3 on samples in [-1, 1]). The same rule works under VE, where
     :math:`\sigma = \eta\, \sigma_{t'} \sqrt{1 - \sigma_{t'}^2 / \sigma_t^2}`. With ``eta`` = 0 it is Euler's method for the
     probability-flow ODE.
 
@@ -36,7 +39,8 @@ class DDIM:
         spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
 
     Source:
-        Wang 2024, eq. 2.25 and Algorithms 5-6; Song et al. 2021.
+        Song et al. 2021, eq. 12 and 16; Wang 2024, eq. 2.25 and Algorithms 5-6, which print the root of the second term
+        without its :math:`-\sigma^2`: as printed the variance would be too large wherever ``eta`` > 0.
     """
 
     num_steps: int = 50
@@ -44,6 +48,7 @@ class DDIM:
     spacing: str = "trailing"
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_num_steps(self.num_steps)
         check_spacing(self.spacing)
         if not 0.0 <= self.eta <= 1.0:

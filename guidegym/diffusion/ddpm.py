@@ -17,6 +17,7 @@ from guidegym.diffusion.sampler import (
     subsequence,
 )
 from guidegym.errors import GuideGymError
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class DDPM:
     spacing: str = "trailing"
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_num_steps(self.num_steps)
         check_spacing(self.spacing)
         if self.variance not in ("small", "large"):

@@ -9,7 +9,7 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class PredictorCorrector:
     corrections: int = 1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_num_steps(self.num_steps)
         if not 0 < self.snr < 1:
             raise GuideGymError(f"`snr` must be in (0, 1), got {self.snr}")

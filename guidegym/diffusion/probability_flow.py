@@ -8,6 +8,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, subsequence
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ProbabilityFlow:
     num_steps: int = 36
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_num_steps(self.num_steps)
 
     @property

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.settings import plain_fields
 
 
 @runtime_checkable
@@ -98,6 +99,7 @@ class VPProcess:
     num_timesteps: int = 1000
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if self.schedule not in ("linear", "cosine"):
             raise GuideGymError(f"`schedule` must be 'linear' or 'cosine', got {self.schedule!r}")
         if self.num_timesteps < 1 or (self.schedule == "linear" and self.num_timesteps < 21):

@@ -1,5 +1,6 @@
 """What every sampler has in common: the rule of one reverse step, without a network."""
 
+import warnings
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.settings import check_count
+
+LEAST_START, GOOD_START = 0.5, 0.9
+"""Shares of the starting noise's variance below which a sampler is refused, and below which it is warned of."""
 
 
 class Reverse(NamedTuple):
@@ -111,6 +115,24 @@ def subsequence(num_steps: int, spacing: str, process: Process) -> Int[Tensor, "
     trailing = (total - count * (total / num_steps)).round() - 1
     steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)
     return torch.cat([steps.long(), torch.tensor([-1])])
+
+
+def check_start(sampler: Sampler, process: Process) -> None:
+    r"""Check that a sampler's first timestep is nearly as noisy as what a chain starts from.
+
+    Chains start from pure noise. Where the first timestep has less, by ``spacing="leading"`` with few steps, the network is
+    told that most of that noise is signal, and what comes out is noise.
+
+    Raises:
+        GuideGymError: If the noise at the first timestep has less than half the variance of a chain's start.
+    """
+    first = int(sampler.timesteps(process)[0])
+    share = (float(process.sigma(torch.tensor([first]), torch.float64)) / process.prior_std) ** 2
+    said = f"starts at timestep {first}, where the noise has {share:.2g} of the variance that chains start from"
+    if share < LEAST_START:
+        raise GuideGymError(f"`sampler` {said}: take more steps, or spacing 'trailing'")
+    if share < GOOD_START:
+        warnings.warn(f"the sampler {said}: samples will be off; take more steps", UserWarning, stacklevel=4)
 
 
 def repeated_levels(num_steps: int, repeats: int, process: Process) -> Int[Tensor, " steps_and_end"]:

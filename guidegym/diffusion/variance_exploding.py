@@ -9,6 +9,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import VPProcess, noise_ratio
 from guidegym.errors import GuideGymError
+from guidegym.settings import plain_fields
 
 
 @functools.lru_cache(maxsize=32)
@@ -42,6 +43,7 @@ class VEProcess:
     num_timesteps: int = 1000
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not 0 < self.sigma_min < self.sigma_max < float("inf"):
             raise GuideGymError(
                 f"`sigma_min` and `sigma_max` must be 0 < min < max, got {self.sigma_min}, {self.sigma_max}"

@@ -58,8 +58,7 @@ def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed
         sound = (~failed).nonzero()[:, 0]
         if len(sound):
             worth[sound] = task.reward.influence(task.engine, x[sound], labels.to(x.device)[sound])
-        with torch.no_grad():
-            predicted = testbed.judge.classify(judge_features(testbed.judge, x)).argmax(dim=1)
+        predicted = testbed.judged(judge_features(testbed.judge, x)).argmax(dim=1)
         hits = ((predicted == labels.to(x.device)) & ~failed).float()
         cost = total / num
         compared.append(Compared(name, (worth - task.reward.evaluation_cost * cost).cpu(), hits.cpu(), cost))

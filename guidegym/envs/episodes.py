@@ -1,6 +1,6 @@
 """Episodes of a task, many at a time: what the single and the vector environment share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from guidegym.envs.task import Live, Task
 from guidegym.errors import GuideGymError
 from guidegym.observation import BOUND, FEATURES
+from guidegym.settings import MAX_WHOLE, whole_number
 from guidegym.state import put
 
 SAMPLE_BOUND = 1e4
@@ -168,13 +169,32 @@ def check_options(options: Mapping[str, Any] | None, num_classes: int) -> tuple[
     label, seed = given.pop("label", None), given.pop("noise_seed", None)
     if given:
         raise GuideGymError(f"`options` may hold `label` and `noise_seed`, got {', '.join(map(str, given))}")
-    for name, value in (("label", label), ("noise_seed", seed)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
-            raise GuideGymError(f"`{name}` must be a whole number, got {value!r:.40}")
-    if label is not None and not 0 <= label < num_classes:
-        raise GuideGymError(f"`label` must be in 0..{num_classes - 1}, got {label}")
-    if seed is not None and not 0 <= seed < 2**63:
-        raise GuideGymError(f"`noise_seed` must be in 0..2**63 - 1, got {seed}")
     if label is None and seed is None:
         return None
-    return None if label is None else int(label), None if seed is None else int(seed)
+    return (
+        None if label is None else whole_number("label", label, least=0, most=num_classes - 1),
+        None if seed is None else whole_number("noise_seed", seed, least=0, most=MAX_WHOLE),
+    )
+
+
+def check_env_seeds(seed: object, num_rows: int) -> list[int | None]:
+    """Return the environment seed of each row, None for rows that go on, from what ``reset`` was given.
+
+    Args:
+        seed: One number, to which the row's number is added; a sequence with one number or None per row; or None.
+        num_rows: Number of rows.
+
+    Raises:
+        GuideGymError: If a seed is no whole number in 0 .. 2**63 - 1, or there are not as many as rows.
+    """
+    if seed is None:
+        return [None] * num_rows
+    if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes) and np.ndim(seed) == 1:
+        if len(seed) != num_rows:
+            raise GuideGymError(f"`seed` must be one number or {num_rows}, got {len(seed)}")
+        return [
+            None if one is None else whole_number(f"seed[{row}]", one, least=0, most=MAX_WHOLE)
+            for row, one in enumerate(seed)
+        ]
+    first = whole_number("seed", seed, least=0, most=MAX_WHOLE - (num_rows - 1))
+    return [first + row for row in range(num_rows)]

@@ -65,9 +65,9 @@ class Trace:
         """Remember the step that was just taken; rows that did not take one stay."""
         task, state = episodes.task, fork(episodes.running().state, torch.arange(len(self.rows)))
         x = torch.where(rows_like(task.engine.ended(state), state.x), state.x, state.x_0)
-        judge, label = task.engine.testbed.judge, state.label[:, None]
-        with torch.no_grad():
-            confidence = judge.classify(judge_features(judge, x)).softmax(dim=1).gather(1, label)[:, 0].tolist()
+        testbed, label = task.engine.testbed, state.label[:, None]
+        logits = testbed.judged(judge_features(testbed.judge, x))
+        confidence = logits.softmax(dim=1).gather(1, label)[:, 0].tolist()
         degree, steps = state.degree.gather(1, label)[:, 0].tolist(), state.step.tolist()
         for number, step in enumerate(steps):
             if step <= 1:

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from guidegym.envs.episodes import Episodes, Observation, action_space, check_options
+from guidegym.envs.episodes import Episodes, Observation, action_space, check_env_seeds, check_options
 from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
@@ -42,10 +42,14 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
         """Begin an episode; a seed restarts the sequence of episodes.
 
         Args:
-            seed: Environment seed, >= 0.
+            seed: Environment seed, in 0 .. 2**63 - 1.
             options: May hold ``label`` and ``noise_seed`` of the episode.
+
+        Raises:
+            GuideGymError: If the seed or an option is out of range.
         """
         self._check_open()
+        seed = None if seed is None else check_env_seeds([seed], 1)[0]
         super().reset(seed=seed)
         pair = check_options(options, self.episodes.task.engine.testbed.num_classes)
         if seed is None and self.episodes.live is None:

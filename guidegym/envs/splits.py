@@ -1,7 +1,6 @@
 """Which classes and noise seeds the episodes have: training, held-out, or a list of one's own."""
 
-import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion.noise import MASK, philox
 from guidegym.errors import GuideGymError
+from guidegym.settings import shown, whole_number
 
 HALVES = {"train": 2**62, "test": 2**62 + 2**61}
 """First noise seed of each split; each has 2**61 of them, above all that ``row_seeds`` gives below seed 2**30."""
@@ -77,9 +77,6 @@ def make_split(given: str | Mapping[str, Sequence[int]], *, num_classes: int) ->
 
 def _whole(given: Mapping[str, Any], name: str) -> tuple[int, ...]:
     values = given.get(name, ())
-    try:
-        if isinstance(values, str) or any(isinstance(one, bool) for one in values):
-            raise TypeError
-        return tuple(operator.index(one) for one in values)
-    except TypeError as error:
-        raise GuideGymError(f"`split`: `{name}` must be a list of whole numbers, got {values!r:.60}") from error
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise GuideGymError(f"`split`: `{name}` must be a list of whole numbers, got {shown(values)}")
+    return tuple(whole_number(f"split {name}", one) for one in values)

@@ -1,5 +1,6 @@
 """The vector environment: many trajectories, one network call a step."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from guidegym.envs.episodes import Episodes, action_space, check_options
+from guidegym.envs.episodes import Episodes, action_space, check_env_seeds, check_options
 from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
-from guidegym.settings import check_range, check_settings, check_type
+from guidegym.settings import check_count, check_settings
 
 Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
@@ -39,8 +40,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        check_type("num_envs", num_envs, int)
-        check_range("num_envs", num_envs, least=1)
+        num_envs = check_count("num_envs", num_envs, least=1)
         check_render_mode(render_mode)
         try:
             self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -59,20 +59,25 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         self._ended = np.ones(num_envs, dtype=np.bool_)
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in every row, or in those of a mask while the others go on.
 
         Args:
-            seed: Row ``i`` is reset with ``seed + i``; or one seed, or None, a row.
+            seed: Row ``i`` is reset with ``seed + i``; or one seed, or None, per row. A row without a seed goes on with the
+                episodes of its last one; a row that never had one gets one by chance, as Gymnasium's environments do.
             options: May hold ``reset_mask``, and ``label`` and ``noise_seed`` for all rows that are reset.
+
+        Raises:
+            GuideGymError: If a seed or an option is out of range.
         """
         self._check_open()
         given = dict(options or {})
         rows = self._mask(given.pop("reset_mask", None))
         pair = check_options(given, self.episodes.task.engine.testbed.num_classes)
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        self.episodes.restart(rows, seeds=self._seeds(seed), pairs=pair)
+        seeds = check_env_seeds(seed, self.num_envs)
+        super().reset(seed=seeds[0] if isinstance(seed, int) else None)
+        self.episodes.restart(rows, seeds=self._drawn(seeds), pairs=pair)
         self.episodes.look()
         self._ended = self._ended & ~rows
         self.trace.clear(rows)
@@ -131,17 +136,16 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
             raise GuideGymError("the first `reset` must reset every row")
         return given
 
-    def _seeds(self, seed: int | list[int | None] | None) -> list[int | None]:
-        if isinstance(seed, int | np.integer):
-            return [int(seed) + row for row in range(self.num_envs)]
-        if seed is not None:
-            if len(seed) != self.num_envs:
-                raise GuideGymError(f"`seed` must be one number or {self.num_envs}, got {len(seed)}")
-            return list(seed)
-        if self.episodes.live is None:
+    def _drawn(self, seeds: list[int | None]) -> list[int | None]:
+        """Return the seeds, drawn by chance for rows that have none and never had one."""
+        if self.episodes.live is None and not any(one is not None for one in seeds):
             first = int(self.np_random.integers(2**31))
             return [first + row for row in range(self.num_envs)]
-        return [None] * self.num_envs
+        unseeded = (self.episodes.episode < 0).tolist()
+        return [
+            int(self.np_random.integers(2**31)) if one is None and anew else one
+            for one, anew in zip(seeds, unseeded, strict=True)
+        ]
 
     def _check_open(self) -> None:
         if self.closed:

@@ -14,7 +14,7 @@ from guidegym.errors import GuideGymError
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number a row)."""
+"""``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number per row)."""
 ConditionalNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(x_t, t, label) -> eps``, the noise predicted for the class of each row; label -1 is any class."""
 
@@ -31,11 +31,6 @@ class Networks(Protocol):
     @property
     def process(self) -> Process:
         """The noise process that the networks know."""
-        ...
-
-    @property
-    def denoiser(self) -> Denoiser:
-        """Predicts the noise."""
         ...
 
     @property
@@ -56,6 +51,10 @@ class Networks(Protocol):
     @property
     def clip(self) -> float | None:
         """Bound on the absolute value of clean data."""
+        ...
+
+    def unconditional(self) -> Denoiser:
+        """Return the denoiser for no class in particular."""
         ...
 
     def classifier(self, name: str) -> Classifier:
@@ -173,6 +172,6 @@ def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t
     """Differentiate a per-row ``objective(logits)`` by ``x_t``; rows are independent, so their sum is enough."""
     with torch.enable_grad():
         leaf = x_t.detach().requires_grad_(True)
-        logits = classify(leaf, t.to(x_t.dtype))
+        logits = classify(leaf, t)
         (gradient,) = torch.autograd.grad(objective(logits).sum(), leaf)
     return Guided(gradient, logits.detach(), GRADIENT)

@@ -52,7 +52,7 @@ class ClassifierFree:
         """
         networks, x_t = asked.networks, asked.x_t
         predict = networks.conditional(self.network)
-        t, any_label = asked.t.to(x_t.dtype), torch.full_like(asked.label, -1)
+        t, any_label = asked.t, torch.full_like(asked.label, -1)
         if asked.eps is not None and asked.score == ConditionalDenoiser(self.network):
             conditional, any_class, calls = asked.eps.detach(), predict(x_t, t, any_label), 1
         else:

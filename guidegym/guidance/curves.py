@@ -1,7 +1,6 @@
 """Schedules through given points: knots and tables."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,18 +13,13 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction
+from guidegym.settings import check_range, plain_fields
 
+SCALE = 1000.0
+"""Timesteps of a table are on the scale 0..1000."""
+MAX_WEIGHT = 1e100
+"""Bound on the absolute value of a knot: slopes between larger ones leave double precision."""
 SHAPES = ("monotone", "free")
-
-
-def _numbers(name: str, given: object) -> tuple[float, ...]:
-    """Return finite numbers as a tuple, so that schedules compare by value."""
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise GuideGymError(f"`{name}` must be a sequence of numbers, got {given!r:.60}")
-    for number in given:
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise GuideGymError(f"`{name}` must be a finite number each, got {number!r}")
-    return tuple(given)
 
 
 @dataclass(frozen=True)
@@ -42,9 +36,11 @@ class Knots:
     shape: str = "monotone"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "weights", _numbers("weights", self.weights))
+        plain_fields(self)
         if len(self.weights) < 2:
             raise GuideGymError(f"`weights` must be two or more, got {len(self.weights)}")
+        for weight in self.weights:
+            check_range("weights", weight, least=-MAX_WEIGHT, most=MAX_WEIGHT)
         if self.shape not in SHAPES:
             raise GuideGymError(f"`shape` must be of {', '.join(SHAPES)}, got {self.shape!r}")
 
@@ -80,18 +76,20 @@ class Table:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        for name in ("timesteps", "weights"):
-            object.__setattr__(self, name, _numbers(name, getattr(self, name)))
+        plain_fields(self)
         if not self.timesteps or len(self.timesteps) != len(self.weights):
             raise GuideGymError(
                 f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"
             )
+        for timestep, weight in zip(self.timesteps, self.weights, strict=True):
+            check_range("timesteps", timestep, least=-1, most=SCALE)
+            check_range("weights", weight, least=-MAX_WEIGHT, most=MAX_WEIGHT)
         if any(after >= before for before, after in pairwise(self.timesteps)):
             raise GuideGymError("`timesteps` must descend")
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
-        position = t.double() * (1000 / process.num_timesteps)
+        position = t.double() * (SCALE / process.num_timesteps)
         knots = torch.tensor(self.timesteps[::-1], dtype=torch.float64, device=t.device)
         values = torch.tensor(self.weights[::-1], dtype=torch.float64, device=t.device)
         if len(knots) == 1:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Networks
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 
 SOURCE_STEPS = 250
 """Steps of the chain for which the source gives its update of a step."""
@@ -68,6 +68,7 @@ class LabelSmoothing:
     share: float = 0.5
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not 0 <= self.share <= 1:
             raise GuideGymError(f"`share` must be in [0, 1], got {self.share}")
 

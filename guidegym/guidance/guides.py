@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Asked, Guided, Networks, check_classifier_name, gradient_of
+from guidegym.settings import plain_fields
 
 
 @runtime_checkable
@@ -124,6 +125,7 @@ class JointEnergy(ClassifierGuide):
     marginal: float = 0.5
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         super().__post_init__()
         if not 0 <= self.marginal <= 1:
             raise GuideGymError(f"`marginal` must be in [0, 1], got {self.marginal}")
@@ -159,6 +161,7 @@ class EnergyDivergence(ClassifierGuide):
     weight: float = 0.15
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         super().__post_init__()
         if not 0 <= self.weight < float("inf"):
             raise GuideGymError(f"`weight` must be >= 0 and finite, got {self.weight}")

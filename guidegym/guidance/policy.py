@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.settings import plain_fields, shown
+from guidegym.tensor_files import read_tensors
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 SQUASHES = ("clip", "tanh")
@@ -32,6 +33,7 @@ class ActionScale:
     max_rate: float | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, value in (("max_weight", self.max_weight), ("max_rate", self.max_rate)):
             if value is not None and not 0 < value < float("inf"):
                 raise GuideGymError(f"`{name}` must be > 0 and finite, got {value}")
@@ -175,7 +177,7 @@ def load_policy(content: Any, folder: Path, source: str) -> Policy:
     if not isinstance(name, str) or Path(name).name != name:
         raise FileFormatError(f"{source}: `file` must be the name of a file in the same folder, got {name!r}")
     if isinstance(layers, bool) or not isinstance(layers, int) or not 1 <= layers <= 64:
-        raise FileFormatError(f"{source}: `layers` must be in 1..64, got {layers!r}")
+        raise FileFormatError(f"{source}: `layers` must be in 1..64, got {shown(layers)}")
     if not isinstance(features, list) or not all(isinstance(one, str) for one in features):
         raise FileFormatError(f"{source}: `features` must be a list of names, got {features!r}")
     scale = [content["max_weight"], content["max_rate"]]
@@ -183,10 +185,9 @@ def load_policy(content: Any, folder: Path, source: str) -> Policy:
         raise FileFormatError(f"{source}: `max_weight` and `max_rate` must be numbers, got {scale}")
     path = folder / name
     try:
-        with safe_open(str(path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is not a dict
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(f"{source}: {path} is not a readable policy file: {error}") from error
+        _, tensors = read_tensors(path)
+    except FileFormatError as error:
+        raise FileFormatError(f"{source}: {error}") from error
     wanted = {*(f"{part}_{i}" for part in ("weight", "bias") for i in range(layers)), "shift", "spread"}
     if set(tensors) != wanted:
         raise FileFormatError(f"{path} must hold the tensors {', '.join(sorted(wanted))}")

@@ -5,7 +5,7 @@ A schedule is a function of the training timestep, never of the position in a pa
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from guidegym.diffusion import Process, noise_share
 from guidegym.errors import GuideGymError
+from guidegym.settings import plain_fields
 
 MAX_EXPONENT = 50.0
 """Bound on the rate of an exponential: beyond it a weight is nothing at one of the ends."""
@@ -26,14 +27,6 @@ class Schedule(Protocol):
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
         ...
-
-
-def check_finite(schedule: object) -> None:
-    """Refuse a schedule with a parameter that is not a finite number."""
-    for field in fields(schedule):  # type: ignore[arg-type]
-        value = getattr(schedule, field.name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise GuideGymError(f"`{field.name}` must be a finite number, got {value!r}")
 
 
 def _check_at_least_zero(name: str, value: float) -> None:
@@ -58,7 +51,7 @@ class Constant:
     value: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
@@ -80,7 +73,7 @@ class Linear:
     end: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
@@ -108,7 +101,7 @@ class Power:
     power: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         _check_at_least_zero("power", self.power)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
@@ -138,7 +131,7 @@ class Sigmoid:
     k: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
@@ -161,7 +154,7 @@ class Cosine:
     end: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
 
     def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at training timesteps ``t``."""
@@ -183,7 +176,7 @@ class Exponential:
     rate: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         if abs(self.rate) > MAX_EXPONENT:
             raise GuideGymError(f"`rate` must be in [-{MAX_EXPONENT:g}, {MAX_EXPONENT:g}], got {self.rate}")
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from guidegym.diffusion import rows_like
 from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
+from guidegym.settings import plain_fields
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class UnconditionalDenoiser:
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row."""
-        return networks.denoiser(x_t, t.to(x_t.dtype)), Cost(denoiser=1)
+        return networks.unconditional()(x_t, t), Cost(denoiser=1)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class ConditionalDenoiser:
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row."""
-        return networks.conditional(self.network)(x_t, t.to(x_t.dtype), label), Cost(denoiser=1)
+        return networks.conditional(self.network)(x_t, t, label), Cost(denoiser=1)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class ClassifierScore:
     conditional: bool = False
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_classifier_name(self.classifier)
 
     def check(self, networks: Networks) -> None:
@@ -93,7 +95,7 @@ class ClassifierScore:
         graph = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():
             leaf = x_t if graph else x_t.detach().requires_grad_(True)
-            logits = networks.classifier(self.classifier)(leaf, t.to(x_t.dtype))
+            logits = networks.classifier(self.classifier)(leaf, t)
             density = logits.gather(1, label[:, None])[:, 0] if self.conditional else logits.logsumexp(dim=1)
             (score,) = torch.autograd.grad(density.sum(), leaf, create_graph=graph)
         return -rows_like(networks.process.sigma(t, x_t.dtype), x_t) * score, GRADIENT

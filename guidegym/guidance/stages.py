@@ -8,7 +8,8 @@ from torch import Tensor
 
 from guidegym.diffusion import Process, noise_ratio
 from guidegym.errors import GuideGymError
-from guidegym.guidance.schedules import chain_fraction, check_finite
+from guidegym.guidance.schedules import chain_fraction
+from guidegym.settings import plain_fields
 
 
 def _chosen(mask: Bool[Tensor, " steps"], inside: float, outside: float) -> Float[Tensor, " steps"]:
@@ -35,7 +36,7 @@ class Stages:
     switch: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         if not 0 <= self.switch <= 1:
             raise GuideGymError(f"`switch` must be in [0, 1], got {self.switch}")
 
@@ -62,7 +63,7 @@ class Interval:
     end: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         if not 0 <= self.start <= self.end <= 1:
             raise GuideGymError(f"`start` and `end` must be 0 <= start <= end <= 1, got {self.start}, {self.end}")
 
@@ -95,7 +96,7 @@ class NoiseInterval:
     high: float
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        plain_fields(self)
         if not 0 <= self.low <= self.high:
             raise GuideGymError(f"`low` and `high` must be 0 <= low <= high, got {self.low}, {self.high}")
 

@@ -12,7 +12,7 @@ from guidegym.diffusion import clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Asked, Cost, Guided, Networks
 from guidegym.guidance.guides import Guide
-from guidegym.settings import check_count
+from guidegym.settings import check_range, plain_fields, whole_number
 
 MAX_STEPS = 1000
 """Bound on the gradients of one step of a chain: ten times what the source used."""
@@ -38,6 +38,7 @@ class Wrapper(ABC):
     guide: Guide
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not isinstance(self.guide, Guide):
             raise GuideGymError(f"`guide` must be a guide, got {self.guide!r}")
 
@@ -142,8 +143,6 @@ class AtClean(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.jacobian, bool):
-            raise GuideGymError(f"`jacobian` must be true or false, got {self.jacobian!r}")
 
     @property
     def through_denoiser(self) -> bool:
@@ -266,8 +265,5 @@ def _uphill(guide: Guide, asked: Asked, num: int, size: float) -> Iterator[Guide
 
 
 def _check_steps(num_steps: object, size: float) -> None:
-    check_count("num_steps", num_steps, least=1)
-    if isinstance(num_steps, int) and num_steps > MAX_STEPS:
-        raise GuideGymError(f"`num_steps` must be <= {MAX_STEPS}, got {num_steps}")
-    if not isinstance(size, int | float) or not 0 <= size < float("inf"):
-        raise GuideGymError(f"`size` must be >= 0 and finite, got {size}")
+    whole_number("num_steps", num_steps, least=1, most=MAX_STEPS)
+    check_range("size", size, least=0)

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from guidegym.envs import Task
 from guidegym.envs.play import draw_episodes, follow, play
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import only_one, write_atomically
 from guidegym.guidance import Guidance, Policy
 from guidegym.interrupts import hold_interrupts
 from guidegym.learning.learner import Learner
+from guidegym.settings import finite_number, plain_fields
 
 CHECKPOINT = "checkpoint.pt"
 AGENT = "agent.json"
@@ -53,6 +55,7 @@ class LearnSettings:
     identity: str
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("timesteps", "eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise GuideGymError(f"`{name}` must be >= 1, got {getattr(self, name)}")
@@ -97,16 +100,19 @@ def learn(
         on_scalars: Told what is measured.
 
     Raises:
-        GuideGymError: If there is a checkpoint and ``resume`` is False, or it belongs to another run.
+        GuideGymError: If there is a checkpoint and ``resume`` is False, it belongs to another run, or another process trains
+            in the folder.
         KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
     """
     run = _Run(learner, test, settings, on_scalars or (lambda timesteps, scalars: None))
-    if (settings.out / CHECKPOINT).is_file():
-        if not resume:
-            raise GuideGymError(f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew")
-        run.load()
-    make_folder(settings.out)
-    return run.go()
+    with only_one(settings.out / ".lock", busy=f"another agent is being trained in {settings.out}; use another --out"):
+        if (settings.out / CHECKPOINT).is_file():
+            if not resume:
+                raise GuideGymError(
+                    f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew"
+                )
+            run.load()
+        return run.go()
 
 
 class _Run:
@@ -177,13 +183,24 @@ class _Run:
             "learner": self.learner.state_dict(),
             "evaluations": [list(one) for one in self.progress.evaluations],
             "seconds": self.progress.seconds,
+            "files": self._files(),
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self.settings.out / CHECKPOINT, buffer.getvalue())
 
+    def _files(self) -> dict[str, Tensor]:
+        """Return the policies' files as they are: a checkpoint makes whole again what is damaged beside it."""
+        paths = [self.settings.out / name for name in (AGENT, BEST)]
+        paths += [path.with_suffix(".safetensors") for path in paths]
+        return {
+            path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+            for path in paths
+            if path.is_file()
+        }
+
     def load(self) -> None:
-        """Read the checkpoint.
+        """Read the checkpoint, and write anew what files of policies beside it are not as it knows them.
 
         Raises:
             GuideGymError: If it belongs to another run.
@@ -193,19 +210,33 @@ class _Run:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             identity = state["identity"]
+            same = json.loads(identity) == json.loads(self.settings.identity)
         except Exception as error:
             raise FileFormatError(f"{path} is not a readable checkpoint; remove it to start over") from error
-        if identity != self.settings.identity:
+        if not same:
             raise GuideGymError(
                 f"{path} is of another agent, environment or seed: {_difference(identity, self.settings.identity)}; "
                 "use another `--out`"
             )
-        self.learner.load_state_dict(state["learner"])
-        self.progress = Progress([(int(s), float(r)) for s, r in state["evaluations"]], state["seconds"])
+        try:
+            self.learner.load_state_dict(state["learner"])
+            evaluations = [(int(steps), float(reward)) for steps, reward in state["evaluations"]]
+            self.progress = Progress(evaluations, finite_number("seconds", state["seconds"]))
+            files = {name: bytes(content.numpy()) for name, content in state.get("files", {}).items()}
+        except Exception as error:  # what a learner of a user's raises is anybody's guess
+            reason = f"{type(error).__name__} {error}"
+            raise FileFormatError(f"{path} is damaged; remove it to start over: {reason}") from error
+        for name in (AGENT, BEST, *(Path(own).with_suffix(".safetensors").name for own in (AGENT, BEST))):
+            if name in files and (
+                not (path.parent / name).is_file() or (path.parent / name).read_bytes() != files[name]
+            ):
+                write_atomically(path.parent / name, files[name])
 
 
 def _difference(saved: str, given: str) -> str:
     """Return the first setting in which two identities differ."""
     before, now = json.loads(saved), json.loads(given)
+    if not isinstance(before, dict):
+        return "what it is of, it does not say"
     name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
     return f"{name} {before.get(name)} there, {now.get(name)} here"

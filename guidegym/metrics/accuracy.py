@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Process, rows_like
+from guidegym.metrics.checking import check_labels, check_logits
 from guidegym.metrics.pgd import Attacked, pgd
 
 CHUNK = 500
@@ -24,14 +25,27 @@ def noise_to(
 @torch.no_grad()
 def logits_at(classifier: Attacked, x: Float[Tensor, " n *event"], timestep: int) -> Float[Tensor, " n classes"]:
     """Return the logits of rows that all stand at one training timestep, computed in chunks."""
-    return torch.cat([classifier(rows, rows.new_full((len(rows),), timestep)) for rows in x.split(CHUNK)])
+    return torch.cat(
+        [classifier(rows, torch.full((len(rows),), float(timestep), device=x.device)) for rows in x.split(CHUNK)]
+    )
+
+
+def share_right(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"]) -> float:
+    """Return the share of rows whose largest logit is that of their class.
+
+    Raises:
+        GuideGymError: If logits are not finite, or a label is out of range.
+    """
+    check_logits(logits)
+    check_labels(labels, num_rows=len(logits), num_classes=logits.shape[1])
+    return float((logits.argmax(dim=1) == labels).double().mean())
 
 
 def accuracy(
     classifier: Attacked, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, timestep: int = 0
 ) -> float:
     """Return the share of rows that are classified rightly: clean ones, or noisy ones at their ``timestep``."""
-    return float((logits_at(classifier, x, timestep).argmax(dim=1) == labels).double().mean())
+    return share_right(logits_at(classifier, x, timestep), labels)
 
 
 def noisy_logits(
@@ -53,7 +67,7 @@ def noisy_accuracy(
 ) -> float:
     """Return the accuracy on clean rows that are noised to one training timestep first."""
     logits = noisy_logits(classifier, x, process=process, timestep=timestep, seed=seed)
-    return float((logits.argmax(dim=1) == labels).double().mean())
+    return share_right(logits, labels)
 
 
 def robust_accuracy(
@@ -85,12 +99,30 @@ def robust_accuracy(
 
 
 def dark_accuracy(
-    classifier: Attacked, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, process: Process, timestep: int
+    classifier: Attacked,
+    x: Float[Tensor, " n *event"],
+    labels: Int[Tensor, " n"],
+    *,
+    process: Process,
+    timestep: int,
+    black: float = -1.0,
 ) -> float:
-    r"""Return the accuracy on rows that are only darkened, :math:`\sqrt{\bar\alpha_t} x_0`, as a noisy image's signal is.
+    r"""Return the accuracy on images that are only darkened: their brightness times :math:`\sqrt{\bar\alpha_t}`.
+
+    .. math:: x = b + \sqrt{\bar\alpha_t}\,(x_0 - b)
+
+    which goes to black, ``b``; :math:`\sqrt{\bar\alpha_t} x_0` would go to mid-grey, and take the contrast away instead.
+
+    Args:
+        classifier: It is asked at ``timestep``.
+        x: Clean images.
+        labels: Their classes.
+        process: The noise process.
+        timestep: Where the signal has that share.
+        black: The value of a black pixel, -1 for images in [-1, 1].
 
     Source:
         Wang 2024, section 4.4.
     """
     share = process.alpha_bar(torch.tensor([timestep], device=x.device), x.dtype).sqrt()
-    return accuracy(classifier, share * x, labels, timestep=timestep)
+    return accuracy(classifier, black + share * (x - black), labels, timestep=timestep)

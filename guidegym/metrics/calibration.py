@@ -5,22 +5,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_calibration_error
+
+from guidegym.metrics.checking import check_labels, check_logits
+from guidegym.settings import check_count
 
 BINS = 20
-
-
-def expected_calibration_error(
-    logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"], *, bins: int = BINS
-) -> float:
-    r"""Return :math:`\mathrm{ECE} = \sum_m \frac{|B_m|}{n} |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|` over bins of confidence.
-
-    Source:
-        CG-SC, section A.2; Yang et al. 2021, eq. 12, both with 20 bins.
-    """
-    probabilities = logits.softmax(dim=1)
-    error = multiclass_calibration_error(probabilities, labels, num_classes=logits.shape[1], n_bins=bins, norm="l1")
-    return float(error)
 
 
 @dataclass(frozen=True)
@@ -39,13 +28,44 @@ class Reliability:
 
 
 def reliability(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"], *, bins: int = BINS) -> Reliability:
-    """Sort rows by their confidence into equal bins of [0, 1], and say what each bin holds."""
+    """Sort rows by their confidence into equal bins of (0, 1], and say what each bin holds.
+
+    Bin ``m`` of ``M`` is ``((m - 1) / M, m / M]``, so that full confidence belongs to the last one; float64.
+
+    Args:
+        logits: Logits, finite.
+        labels: True classes, in 0 .. K - 1.
+        bins: Number ``M`` of bins, >= 1.
+
+    Raises:
+        GuideGymError: If logits are not finite, or a label is out of range.
+
+    Source:
+        Guo et al. 2017, section 2.
+    """
+    check_count("bins", bins, least=1)
+    check_logits(logits)
+    check_labels(labels, num_rows=len(logits), num_classes=logits.shape[1])
     confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
     hit = (predicted == labels).double()
-    place = (confidence * bins).ceil().long().clamp(1, bins) - 1  # (0, 1/bins], ..., as torchmetrics has them
+    place = (confidence * bins).ceil().long().clamp(1, bins) - 1
     count = torch.bincount(place, minlength=bins)
     return Reliability(
         torch.bincount(place, weights=confidence, minlength=bins) / count,
         torch.bincount(place, weights=hit, minlength=bins) / count,
         count,
     )
+
+
+def expected_calibration_error(
+    logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"], *, bins: int = BINS
+) -> float:
+    r"""Return :math:`\mathrm{ECE} = \sum_m \frac{|B_m|}{n} |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|` over bins of confidence.
+
+    The bins are those of ``reliability``, whose arguments and errors it shares.
+
+    Source:
+        CG-SC, section A.2; Yang et al. 2021, eq. 12, both with 20 bins.
+    """
+    held = reliability(logits, labels, bins=bins)
+    return float((held.count * (held.accuracy - held.confidence).abs()).nansum() / held.count.sum())

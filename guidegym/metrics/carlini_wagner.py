@@ -4,12 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from guidegym.autograd import ordinary, without_graph
 from guidegym.diffusion import rows_like
-from guidegym.metrics.pgd import Attacked, asked, fooled
+from guidegym.metrics.pgd import Attacked, asked, check_inside, fooled, pgd
 from guidegym.settings import check_count, check_range
+
+CLIMB_STEPS = 60
+"""Steps of the climb across the nearest border, from which every other descent starts."""
 
 
 @dataclass(frozen=True)
@@ -35,40 +39,46 @@ def _margin(logits: Tensor, labels: Tensor, *, targeted: bool, confidence: float
 
 def _descend(
     objective: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
-    x: Float[Tensor, " batch *event"],
+    start: Float[Tensor, " batch *event"],
     weight: Float[Tensor, " batch"],
     *,
     bounds: tuple[float, float],
     num_steps: int,
     step_size: float,
-) -> Smallest:
-    """Minimise squared distance plus ``weight`` times the margin, and return the nearest that fooled on the way.
+) -> tuple[Smallest, Bool[Tensor, " batch"]]:
+    """Minimise squared distance plus ``weight`` times the margin.
+
+    Returns the nearest that fooled on the way, and whether the weight was enough: whether a row still fooled in the second
+    half of the way. One that starts beyond a border fools at first under any weight.
 
     Args:
         objective: From inputs to squared distances, what is missing of the margin, and which rows are fooled.
-        x: Where to start.
+        start: Where to start.
         weight: Weight of each row's margin.
         bounds: Range that inputs stay in.
         num_steps: Steps of Adam.
-        step_size: Its rate.
+        step_size: Its rate at first; it falls linearly to 0, so that the end is fine.
     """
-    middle, half = (bounds[1] + bounds[0]) / 2, (bounds[1] - bounds[0]) / 2
-    # An input on the bound would start at infinity, where tanh has no gradient.
-    w = torch.atanh(((x - middle) / half).clamp(-1 + 1e-6, 1 - 1e-6)).requires_grad_(True)
-    best, norms = x.clone(), torch.full_like(weight, torch.inf)
-    optimizer = torch.optim.Adam([w], lr=step_size)
-    for _ in range(num_steps):
+    attacked = start.clone().requires_grad_(True)
+    best, norms = start.clone(), torch.full_like(weight, torch.inf)
+    enough = torch.zeros_like(norms, dtype=torch.bool)
+    optimizer = torch.optim.Adam([attacked], lr=step_size)
+    for number in range(num_steps):
         with torch.enable_grad():
-            attacked = middle + half * torch.tanh(w)
             squared, missing, done = objective(attacked)
-            (w.grad,) = torch.autograd.grad((squared + weight * missing).sum(), w)
+            (attacked.grad,) = torch.autograd.grad((squared + weight * missing).sum(), attacked)
         distance = squared.detach().sqrt()
         nearer = done & (distance < norms)
-        best, norms = torch.where(rows_like(nearer, x), attacked.detach(), best), torch.where(nearer, distance, norms)
+        best = torch.where(rows_like(nearer, start), attacked.detach(), best)
+        norms = torch.where(nearer, distance, norms)
+        enough |= done & (number >= num_steps // 2)
+        optimizer.param_groups[0]["lr"] = step_size * (1 - number / num_steps)
         optimizer.step()
-    return Smallest(best, norms)
+        attacked.clamp_(*bounds)
+    return Smallest(best, norms), enough
 
 
+@without_graph
 def carlini_wagner_l2(
     classifier: Attacked,
     x: Float[Tensor, " batch *event"],
@@ -79,43 +89,53 @@ def carlini_wagner_l2(
     confidence: float = 0.0,
     num_steps: int = 100,
     search_steps: int = 6,
-    step_size: float = 0.01,
+    step_size: float | None = None,
     initial_weight: float = 0.1,
     bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> Smallest:
-    r"""Return near inputs of another class, by minimising distance plus a weighted margin over a change of variables.
+    r"""Return near inputs of another class, by minimising distance plus a weighted margin inside the bounds.
 
-    .. math:: \min_w \|x(w) - x\|_2^2 + c \max(f_y - \max_{i \ne y} f_i + \kappa, 0), \quad
-              x(w) = \tfrac{a + b}{2} + \tfrac{b - a}{2} \tanh w
+    .. math:: \min_{a \le x' \le b} \|x' - x\|_2^2 + c \max(f_y(x') - \max_{i \ne y} f_i(x') + \kappa, 0)
 
     with Adam, and a binary search for the smallest weight ``c`` of each row that still fools. All rows run together. The
-    network's parameters receive no gradient, and callers may be inside ``no_grad``.
+    network's parameters receive no gradient, and callers may be inside ``no_grad`` or ``inference_mode``.
+
+    The bounds are kept by projection after each step, where the source writes :math:`x'` as a tanh: that is flat at the
+    bounds, where most pixels of real images lie, and a row that starts there hardly moves. Every other descent starts where
+    a climb first crosses a border instead of at ``x``: borders that the margin's nearest class hides are then found, too.
 
     Args:
         classifier: From inputs, and the timestep if there is one, to logits.
-        x: Inputs inside ``bounds``.
+        x: Inputs inside ``bounds``, the bounds themselves included.
         labels: Their true classes; with ``targeted`` the classes to reach.
         t: Training timestep of each row, for a classifier of noisy inputs.
         targeted: Whether ``labels`` are to be reached.
         confidence: Margin ``kappa`` >= 0 that the other class must win by.
         num_steps: Steps of Adam for each weight, >= 1.
         search_steps: Weights tried, >= 1.
-        step_size: Rate of Adam, > 0.
+        step_size: Rate of Adam at first, > 0, in units of ``x``; by default a fortieth of the range.
         initial_weight: The first ``c``, > 0; it is multiplied by 10 until a row is fooled, then halved in between.
         bounds: Range ``(a, b)`` that inputs stay in.
 
     Raises:
-        GuideGymError: If a setting is out of range.
+        GuideGymError: If a setting is out of range, or ``x`` is not inside the bounds.
 
     Source:
         Carlini and Wagner 2017, section VI-A; Yang et al. 2021, appendix (norms of GMMC).
     """
     check_count("num_steps", num_steps, least=1)
     check_count("search_steps", search_steps, least=1)
-    check_range("step_size", step_size, above=0)
+    rate = (bounds[1] - bounds[0]) / 40 if step_size is None else step_size
+    check_range("step_size", rate, above=0)
     check_range("initial_weight", initial_weight, above=0)
     check_range("confidence", confidence, least=0)
-    x = x.detach()
+    check_inside(x, bounds)
+    x, labels, t = ordinary(x.detach()), ordinary(labels), None if t is None else ordinary(t)
+    reach = (bounds[1] - bounds[0]) * x[0].numel() ** 0.5
+    climbed = pgd(
+        classifier, x, labels, t=t, radius=reach, num_steps=CLIMB_STEPS, step_size=2 * rate, targeted=targeted,
+        early_stop=True, bounds=bounds,
+    )  # fmt: skip
 
     def objective(attacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = asked(classifier, attacked, t)
@@ -126,12 +146,13 @@ def carlini_wagner_l2(
     best = Smallest(x.clone(), torch.full((len(x),), torch.inf, device=x.device, dtype=x.dtype))
     low, high = torch.zeros_like(best.norms), torch.full_like(best.norms, torch.inf)
     weight = torch.full_like(best.norms, initial_weight)
-    for _ in range(search_steps):
-        found = _descend(objective, x, weight, bounds=bounds, num_steps=num_steps, step_size=step_size)
-        nearer, done = found.norms < best.norms, found.norms.isfinite()
+    for number in range(search_steps):
+        start = climbed if number % 2 else x
+        found, enough = _descend(objective, start, weight, bounds=bounds, num_steps=num_steps, step_size=rate)
+        nearer = found.norms < best.norms
         best = Smallest(
             torch.where(rows_like(nearer, x), found.attacked, best.attacked), found.norms.minimum(best.norms)
         )
-        high, low = torch.where(done, weight.minimum(high), high), torch.where(done, low, weight.maximum(low))
+        high, low = torch.where(enough, weight.minimum(high), high), torch.where(enough, low, weight.maximum(low))
         weight = torch.where(high.isinf(), weight * 10, (low + high) / 2)
     return best

@@ -1,28 +1,115 @@
-"""Checks that sets of features can be compared at all."""
+"""Checks that what is measured can be measured at all: sets of features, logits and labels."""
 
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
 
 
-def check_sets(samples: Tensor, real: Tensor, *, by_class: bool = False) -> None:
-    """Check that two sets of features are not empty and lie in one space.
+def check_finite(name: str, values: Tensor) -> None:
+    """Refuse numbers that are not finite: whatever is made of them would look like a measurement.
+
+    Raises:
+        GuideGymError: If a value is NaN or infinite.
+    """
+    if not bool(values.isfinite().all()):
+        wrong = int((~values.isfinite()).sum())
+        raise GuideGymError(f"`{name}` must be finite, got {wrong} of {values.numel()} numbers that are not")
+
+
+def check_features(name: str, rows: Tensor, *, least: int = 1, by_class: bool = False) -> None:
+    """Check one set of features.
+
+    Args:
+        name: What an error calls it.
+        rows: Features, (n, dim), or by class, (classes, n, dim).
+        least: Fewest rows (by class: fewest rows of each class) that are enough.
+        by_class: Whether they are by class.
+
+    Raises:
+        GuideGymError: If they are of another shape, too few or not finite.
+    """
+    shape = "(classes, n, dim)" if by_class else "(n, dim)"
+    if rows.ndim != 2 + by_class or 0 in rows.shape:
+        raise GuideGymError(f"`{name}` must have shape {shape} and not be empty, got {tuple(rows.shape)}")
+    if rows.shape[-2] < least:
+        of = " of each class" if by_class else ""
+        raise GuideGymError(f"`{name}` must have at least {least} rows{of}, got {rows.shape[-2]}")
+    check_finite(name, rows)
+
+
+def check_sets(samples: Tensor, real: Tensor, *, least: int = 1, by_class: bool = False) -> None:
+    """Check that two sets of features lie in one space.
 
     Args:
         samples: Features, (n, dim), or by class, (classes, n, dim).
         real: The same of other rows.
+        least: Fewest samples (by class: of each class) that are enough.
         by_class: Whether they are by class.
 
     Raises:
-        GuideGymError: If one is empty or of another shape, or they differ in dimensions or classes.
+        GuideGymError: If one is empty, of another shape or not finite, the samples are too few, or the two differ in
+            dimensions or classes.
     """
-    shape = "(classes, n, dim)" if by_class else "(n, dim)"
-    for name, rows in (("samples", samples), ("real", real)):
-        if rows.ndim != 2 + by_class or 0 in rows.shape:
-            raise GuideGymError(f"`{name}` must have shape {shape} and not be empty, got {tuple(rows.shape)}")
+    check_features("samples", samples, least=least, by_class=by_class)
+    check_features("real", real, by_class=by_class)
     if samples.shape[-1] != real.shape[-1]:
         raise GuideGymError(
             f"features of {samples.shape[-1]} and of {real.shape[-1]} dimensions are of different spaces and cannot be compared"
         )
     if by_class and len(samples) != len(real):
         raise GuideGymError(f"`samples` have {len(samples)} classes and `real` {len(real)}: one is missing")
+
+
+def check_moments(mean: Tensor, covariance: Tensor) -> None:
+    """Check a mean and a covariance.
+
+    Raises:
+        GuideGymError: If their dimensions differ or they are not finite.
+    """
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise GuideGymError(
+            f"a mean of shape {tuple(mean.shape)} and a covariance of shape {tuple(covariance.shape)} do not belong together"
+        )
+    check_finite("mean", mean)
+    check_finite("covariance", covariance)
+
+
+def check_logits(logits: Tensor) -> None:
+    """Check a classifier's logits; minus infinity is a class that is ruled out, and allowed where others are not.
+
+    Raises:
+        GuideGymError: If they are of another shape than (n, classes), empty, or a row's largest is not finite.
+    """
+    if logits.ndim != 2 or 0 in logits.shape:
+        raise GuideGymError(f"`logits` must have shape (n, classes) and not be empty, got {tuple(logits.shape)}")
+    check_finite("logits", logits.amax(dim=1))
+
+
+def check_labels(labels: Tensor, *, num_rows: int, num_classes: int) -> None:
+    """Check that each row has a class.
+
+    Raises:
+        GuideGymError: If they are not whole numbers, one per row, in 0 .. ``num_classes`` - 1.
+    """
+    if labels.shape != (num_rows,) or labels.is_floating_point():
+        raise GuideGymError(
+            f"`labels` must be {num_rows} whole numbers, one per row, got shape {tuple(labels.shape)} of {labels.dtype}"
+        )
+    if num_rows and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
+        wrong = next(int(one) for one in labels if not 0 <= int(one) < num_classes)
+        raise GuideGymError(f"`labels` must be in 0..{num_classes - 1}, got {wrong}")
+
+
+def check_weights(weights: Tensor | None, *, num_rows: int) -> None:
+    """Check how often rows are drawn in resamples.
+
+    Raises:
+        GuideGymError: If they are not (resamples, n), finite and >= 0 with at least one row drawn in each resample.
+    """
+    if weights is None:
+        return
+    if weights.ndim != 2 or weights.shape[1] != num_rows:
+        raise GuideGymError(f"`weights` must have shape (resamples, {num_rows}), got {tuple(weights.shape)}")
+    check_finite("weights", weights)
+    if bool((weights < 0).any()) or bool((weights.sum(dim=1) <= 0).any()):
+        raise GuideGymError("`weights` must be >= 0 and draw a row in each resample")

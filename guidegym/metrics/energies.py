@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from guidegym.metrics.checking import check_labels, check_logits
+
 
 class Energies(NamedTuple):
     r"""Two energies of rows or, as means, of classes.
@@ -20,7 +22,13 @@ class Energies(NamedTuple):
 
 
 def energies_of(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"]) -> Energies:
-    """Return E(x) and E(x, y) of each row."""
+    """Return E(x) and E(x, y) of each row.
+
+    Raises:
+        GuideGymError: If logits are not finite, or a label is out of range.
+    """
+    check_logits(logits)
+    check_labels(labels, num_rows=len(logits), num_classes=logits.shape[1])
     return Energies(-logits.logsumexp(dim=1), -logits.gather(1, labels[:, None])[:, 0])
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.metrics.checking import check_sets
+from guidegym.metrics.checking import check_features, check_moments, check_sets, check_weights
 
 
 def moments(
@@ -16,10 +16,16 @@ def moments(
     Args:
         features: One row a sample.
         counts: How often each row counts; None counts each once.
+
+    Raises:
+        GuideGymError: If a feature is not finite, or rows count once or less altogether: they have no covariance.
     """
+    check_features("features", features)
     rows = features.double()
     counts = torch.ones(len(rows), dtype=torch.float64, device=rows.device) if counts is None else counts.double()
     total = counts.sum()
+    if not float(total) > 1:
+        raise GuideGymError(f"a covariance needs more than one row, got rows that count {float(total):g} times in all")
     mean = counts @ rows / total
     centred = rows - mean
     return mean, centred.mT @ (counts[:, None] * centred) / (total - 1)
@@ -38,16 +44,17 @@ def frechet_distance(
     It is biased upwards at small n: compare at equal n only.
 
     Raises:
-        GuideGymError: If a moment is not finite.
+        GuideGymError: If a moment is not finite, or the two are of different dimensions.
     """
+    check_moments(mean_1, covariance_1)
+    check_moments(mean_2, covariance_2)
+    check_sets(mean_1[None], mean_2[None])
     # Imported here: torch-fidelity brings torchvision along, which takes seconds.
     from threadpoolctl import threadpool_limits
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
 
     statistics = []
     for mean, covariance in ((mean_1, covariance_1), (mean_2, covariance_2)):
-        if not (mean.isfinite().all() and covariance.isfinite().all()):
-            raise GuideGymError("the Frechet distance needs finite moments")
         statistics.append({"mu": mean.double().cpu().numpy(), "sigma": covariance.double().cpu().numpy()})
     # One BLAS thread: eigenvalues of small matrices are slower, and sometimes hang, on many.
     with threadpool_limits(1, "blas"):
@@ -79,9 +86,12 @@ def resampled_frechet(
         covariance: Covariance of the reference.
 
     Raises:
-        GuideGymError: If there are no samples, or they are of another space than the reference.
+        GuideGymError: If there are fewer than two samples, they or a moment are not finite, or they are of another space
+            than the reference.
     """
-    check_sets(features, mean[None])
+    check_sets(features, mean[None], least=2)
+    check_moments(mean, covariance)
+    check_weights(weights, num_rows=len(features))
     root, trace = matrix_root(covariance), covariance.double().trace()
     found = []
     for counts in weights:
@@ -113,9 +123,13 @@ def extrapolated_frechet(
         halves: Ways of halving the samples: True in one half. Halves must keep the classes' shares.
         num_classes: Number of classes, whose rows stand in turn: in a resample's halves too they keep their shares.
 
+    Raises:
+        GuideGymError: If there are fewer than four samples, which have no two halves, or as in ``resampled_frechet``.
+
     Source:
         Chong and Forsyth 2020, who fit a line in 1/n; two points of it are enough, and less biased than smaller ones are.
     """
+    check_features("features", features, least=4)
     whole = resampled_frechet(features, weights, mean, covariance)
     parts = [
         resampled_frechet(features, _of_half(weights, half, num_classes), mean, covariance)

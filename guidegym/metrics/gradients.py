@@ -7,26 +7,33 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from guidegym.autograd import ordinary, without_graph
+from guidegym.errors import GuideGymError
+from guidegym.metrics.checking import check_features
 from guidegym.metrics.pgd import Attacked, asked
 
 
+@without_graph
 def density_score(
     classifier: Attacked, x: Float[Tensor, " n *event"], t: Float[Tensor, " n"] | None = None
 ) -> Float[Tensor, " n *event"]:
     r"""Return :math:`\nabla_x \log \sum_y e^{f(x, t)_y}` of each row: the score of the density a classifier implies."""
+    x, t = ordinary(x.detach()), None if t is None else ordinary(t)
     with torch.enable_grad():
-        here = x.detach().requires_grad_(True)
+        here = x.requires_grad_(True)
         (gradient,) = torch.autograd.grad(asked(classifier, here, t).logsumexp(dim=1).sum(), here)
     found: Tensor = gradient
     return found
 
 
+@without_graph
 def log_likelihood_gradient(
     classifier: Attacked, x: Float[Tensor, " n *event"], t: Float[Tensor, " n"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, " n *event"]:
     r"""Return :math:`\nabla_x \log p(y | x, t)` of each row."""
+    x, t, labels = (ordinary(one.detach()) for one in (x, t, labels))
     with torch.enable_grad():
-        here = x.detach().requires_grad_(True)
+        here = x.requires_grad_(True)
         (gradient,) = torch.autograd.grad(-functional.cross_entropy(classifier(here, t), labels, reduction="sum"), here)
     found: Tensor = gradient
     return found
@@ -63,9 +70,16 @@ def gradient_quality(
         true: The true one.
         score: The true :math:`\nabla \log p(x)`.
 
+    Raises:
+        GuideGymError: If they are empty, not finite, or of different shapes.
+
     Source:
         CG-SC, section 3.4 and Table 1.
     """
+    for name, rows in (("gradient", gradient), ("true", true), ("score", score)):
+        check_features(name, rows)
+        if rows.shape != true.shape:
+            raise GuideGymError(f"`{name}` must have the shape of `true`, {tuple(true.shape)}, got {tuple(rows.shape)}")
     gradient, true, score = gradient.double(), true.double(), score.double()
 
     def cosine(first: Tensor, second: Tensor) -> float:

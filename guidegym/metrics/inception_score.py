@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from guidegym.metrics.checking import check_logits, check_weights
+
 
 def inception_score(
     logits: Float[Tensor, " n classes"], weights: Float[Tensor, " resamples n"] | None = None
@@ -14,9 +16,14 @@ def inception_score(
         logits: A classifier's logits of the samples.
         weights: How often each sample is drawn in each resample; None takes each once, as one resample.
 
+    Raises:
+        GuideGymError: If logits are not finite, or the weights are of other rows.
+
     Source:
         Salimans et al. 2016, section 4.
     """
+    check_logits(logits)
+    check_weights(weights, num_rows=len(logits))
     log_p = logits.double().log_softmax(dim=1)
     p = log_p.exp()
     weights = torch.ones(1, len(p), device=p.device) if weights is None else weights

@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.errors import GuideGymError
 from guidegym.metrics.checking import check_sets
 
 
@@ -79,9 +78,7 @@ def class_kernels(
     Raises:
         GuideGymError: If a class has fewer than two samples or is missing, or the spaces differ.
     """
-    if features.shape[1] < 2:
-        raise GuideGymError(f"the kernel distance needs at least 2 samples a class, got {features.shape[1]}")
-    check_sets(features, reference, by_class=True)
+    check_sets(features, reference, least=2, by_class=True)
     samples = features.double()
     within = cubic_kernel(samples, samples)
     within.diagonal(dim1=1, dim2=2).zero_()
@@ -109,11 +106,9 @@ def mixture_distance(
     Raises:
         GuideGymError: If a class has fewer than two samples or is missing, or the spaces differ.
     """
-    check_sets(features, reference, by_class=True)
+    check_sets(features, reference, least=2, by_class=True)
     samples, real = features.double(), reference.double()
     num_classes, per_class = samples.shape[:2]
-    if per_class < 2:
-        raise GuideGymError(f"the kernel distance needs at least 2 samples a class, got {per_class}")
     weights = torch.ones(1, num_classes, per_class, device=samples.device) if weights is None else weights
     counts = weights.double()
     total = counts.sum(dim=2)

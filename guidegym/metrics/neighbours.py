@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.errors import GuideGymError
-from guidegym.metrics.checking import check_sets
+from guidegym.metrics.checking import check_features, check_sets, check_weights
 
 CHUNK = 1000
 NEAREST_PRECISION = 3
@@ -32,16 +31,23 @@ class NeighbourScores(NamedTuple):
     coverage: Float[Tensor, " resamples"]
 
 
+def distances(one: Float[Tensor, " n dim"], other: Float[Tensor, " m dim"]) -> Float[Tensor, " n m"]:
+    """Return Euclidean distances from the differences themselves.
+
+    The faster way by a matrix product, :math:`|a|^2 - 2ab + |b|^2`, cancels where rows lie near each other and far from 0.
+    """
+    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def nearest_distances(features: Float[Tensor, " n dim"], nearest: tuple[int, ...]) -> tuple[Float[Tensor, " n"], ...]:
     """Return each row's distances to its ``k``-th nearest other rows, for several ``k``.
 
     Raises:
-        GuideGymError: If there are not so many other rows.
+        GuideGymError: If there are not so many other rows, or they are not finite.
     """
-    if len(features) <= max(nearest):
-        raise GuideGymError(f"the {max(nearest)} nearest neighbours need more rows than {len(features)}")
+    check_features("features", features, least=max(nearest) + 1)
     found = [
-        torch.cdist(rows, features).topk(max(nearest) + 1, largest=False).values  # the nearest is the row itself
+        distances(rows, features).topk(max(nearest) + 1, largest=False).values  # the nearest is the row itself
         for rows in features.split(CHUNK)
     ]
     ordered = torch.cat(found)
@@ -76,12 +82,14 @@ def neighbour_scores(
         nearest_coverage: Neighbours for density and coverage, >= 1.
 
     Raises:
-        GuideGymError: If a set has too few rows for its neighbours, or they are of different spaces.
+        GuideGymError: If a set has too few rows for its neighbours, they are not finite or of different spaces, or the
+            weights are of other rows.
 
     Source:
         Kynkaanniemi et al. 2019, eq. 1-3; Naeem et al. 2020, eq. 2-3.
     """
     check_sets(samples, real)
+    check_weights(weights, num_rows=len(samples))
     samples, real = samples.double(), real.double()
     weights = torch.ones(1, len(samples), dtype=torch.float64, device=samples.device) if weights is None else weights
     drawn = (weights > 0).float().mT
@@ -91,7 +99,7 @@ def neighbour_scores(
     balls = torch.zeros(len(samples), dtype=torch.float64, device=samples.device)
     recalled, covered = (torch.zeros(drawn.shape[1], dtype=torch.float64, device=samples.device) for _ in range(2))
     for rows, radius, ball in zip(real.split(CHUNK), real_radius.split(CHUNK), ball_radius.split(CHUNK), strict=True):
-        distance = torch.cdist(rows, samples)
+        distance = distances(rows, samples)
         within = distance <= ball[:, None]
         inside |= (distance <= radius[:, None]).any(dim=0)
         balls += within.sum(dim=0)

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
+from guidegym.autograd import ordinary, without_graph
 from guidegym.metrics.accuracy import CHUNK
+from guidegym.metrics.checking import check_features
 from guidegym.metrics.pgd import Attacked
 
 
@@ -26,6 +28,7 @@ class Scores(NamedTuple):
     mass: Float[Tensor, " n"]
 
 
+@without_graph
 def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
     """Score clean rows at timestep 0; the network's parameters receive no gradient.
 
@@ -35,7 +38,7 @@ def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
     parts = []
     for rows in x.split(CHUNK):
         with torch.enable_grad():
-            here = rows.detach().requires_grad_(True)
+            here = ordinary(rows.detach()).requires_grad_(True)
             logits = classifier(here, torch.zeros(len(rows), device=x.device))
             density = logits.logsumexp(dim=1)
             (slope,) = torch.autograd.grad(density.sum(), here)
@@ -46,7 +49,13 @@ def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
 
 
 def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
-    """Return the probability that a row of the data scores higher than an outside one; ties count half."""
+    """Return the probability that a row of the data scores higher than an outside one; ties count half.
+
+    Raises:
+        GuideGymError: If there are none of either, or a score is not finite.
+    """
+    check_features("inside", inside[:, None])
+    check_features("outside", outside[:, None])
     scores = torch.cat([inside, outside])
     # Ranks instead of scores: torchmetrics squeezes numbers outside [0, 1] through a sigmoid, which makes ties.
     ranks = torch.unique(scores, return_inverse=True)[1].double() / len(scores)

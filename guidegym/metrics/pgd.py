@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from guidegym.autograd import ordinary, without_graph
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
 from guidegym.settings import check_count
@@ -55,6 +56,45 @@ def _random_start(
     return direction * rows_like(lengths / row_norms(direction, "l2").clamp_min(1e-12), x)
 
 
+def check_inside(x: Float[Tensor, " batch *event"], bounds: tuple[float, float] | None) -> None:
+    """Refuse inputs outside the bounds: clamping them would move them out of any ball.
+
+    Raises:
+        GuideGymError: If one is outside, by more than rounding.
+    """
+    if bounds is None or not len(x):
+        return
+    low, high, slack = float(x.min()), float(x.max()), 1e-5 * (bounds[1] - bounds[0])
+    if not (low >= bounds[0] - slack and high <= bounds[1] + slack):
+        raise GuideGymError(
+            f"`x` must lie inside `bounds` {bounds[0]:g} .. {bounds[1]:g}, got {low:.4g} .. {high:.4g}; "
+            "noisy inputs have none: give `bounds=None`"
+        )
+
+
+def _uphill(
+    classifier: Attacked, here: Tensor, labels: Tensor, t: Tensor | None, *, targeted: bool
+) -> tuple[Tensor, Tensor]:
+    """Return each row's gradient towards a larger cross-entropy, and the logits.
+
+    Where the own class has probability 1 to rounding, the cross-entropy is 0 and has no gradient to follow: there it is that
+    of the margin by which another class is behind, to which the cross-entropy tends.
+    """
+    sign = -1.0 if targeted else 1.0
+    with torch.enable_grad():
+        here = here.requires_grad_(True)
+        logits = asked(classifier, here, t)
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        saturated = (losses == 0).nonzero()[:, 0]
+        (gradient,) = torch.autograd.grad(losses.sum(), here, retain_graph=bool(len(saturated)))
+        if len(saturated):
+            some, own = logits[saturated], labels[saturated, None]
+            margin = some.scatter(1, own, -torch.inf).amax(dim=1) - some.gather(1, own)[:, 0]
+            gradient = gradient.clone()
+            gradient[saturated] = torch.autograd.grad(margin.sum(), here)[0][saturated]
+    return sign * gradient, logits.detach()
+
+
 def _ascend(
     classifier: Attacked,
     x: Float[Tensor, " batch *event"],
@@ -71,15 +111,11 @@ def _ascend(
     bounds: tuple[float, float] | None,
 ) -> Float[Tensor, " batch *event"]:
     """Climb from one start. Rows that have been fooled and may stop are not computed any more."""
-    sign = -1.0 if targeted else 1.0
     attacked = start.clone()
     rows = torch.arange(len(x), device=x.device)
     for _ in range(num_steps):
-        with torch.enable_grad():
-            here = attacked[rows].requires_grad_(True)
-            logits = asked(classifier, here, None if t is None else t[rows])
-            loss = functional.cross_entropy(logits, labels[rows], reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, here)
+        here = attacked[rows]
+        gradient, logits = _uphill(classifier, here, labels[rows], None if t is None else t[rows], targeted=targeted)
         if early_stop:
             going = ~fooled(logits, labels[rows], targeted)
             rows, here, gradient = rows[going], here[going], gradient[going]
@@ -90,8 +126,10 @@ def _ascend(
             if norm == "linf"
             else gradient / rows_like(row_norms(gradient, "l2").clamp_min(1e-12), gradient)
         )
-        moved = x[rows] + project(here.detach() - x[rows] + sign * step_size * step, radius, norm)
+        moved = x[rows] + project(here.detach() - x[rows] + step_size * step, radius, norm)
         attacked[rows] = moved if bounds is None else moved.clamp(*bounds)
+    if not bool(attacked.isfinite().all()):
+        raise GuideGymError("the classifier's logits or their gradients are not finite: there is nothing to climb")
     return attacked
 
 
@@ -106,6 +144,7 @@ def _check(radius: float, num_steps: int, norm: str, step_size: float | None, re
     check_count("restarts", restarts, least=1)
 
 
+@without_graph
 def pgd(
     classifier: Attacked,
     x: Float[Tensor, " batch *event"],
@@ -127,11 +166,13 @@ def pgd(
     .. math:: \delta \leftarrow \Pi_{\|\delta\| \le r}\left(\delta + \eta \frac{g}{\|g\|_2}\right) \quad (L_2), \qquad
               \delta \leftarrow \Pi_{\|\delta\|_\infty \le r}(\delta + \eta\, \mathrm{sign}\, g) \quad (L_\infty)
 
-    The network's parameters receive no gradient, callers may be inside ``no_grad``, and all runs on the device of ``x``.
+    The network's parameters receive no gradient, callers may be inside ``no_grad`` or ``inference_mode``, and all runs on the
+    device of ``x``. Where logits are so large that the cross-entropy is 0 to rounding, the margin to the next class is
+    climbed instead.
 
     Args:
         classifier: From inputs, and the timestep if there is one, to logits.
-        x: Inputs to start near: clean ones, or noisy ones with their ``t``.
+        x: Inputs to start near: clean ones inside ``bounds``, or noisy ones with their ``t``.
         labels: Their true classes, which are to be lost; with ``targeted`` the classes to reach.
         radius: Radius ``r`` >= 0 of the ball around ``x``, in the units of ``x``.
         num_steps: Number ``n`` of steps, >= 1.
@@ -145,30 +186,31 @@ def pgd(
         generator: Source of random starts inside the ball; without it the start is ``x``.
 
     Raises:
-        GuideGymError: If a setting is out of range.
+        GuideGymError: If a setting is out of range, ``x`` is not inside the bounds, or the classifier's logits are not finite.
 
     Source:
         Madry et al. 2018; time, early stopping and the default step of Kawar et al. 2022, eq. 5, section 5.1, appendix E.
     """
     _check(radius, num_steps, norm, step_size, restarts)
+    check_inside(x, bounds)
     if restarts > 1 and generator is None:
         raise GuideGymError(f"{restarts} restarts from the same start are one: give a `generator`")
     step = 2.5 * radius / num_steps if step_size is None else step_size
-    best, worst = x.detach().clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
+    x, labels, t = ordinary(x.detach()), ordinary(labels), None if t is None else ordinary(t)
+    best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     for _ in range(restarts):
-        start = x.detach()
+        start = x
         if generator is not None:
             start = start + _random_start(x, radius, norm, generator)
             start = start if bounds is None else start.clamp(*bounds)
         attacked = _ascend(
-            classifier, x.detach(), start, labels, t=t, radius=radius, num_steps=num_steps, norm=norm, step_size=step,
+            classifier, x, start, labels, t=t, radius=radius, num_steps=num_steps, norm=norm, step_size=step,
             targeted=targeted, early_stop=early_stop, bounds=bounds,
         )  # fmt: skip
         if restarts == 1:
             return attacked
-        with torch.no_grad():
-            loss = functional.cross_entropy(asked(classifier, attacked, t), labels, reduction="none")
-            loss = -loss if targeted else loss
+        loss = functional.cross_entropy(asked(classifier, attacked, t), labels, reduction="none")
+        loss = -loss if targeted else loss
         better = loss > worst
         best, worst = torch.where(rows_like(better, x), attacked, best), torch.where(better, loss, worst)
     return best

@@ -63,7 +63,7 @@ def purify(
             x_t = noise_to(process, rows, start, generator)
             for here, there in itertools.pairwise(path):
                 t = torch.full((len(rows),), here, device=x.device)
-                eps = own_noise(classifier, x_t, t.to(x.dtype), process)
+                eps = own_noise(classifier, x_t, t.float(), process)
                 x_t = rule.step(
                     x_t, eps, None, t=t, t_prev=torch.full_like(t, there), process=process, noise=None, clip=clip
                 ).x_prev

@@ -50,6 +50,16 @@ def percentiles(value: float, resampled: Float[Tensor, " resamples"]) -> Estimat
     return Estimate(value, low, high)
 
 
+def interval_around(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
+    """Return a number with the middle 95 % of its resamples, moved to it where they lie beside it.
+
+    At two or three samples a resample repeats itself so often that even an unbiased number's resamples are biased, and their
+    middle may leave out the number itself.
+    """
+    plain = percentiles(value, resampled)
+    return plain if plain.low <= value <= plain.high else recentred(value, resampled)
+
+
 def recentred(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
     """Return a number with its resamples' spread around their own mean, moved to the number.
 

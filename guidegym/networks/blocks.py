@@ -1,11 +1,19 @@
 """The pieces that the U-Net and the classifier encoders are made of."""
 
+import functools
 import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+@functools.lru_cache(maxsize=32)
+def _frequencies(num: int, device: torch.device) -> Float[Tensor, " frequencies"]:
+    """Return the frequencies in single precision: no buffer, which would become half precision with its module."""
+    exponents = torch.arange(num, dtype=torch.float64) / num
+    return torch.exp(-math.log(10_000.0) * exponents).float().to(device)
 
 
 class TimestepEmbedding(nn.Module):
@@ -21,19 +29,16 @@ class TimestepEmbedding(nn.Module):
         Ho et al. 2020, appendix B.
     """
 
-    frequencies: Tensor
-
     def __init__(self, num_frequencies: int, dim: int) -> None:
         super().__init__()
-        exponents = torch.arange(num_frequencies, dtype=torch.float64) / num_frequencies
-        frequencies = torch.exp(-math.log(10_000.0) * exponents).float()
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.num_frequencies = num_frequencies
         self.layers = nn.Sequential(nn.Linear(2 * num_frequencies, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch dim"]:
-        """Embed timesteps ``t`` in 0..999."""
-        angles = t[:, None] * self.frequencies[None, :]
-        embedding: Tensor = self.layers(torch.cat([angles.sin(), angles.cos()], dim=1))
+        """Embed timesteps ``t`` in 0..999, given in single precision: half precision has no 999."""
+        angles = t[:, None] * _frequencies(self.num_frequencies, t.device)
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        embedding: Tensor = self.layers(waves.to(next(self.parameters()).dtype))
         return embedding
 
 

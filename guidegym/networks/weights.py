@@ -1,21 +1,21 @@
 """Weight files: safetensors with the architecture and the story of the training in their metadata. Nothing is unpickled."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from guidegym.errors import DataNotFoundError, FileFormatError
-from guidegym.files import write_atomically
+from guidegym.files import parse_json, write_atomically
 from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier, TimeDependentClassifier
 from guidegym.networks.judges import DepthwiseJudge, Judge, MixerJudge, ResidualJudge
 from guidegym.networks.unet import UNet
+from guidegym.settings import shown
+from guidegym.tensor_files import digest_of_tensors, read_header, read_tensors
 
 FORMAT = "guidegym-weights/1"
 ARCHITECTURES: dict[str, type[nn.Module]] = {
@@ -48,12 +48,7 @@ def in_order(content: bytes) -> bytes:
 
 def network_digest(network: nn.Module) -> str:
     """Return a digest of a network's tensors by their names: equal networks, and only they, have equal ones."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        # As bytes: numpy knows no bfloat16.
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return digest_of_tensors(network.state_dict())[:16]
 
 
 def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any], dtype: torch.dtype) -> None:
@@ -86,19 +81,19 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise DataNotFoundError(f"no weight file {path}")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
+    header = read_header(path)
     if header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
-    try:
-        return {key: json.loads(header[key]) for key in ("architecture", "training")}
-    except (KeyError, ValueError) as error:
-        raise FileFormatError(f"{path} has no readable metadata: {error}") from error
+    found = {key: parse_json(header.get(key, ""), f"{path}: metadata `{key}`") for key in ("architecture", "training")}
+    architecture = found["architecture"]
+    if not isinstance(architecture, dict) or not isinstance(architecture.get("config"), dict):
+        raise FileFormatError(
+            f"{path}: metadata `architecture` must be an object with a `config`, got {shown(architecture)}"
+        )
+    return found
 
 
+@torch.inference_mode(False)
 def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module:
     """Build the network that a weight file describes and load its weights: float32, evaluation mode, frozen.
 
@@ -107,7 +102,7 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
         FileFormatError: If it is not a weight file, names an unknown architecture, or its tensors do not fit it.
     """
     architecture = read_metadata(path)["architecture"]
-    name = architecture.get("name") if isinstance(architecture, dict) else None
+    name = architecture.get("name")
     if not isinstance(name, str) or name not in ARCHITECTURES:
         raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
     try:
@@ -117,8 +112,13 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
         network = ARCHITECTURES[name](**config)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FileFormatError(f"{path} has settings that {name} does not take: {error}") from error
-    with safe_open(str(path), framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - safe_open is not a mapping
+    tensors = read_tensors(path)[1]
+    wanted = network.state_dict()
+    for key, value in tensors.items():
+        if key in wanted and value.is_floating_point() != wanted[key].is_floating_point():
+            raise FileFormatError(f"{path}: tensor '{key}' must be like {wanted[key].dtype}, got {value.dtype}")
+        if not bool(value.isfinite().all()):
+            raise FileFormatError(f"{path}: tensor '{key}' must be finite")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.record import estimate_to_json, result_of
 from guidegym.evaluation.sample_sets.run import energy_notes
+from guidegym.files import read_json
 from guidegym.reproduction.claim import Claim, Effect
 from guidegym.reproduction.lab import Lab
 from guidegym.testbeds import Testbed
@@ -128,7 +129,7 @@ def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
 def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
     """Return a record on the same networks; None where there is none."""
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record: dict[str, Any] = read_json(path)
         ours = (record["format"], record["testbed"], record["networks"]) == (FORMAT, testbed.name, testbed.identity)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -22,7 +22,7 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
     )
     return {
         "study": study.name,
-        "baselines": hashlib.sha256(baselines.encode()).hexdigest()[:16],
+        "baselines": hashlib.sha256(baselines.encode("utf-8", "surrogatepass")).hexdigest()[:16],
         "testbed": testbed.name,
         "networks": testbed.identity,
         "judge": testbed.references.extractor,

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.metrics import frechet_distance, moments, resampled_frechet
-from guidegym.metrics.resampling import Estimate, percentiles, recentred, resampling_weights
+from guidegym.metrics.resampling import Estimate, interval_around, percentiles, recentred, resampling_weights
 from guidegym.search.scoring import Measured, Scorer
 from guidegym.search.study import OBJECTIVES
 from guidegym.testbeds import References
@@ -83,15 +83,15 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: s
     accuracy = [(weights * one.hits.cpu()).sum(dim=(1, 2)) / weights.sum(dim=(1, 2)) for one in measured]
     sign = 1.0 if OBJECTIVES[objective] == "minimize" else -1.0
     values = [sign * one.score(objective) for one in measured]
-    resampled = [sign * own for own in (kid if objective == "kid" else accuracy)]
+    resampled = [sign * own for own in {"kid": kid, "accuracy": accuracy}[objective]]
     best = values.index(min(values))
     confirmed = [
         Confirmed(
             measured=one,
-            kid=percentiles(one.kid, kid[i]),
+            kid=interval_around(one.kid, kid[i]),
             frechet=frechet_estimate(one, references, weights[:FRECHET_RESAMPLES]),
             accuracy=percentiles(one.accuracy, accuracy[i]),
-            excess=percentiles(values[i] - values[best], resampled[i] - resampled[best]),
+            excess=interval_around(values[i] - values[best], resampled[i] - resampled[best]),
         )
         for i, one in enumerate(measured)
     ]

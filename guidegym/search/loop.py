@@ -5,15 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import optuna
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
 from guidegym.search.comparability import guidance_of
-from guidegym.search.queue import BASELINE, GUIDANCE, ask, plan_batch, trial_name
+from guidegym.search.patience import StorageError
+from guidegym.search.queue import BASELINE, ask, plan_batch, trial_name
 from guidegym.search.scoring import Candidate, Measured, Scorer
-from guidegym.search.storage import clear_unfinished, complete
-from guidegym.search.study import Study
+from guidegym.search.storage import GUIDANCE, clear_unfinished, complete
+from guidegym.search.study import OBJECTIVES, Study
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ def search(
                 trials.append(trial)
                 trial.set_user_attr(GUIDANCE, guidance_of(study, trial).to_json())
             _score(opened, study, scorer, trials, on_trial, on_rows)
+        except StorageError:
+            raise  # there is nobody to tell; the next run clears what this one had in hand
         except BaseException:
             clear_unfinished(opened, settings.owner)
             raise
@@ -107,16 +110,25 @@ def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Measured) -
     opened.tell(trial, [measured.score(name) for name in study.objectives])
 
 
-def best_trials(opened: optuna.Study, study: Study, count: int, *, with_baselines: bool = False) -> list[Candidate]:
+def _beats(one: FrozenTrial, other: FrozenTrial, signs: list[int]) -> bool:
+    """Return whether a trial is at least as good as another in every objective, and better in one."""
+    own, theirs = ([sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in (one, other))
+    return own != theirs and all(mine <= yours for mine, yours in zip(own, theirs, strict=True))
+
+
+def best_trials(
+    opened: optuna.Study, study: Study, count: int, *, with_baselines: bool = False, sound: bool = False
+) -> list[Candidate]:
     """Return the best distinct searched trials, best first; for a Pareto search, the best of the front by first objective.
 
-    Baselines are left out unless asked for: they are confirmed in any case.
+    Baselines are left out unless asked for: they are confirmed in any case. ``sound`` leaves out those with failed samples.
     """
     finished = [trial for trial in complete(opened) if with_baselines or BASELINE not in trial.user_attrs]
-    if len(study.objectives) > 1:
-        front = {trial.number for trial in opened.best_trials}
-        finished = [trial for trial in finished if trial.number in front]
-    sign = 1 if opened.directions[0] == optuna.study.StudyDirection.MINIMIZE else -1
+    finished = [trial for trial in finished if not (sound and trial.user_attrs.get("failed_samples"))]
+    signs = [1 if OBJECTIVES[name] == "minimize" else -1 for name in study.objectives]
+    if len(signs) > 1:
+        finished = [trial for trial in finished if not any(_beats(other, trial, signs) for other in finished)]
+    sign = signs[0]
     ranked: list[Candidate] = []
     for trial in sorted(finished, key=lambda trial: (sign * trial.values[0], trial.number)):
         candidate = Candidate(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler)

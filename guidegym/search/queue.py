@@ -12,14 +12,15 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from guidegym.search.samplers import make_sampler
-from guidegym.search.storage import OWNER
+from guidegym.search.storage import GUIDANCE, OWNER, complete
 from guidegym.search.study import Study
 
 BASELINE = "guidegym:baseline"
-GUIDANCE = "guidegym:guidance"
 RETRY_OF = "guidegym:retry_of"
 BATCH = "guidegym:batch"
 """Trials that were finished when the trial's batch began."""
+PLACE = "guidegym:place"
+"""The trial's number in a search that nothing ever stopped, by which it is called."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,7 @@ def plan_batch(opened: optuna.Study, study: Study, *, num_complete: int, size: i
     planned = [Planned(trial.params, _marks_again(trial)) for trial in retries]
     if any(trial.user_attrs.get(BATCH, num_complete) < num_complete for trial in retries):
         return planned[:size]  # a part of their batch is finished, so the batch had been asked for in full
-    taken = {
-        trial.user_attrs.get(BASELINE) for trial in opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    }
+    taken = {trial.user_attrs.get(BASELINE) for trial in complete(opened)}
     taken |= {one.marks.get(BASELINE) for one in planned}
     planned += [
         Planned(baseline.params, {BASELINE: baseline.name})
@@ -67,7 +66,7 @@ def plan_batch(opened: optuna.Study, study: Study, *, num_complete: int, size: i
 
 
 def _marks_again(trial: FrozenTrial) -> dict[str, Any]:
-    kept = {key: value for key, value in trial.user_attrs.items() if key == BASELINE}
+    kept = {key: value for key, value in trial.user_attrs.items() if key in (BASELINE, PLACE)}
     return {**kept, RETRY_OF: trial.user_attrs.get(RETRY_OF, trial.number)}
 
 
@@ -86,10 +85,12 @@ def ask(
         owner: Who runs the trial.
     """
     opened.sampler = make_sampler(sampler, seed=seed, num_complete=num_complete, position=position)
-    opened.enqueue_trial(dict(planned.params), user_attrs={**planned.marks, OWNER: owner, BATCH: num_complete})
+    marks = {PLACE: num_complete + position, **planned.marks, OWNER: owner, BATCH: num_complete}
+    opened.enqueue_trial(dict(planned.params), user_attrs=marks)
     return opened.ask()
 
 
 def trial_name(trial: Trial | FrozenTrial) -> str:
-    """Return what a table calls a trial: its baseline's name, or its number."""
-    return str(trial.user_attrs.get(BASELINE, f"trial {trial.user_attrs.get(RETRY_OF, trial.number)}"))
+    """Return what a table calls a trial: its baseline's name, or its place in the search."""
+    number = trial.user_attrs.get(PLACE, trial.user_attrs.get(RETRY_OF, trial.number))
+    return str(trial.user_attrs.get(BASELINE, f"trial {number}"))

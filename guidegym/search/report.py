@@ -2,6 +2,7 @@
 
 import html
 import warnings
+from collections.abc import Mapping
 
 import optuna
 import plotly.graph_objects as go
@@ -10,7 +11,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from plotly.offline import get_plotlyjs
 
 from guidegym.page import note, page, picture, table
-from guidegym.pictures import sample_picture
+from guidegym.pictures import plain_text
 from guidegym.search.confirm import Confirmed
 from guidegym.search.queue import BASELINE, trial_name
 from guidegym.search.scoring import Candidate
@@ -21,17 +22,26 @@ from guidegym.testbeds import Testbed
 
 
 def build_report(
-    study: Study, testbed: Testbed, opened: optuna.Study, confirmed: list[Confirmed], best: Candidate
+    study: Study,
+    testbed: Testbed,
+    opened: optuna.Study,
+    confirmed: list[Confirmed],
+    best: Candidate | None,
+    *,
+    pictures: Mapping[str, bytes],
+    failure: str = "",
 ) -> str:
     """Return the page: the verdict, the table, schedule curves, history, importances, and sample grids side by side."""
     parts = [
         f"<p>{html.escape(study.description)}. Sampler <code>{html.escape(repr(study.sampler))}</code>, "
         f"{len(complete(opened))} trials of {study.samples_per_class} samples a class.</p>",
-        f"<h2>Best: {html.escape(best.name)}</h2><pre>{html.escape(best.guidance.to_json())}</pre>",
+        f"<h2>No best method</h2>{note(failure)}"
+        if best is None
+        else f"<h2>Best: {html.escape(best.name)}</h2><pre>{html.escape(best.guidance.to_json())}</pre>",
         _table(study, testbed, confirmed),
         "<h2>Schedules</h2>" + _figure(_curves(testbed, confirmed, best)),
         "<h2>Search</h2>" + _figure(_history(study, opened)) + _importances(study, opened),
-        _grids(testbed, confirmed),
+        _grids(pictures),
     ]
     return page(f"{study.name} on {testbed.name}", parts, script=get_plotlyjs())
 
@@ -47,15 +57,16 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
     return "<h2>Confirmed on fresh seeds</h2>" + table(HEADINGS, table_rows(confirmed), ranked=True) + note(said)
 
 
-def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Candidate) -> go.Figure:
+def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Candidate | None) -> go.Figure:
     figure = go.Figure()
     t = torch.arange(testbed.process.num_timesteps - 1, -1, -1)
-    for candidate in [one.measured.candidate for one in confirmed] or [best]:
+    unconfirmed = [] if best is None else [best]
+    for candidate in [one.measured.candidate for one in confirmed] or unconfirmed:
         weights = candidate.guidance.weight(t, testbed.process)
-        line: dict[str, object] = {"width": 4 if candidate.name == best.name else 1.5}
+        line: dict[str, object] = {"width": 4 if best is not None and candidate.name == best.name else 1.5}
         if candidate.guidance.guide is None:
             line |= {"color": "#888", "dash": "dot"}
-        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=candidate.name, line=line)
+        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=_plain(candidate.name), line=line)
     figure.update_xaxes(title="training timestep (noise to the left)", autorange="reversed")
     figure.update_yaxes(title="guidance weight")
     return figure
@@ -73,7 +84,7 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
         figure.add_scatter(
             x=[trial.number for trial in chosen],
             y=[trial.values[0] for trial in chosen],
-            text=[f"{trial_name(trial)}<br>{trial.params}" for trial in chosen],
+            text=[f"{_plain(trial_name(trial))}<br>{_plain(str(trial.params))}" for trial in chosen],
             mode="markers",
             name=name,
         )
@@ -84,7 +95,7 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
     for name, scores in baseline_scores(opened).items():
         # A line with a name in the legend: a label's height on a logarithmic axis is an exponent, and stretches it.
         line = {"dash": "dot", "width": 1}
-        figure.add_scatter(x=ends, y=[scores[objective]] * 2, mode="lines", name=name, line=line)
+        figure.add_scatter(x=ends, y=[scores[objective]] * 2, mode="lines", name=_plain(name), line=line)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(
         title=f"{_shown(objective)} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"
@@ -107,10 +118,15 @@ def _importances(study: Study, opened: optuna.Study) -> str:
             )
     except (RuntimeError, ValueError, UserWarning) as error:
         return note(f"No parameter importances: {str(error).splitlines()[0]}")
-    figure = go.Figure(go.Bar(x=list(importances.values()), y=list(importances), orientation="h"))
+    figure = go.Figure(go.Bar(x=list(importances.values()), y=[_plain(name) for name in importances], orientation="h"))
     figure.update_xaxes(title=f"importance for {_shown(study.objectives[0])} (PED-ANOVA)")
     figure.update_yaxes(autorange="reversed", ticksuffix="  ")
     return "<h2>Parameter importances</h2>" + _figure(figure, height=260)
+
+
+def _plain(name: str) -> str:
+    """Return a name as Plotly shows it as it is: it takes some HTML for markup."""
+    return html.escape(plain_text(name), quote=False)
 
 
 def _shown(objective: str) -> str:
@@ -123,12 +139,8 @@ def _figure(figure: go.Figure, *, height: int = 420) -> str:
     return text
 
 
-def _grids(testbed: Testbed, confirmed: list[Confirmed]) -> str:
-    if not confirmed:
+def _grids(pictures: Mapping[str, bytes]) -> str:
+    if not pictures:
         return ""
-    grids = []
-    for one in confirmed:
-        samples = one.measured.samples
-        drawn = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
-        grids.append(picture(one.name, drawn))
+    grids = [picture(name, drawn) for name, drawn in pictures.items()]
     return f'<h2>Samples</h2>{note("The same seeds in every grid.")}<div class="grids">{"".join(grids)}</div>'

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna_dashboard import save_note
 from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
+from guidegym.files import unfinished_prefix
 from guidegym.interrupts import hold_interrupts
 from guidegym.pictures import sample_picture, schedule_picture
 from guidegym.sampling import OnRows
@@ -26,6 +27,7 @@ from guidegym.search.storage import (
     baseline_scores,
     complete,
     default_storage,
+    foreign_trials,
     keep_baseline_score,
     only_one_search,
     open_study,
@@ -34,6 +36,7 @@ from guidegym.search.storage import (
 from guidegym.search.study import OBJECTIVES, Baseline, Study
 from guidegym.search.table import HEADINGS, table_rows
 from guidegym.search.writing import Outcome, check_folder, file_name, holds_confirmed_results, write_files
+from guidegym.settings import check_count, plain_fields, whole_number
 from guidegym.tables import format_table
 from guidegym.testbeds import Testbed
 
@@ -63,17 +66,16 @@ class RunSettings:
 
     study_name: str
     out: Path
-    storage: str | None = None
+    storage: str | None = field(default=None, repr=False)  # it may hold a password
     seed: int = 0
     sampler: str = "tpe"
     batch_trials: int = 4
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed <= MAX_SEARCH_SEED:
-            raise GuideGymError(f"`--seed` must be in 0..{MAX_SEARCH_SEED}, got {self.seed}")
-        if self.batch_trials < 1:
-            raise GuideGymError(f"`--batch-trials` must be >= 1, got {self.batch_trials}")
+        plain_fields(self)
+        whole_number("--seed", self.seed, least=0, most=MAX_SEARCH_SEED)
+        check_count("--batch-trials", self.batch_trials, least=1)
         if self.timeout is not None and not self.timeout > 0:
             raise GuideGymError(f"`--timeout` must be > 0, got {self.timeout}")
         check_sampler(self.sampler, 1)
@@ -119,6 +121,12 @@ class _Run:
         self.comparability = comparability(study, testbed, seed=settings.seed)
         check_folder(settings.out, self.comparability)
         self.store = FileSystemArtifactStore(str(settings.out / "artifacts"))
+        if settings.sampler == "cmaes" and settings.storage is not None:
+            print(
+                "note: Optuna's CMA-ES keeps its state in the storage as a pickle, and unpickles it from there: "
+                "anyone who may write to this storage may run code here",
+                file=sys.stderr,
+            )
         self.owner = owner_of(settings.out)
         self.opened = open_study(
             study,
@@ -149,6 +157,11 @@ class _Run:
                 bar.write(
                     "note: all these trials are baselines; more --trials leave some to search with", file=sys.stderr
                 )
+            if left_out := foreign_trials(self.opened):
+                bar.write(
+                    f"note: {left_out} finished trials of this study are not a search's own; they are left out",
+                    file=sys.stderr,
+                )
             try:
                 bar.set_description("baselines")
                 self._score_outside(outside, advance)
@@ -162,7 +175,8 @@ class _Run:
             except KeyboardInterrupt:
                 self._write_unconfirmed()
                 raise
-        outcome = self._write(confirmed, confirmed[0].measured.candidate)
+        sound = [one.measured.candidate for one in confirmed if not one.measured.num_failed]
+        outcome = self._write(confirmed, sound[0] if sound else None)
         table = format_table(HEADINGS, table_rows(confirmed))
         save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n```\n{table}\n```"))
         return outcome
@@ -204,11 +218,15 @@ class _Run:
             title = f"{name}: KID {measured.kid:.4g}"
             samples = measured.samples
             grid = sample_picture(samples.x, samples.labels, self.testbed.class_names, title=title)
-            with tempfile.TemporaryDirectory() as folder:
+            out = self.settings.out
+            with tempfile.TemporaryDirectory(dir=out, prefix=unfinished_prefix(out), suffix=".part") as folder:
                 for kind, content in (("schedule", curve), ("samples", grid)):
-                    path = Path(folder) / f"{kind}-{file_name(name)}.png"
-                    path.write_bytes(content)
-                    upload_artifact(artifact_store=self.store, file_path=str(path), study_or_trial=trial)
+                    path = Path(folder) / f"{kind}-{file_name(name) or trial.number}.png"
+                    try:
+                        path.write_bytes(content)
+                        upload_artifact(artifact_store=self.store, file_path=str(path), study_or_trial=trial)
+                    except OSError as error:
+                        raise GuideGymError(f"{self.settings.out} cannot be written: {error.strerror}") from error
             best.append(measured.score(objective))
             bar.set_postfix({f"best {objective}": f"{pick(best):.4g}"}, refresh=False)
 
@@ -227,7 +245,7 @@ class _Run:
         measured = self.fresh.measure(self._to_confirm(), on_rows=on_rows)
         return confirm(self.fresh, measured, seed=self.settings.seed, objective=self.study.objectives[0])
 
-    def _write(self, confirmed: list[Confirmed], best: Candidate) -> Outcome:
+    def _write(self, confirmed: list[Confirmed], best: Candidate | None) -> Outcome:
         return write_files(
             self.settings.out,
             self.study,
@@ -240,7 +258,7 @@ class _Run:
 
     def _write_unconfirmed(self) -> None:
         """Write what an interrupted run has, unless confirmed results of an earlier one would be lost."""
-        found = best_trials(self.opened, self.study, 1, with_baselines=True)
+        found = best_trials(self.opened, self.study, 1, with_baselines=True, sound=True)
         if found and not holds_confirmed_results(self.settings.out):
             self._write([], found[0])
 

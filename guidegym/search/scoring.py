@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from guidegym.diffusion import Sampler
 from guidegym.engine import Engine
+from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
-from guidegym.judging import failed_rows
+from guidegym.judging import failures_of
 from guidegym.metrics import ClassKernels, class_kernels
 from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, row_seeds, sample
 from guidegym.testbeds import Testbed, judge_features
@@ -40,6 +42,7 @@ class Measured:
         kernels: What the kernel distance is made of.
         hits: Samples that the judge takes for the class asked for; failed ones are none.
         floor: The worst kernel distance there is, which a candidate with a failed row gets.
+        failures: Failed samples by what is wrong with them; see ``Failures``.
     """
 
     candidate: Candidate
@@ -48,6 +51,7 @@ class Measured:
     kernels: ClassKernels
     hits: Bool[Tensor, " classes n"]
     floor: float
+    failures: Mapping[str, int]
 
     @property
     def num_failed(self) -> int:
@@ -72,8 +76,15 @@ class Measured:
         return self.samples.cost.total / len(self.samples.x)
 
     def score(self, objective: str) -> float:
-        """Return one of ``OBJECTIVES`` by name."""
-        return self.kid if objective == "kid" else self.accuracy
+        """Return one of ``OBJECTIVES`` by name.
+
+        Raises:
+            GuideGymError: If there is none of that name.
+        """
+        known = {"kid": lambda: self.kid, "accuracy": lambda: self.accuracy}
+        if objective not in known:
+            raise GuideGymError(f"no objective {objective!r}; known are {', '.join(known)}")
+        return known[objective]()
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +181,11 @@ class Scorer:
     def _measure(self, candidate: Candidate, samples: Samples) -> Measured:
         references = self.testbed.references
         features = judge_features(self.testbed.judge, samples.x)
-        with torch.no_grad():
-            predicted = self.testbed.judge.classify(features).argmax(dim=1)
-        failed = failed_rows(self.testbed, samples.x, features, references.features)
-        samples = replace(samples, failed=samples.failed | failed)
+        predicted = self.testbed.judged(features).argmax(dim=1)
+        failures = failures_of(self.testbed, samples.x, features, references.features)
+        # A chain that became non-finite was stopped before: what is left of it may be finite.
+        failures = failures._replace(not_finite=failures.not_finite | samples.failed)
+        samples = replace(samples, failed=failures.rows)
         hits = (predicted == samples.labels) & ~samples.failed
         by_class = self._by_class(features)
         return Measured(
@@ -183,6 +195,7 @@ class Scorer:
             kernels=class_kernels(by_class, references.features, references.self_term),
             hits=self._by_class(hits),
             floor=self.floor,
+            failures={name: int(rows.sum()) for name, rows in failures._asdict().items()},
         )
 
     def _by_class(self, rows: Tensor) -> Tensor:

@@ -1,21 +1,25 @@
 """Where trials live: an Optuna study that a killed search leaves whole and the same command goes on with."""
 
-import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import only_one, write_atomically
+from guidegym.search.address import without_passwords
+from guidegym.search.patience import patient_storage
 from guidegym.search.study import OBJECTIVES, Study
 
 SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"
+GUIDANCE = "guidegym:guidance"
+"""The guidance of a trial, as JSON: what a search asked for has it, and what others put into the study has not."""
 BASELINE_SCORES = "guidegym:baseline_scores"
 
 
@@ -32,34 +36,9 @@ def default_storage(out: Path) -> str:
     return f"sqlite:///{out / 'study.db'}"
 
 
-@contextlib.contextmanager
-def only_one_search(out: Path) -> Iterator[None]:
-    """Hold the run's folder for this process; the system lets go of it even after a kill.
-
-    Raises:
-        GuideGymError: If another process holds it.
-    """
-    make_folder(out)
-    try:
-        file = (out / ".lock").open("w")
-    except OSError as error:
-        raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
-    with file:
-        _lock(file, out)
-        yield
-
-
-def _lock(file: IO[str], out: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no fcntl; there two searches in one folder are the user's to avoid
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise GuideGymError(f"another search is running in {out}; use another --study-name or --out") from error
-    except OSError as error:
-        raise GuideGymError(f"{out} cannot be locked: {error.strerror}") from error
+def only_one_search(out: Path) -> AbstractContextManager[None]:
+    """Hold the run's folder for this process; see ``only_one``."""
+    return only_one(out / ".lock", busy=f"another search is running in {out}; use another --study-name or --out")
 
 
 def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str) -> optuna.Study:
@@ -79,17 +58,19 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
     try:
         opened = optuna.create_study(
             study_name=study_name,
-            storage=storage,
+            storage=patient_storage(storage),
             directions=[OBJECTIVES[name] for name in study.objectives],
             load_if_exists=True,
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise GuideGymError(f"`--storage` {storage!r} cannot be opened: {reason}") from error
+        raise GuideGymError(without_passwords(f"`--storage` {storage!r} cannot be opened: {reason}", storage)) from None
     known = opened.user_attrs.get(SETTINGS)
     wanted = json.loads(json.dumps(dict(settings)))
     if known is None and opened.get_trials(deepcopy=False):
         raise GuideGymError(f"study '{study_name}' in this storage is not guidegym's; use another --study-name")
+    if known is not None and not isinstance(known, dict):
+        raise GuideGymError(f"study '{study_name}' in this storage is damaged: its settings are no object")
     if known is not None and known != wanted:
         changed = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
         old = ", ".join(f"{key} {known.get(key)!r}" for key in changed)
@@ -110,7 +91,7 @@ def clear_unfinished(opened: optuna.Study, owner: str) -> None:
         GuideGymError: If another owner has trials in hand: one search at a time works on a study.
     """
     unfinished = opened.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    foreign = [trial.number for trial in unfinished if trial.user_attrs.get(OWNER, owner) != owner]
+    foreign = [trial.number for trial in unfinished if trial.user_attrs.get(OWNER) != owner]
     if foreign:
         raise GuideGymError(
             f"study '{opened.study_name}' has trials of another search in hand ({', '.join(map(str, foreign))}); "
@@ -122,8 +103,19 @@ def clear_unfinished(opened: optuna.Study, owner: str) -> None:
 
 def baseline_scores(opened: optuna.Study) -> dict[str, dict[str, float]]:
     """Return the scores on the search seeds of baselines that have no place in the search space."""
-    scores: dict[str, dict[str, float]] = opened.user_attrs.get(BASELINE_SCORES, {})
-    return scores
+    scores: Any = opened.user_attrs.get(BASELINE_SCORES, {})
+    sound = isinstance(scores, dict) and all(
+        isinstance(own, dict)
+        and OBJECTIVES.keys() <= own.keys()
+        and all(isinstance(one, float) for one in own.values())
+        for own in scores.values()
+    )
+    if not sound:
+        raise GuideGymError(
+            f"study '{opened.study_name}' in this storage is damaged: its baselines' scores are no numbers"
+        )
+    found: dict[str, dict[str, float]] = scores
+    return found
 
 
 def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float]) -> None:
@@ -132,8 +124,14 @@ def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float
 
 
 def complete(opened: optuna.Study) -> list[FrozenTrial]:
-    """Return the finished trials in the order they were asked for."""
-    return opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    """Return the finished trials of searches in the order they were asked for; those of others have no guidance."""
+    finished = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [trial for trial in finished if GUIDANCE in trial.user_attrs]
+
+
+def foreign_trials(opened: optuna.Study) -> int:
+    """Return how many finished trials were put into the study by something else than a search."""
+    return len(opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) - len(complete(opened))
 
 
 def owner_of(out: Path) -> str:

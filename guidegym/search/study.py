@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from guidegym.diffusion import SAMPLERS, Sampler, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
-from guidegym.settings import check_count
+from guidegym.settings import plain_fields, shown, whole_number
 
 if TYPE_CHECKING:
     import optuna
 
-OBJECTIVES: Mapping[str, Literal["minimize", "maximize"]] = {"kid": "minimize", "accuracy": "maximize"}
+OBJECTIVES: Mapping[str, Literal["minimize", "maximize"]] = MappingProxyType(
+    {"kid": "minimize", "accuracy": "maximize"}
+)
 """Every objective and its direction: class-wise kernel distance, and accuracy under the judge."""
+MOST = 1_000_000
+"""Trials, or samples of each class, beyond which a number is a slip of the finger."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +71,22 @@ class Study:
     confirm_per_class: int = 20
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
             raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
-        if not isinstance(self.sampler, tuple(SAMPLERS.values())) or not callable(self.space):
-            kinds = ", ".join(kind.__name__ for kind in SAMPLERS.values())
-            raise GuideGymError(f"`sampler` must be of {kinds} and `space` a function, got {self.sampler!r:.60}")
+        for sampler in (self.sampler, *(one.sampler for one in self.baselines if one.sampler is not None)):
+            # Of exactly that type: the replay command, and the files of a run, can name no other.
+            if type(sampler) not in SAMPLERS.values():
+                kinds = ", ".join(kind.__name__ for kind in SAMPLERS.values())
+                raise GuideGymError(f"`sampler` must be of {kinds}, got {shown(sampler)}")
+        if not callable(self.space):
+            raise GuideGymError(f"`space` must be a function from a trial to a Guidance, got {shown(self.space)}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
-            check_count(name, getattr(self, name), least=least)
-        unknown = [name for name in self.objectives if name not in OBJECTIVES]
-        if unknown or not self.objectives or len(set(self.objectives)) != len(self.objectives):
+            whole_number(name, getattr(self, name), least=least, most=MOST)
+        known = [name for name in self.objectives if isinstance(name, str) and name in OBJECTIVES]
+        if not known or len(set(known)) != len(self.objectives):
             raise GuideGymError(
-                f"`objectives` must be different names of {', '.join(OBJECTIVES)}, got {', '.join(self.objectives)!r}"
+                f"`objectives` must be different names of {', '.join(OBJECTIVES)}, got {shown(self.objectives)}"
             )
         names = [baseline.name for baseline in self.baselines]
         if len(set(names)) != len(names):

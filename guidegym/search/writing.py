@@ -1,8 +1,9 @@
 """The files that a run leaves behind."""
 
+import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import optuna
 
 from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
-from guidegym.files import write_atomically
+from guidegym.files import read_json, write_atomically
+from guidegym.page import encoded
 from guidegym.pictures import sample_picture
 from guidegym.search.confirm import Confirmed
 from guidegym.search.report import build_report
@@ -28,26 +30,52 @@ class Outcome:
 
     Args:
         confirmed: Every method on the fresh seeds, best first; empty where the run was interrupted before.
-        best: The best guidance there is so far, with what it was called.
+        best: The best guidance there is so far, with what it was called; None where all methods failed.
         report: The HTML report.
     """
 
     confirmed: list[Confirmed]
-    best: Candidate
+    best: Candidate | None
     report: Path
+
+    @property
+    def failure(self) -> str:
+        """What went wrong where no method gave sound samples, by what was wrong with how many of them."""
+        counts: dict[str, int] = {}
+        for one in self.confirmed:
+            for name, count in one.measured.failures.items():
+                counts[name] = counts.get(name, 0) + count
+        total = sum(len(one.measured.samples.x) for one in self.confirmed)
+        said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+        return f"every method has samples that failed (of {total} samples {said}), so there is no best one"
+
+
+LONGEST_NAME = 80
 
 
 def file_name(name: str) -> str:
-    """Return a method's name as a file name: letters, digits, dots and dashes."""
-    kept = "".join(letter if letter.isalnum() or letter in ".=" else "-" for letter in name)
-    return "-".join(part for part in kept.split("-") if part)
+    """Return a method's name as a file name: ASCII letters, digits, dots and dashes, and not too many of them."""
+    kept = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in ".=" else "-" for letter in name)
+    return "-".join(part for part in kept.split("-") if part)[:LONGEST_NAME]
+
+
+def file_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a file name for each name; those that would be alike, on any file system, carry a digest of the name."""
+    plain = {name: file_name(name) for name in names}
+    taken = [own.casefold() for own in plain.values()]
+    return {
+        name: own
+        if own and taken.count(own.casefold()) == 1
+        else f"{own}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}".lstrip("-")
+        for name, own in plain.items()
+    }
 
 
 def holds_confirmed_results(out: Path) -> bool:
     """Return whether a finished run's results lie in ``out``."""
     try:
-        return bool(json.loads((out / "results.json").read_text())["confirmed_on_fresh_seeds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_json(out / "results.json")["confirmed_on_fresh_seeds"])
+    except (GuideGymError, KeyError, TypeError):
         return False
 
 
@@ -63,12 +91,12 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
             raise GuideGymError(f"{path} is in the way: it must be a {'folder' if is_folder else 'file'}")
     try:
         (out / "artifacts").mkdir(parents=True, exist_ok=True)
-        known = json.loads((out / "results.json").read_text())["settings"]
+        if not (out / "results.json").is_file():
+            return
+        known = read_json(out / "results.json")["settings"]
         differ = [name for name in settings if known.get(name) != settings[name]]
     except OSError as error:
-        if not isinstance(error, FileNotFoundError):
-            raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
-        return
+        raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise GuideGymError(f"{out / 'results.json'} is not guidegym's; use another --out") from error
     if differ:
@@ -93,10 +121,17 @@ def write_files(
     *,
     settings: dict[str, Any],
     confirmed: list[Confirmed],
-    best: Candidate,
+    best: Candidate | None,
 ) -> Outcome:
-    """Write ``best.json``, ``results.json``, ``report.html`` and the sample pictures, each atomically."""
-    best.guidance.save(out / "best.json")
+    """Write ``best.json``, ``results.json``, ``report.html`` and the sample pictures, each atomically, the numbers first.
+
+    Where all methods failed there is no best one, and no ``best.json``.
+    """
+    outcome = Outcome(confirmed, best, out / "report.html")
+    if best is None:
+        (out / "best.json").unlink(missing_ok=True)
+    else:
+        best.guidance.save(out / "best.json")
     results = {
         "format": "guidegym-results/1",
         "study": study.name,
@@ -104,17 +139,22 @@ def write_files(
         "trials": len(complete(opened)),
         "confirmed_on_fresh_seeds": bool(confirmed),
         "confirm_samples_per_class": study.confirm_per_class,
-        "best": best.name,
-        "best_sampler": repr(best.sampler),
-        "replay": replay_command(Path("best.json"), study, best.sampler),
+        "best": None if best is None else best.name,
+        "best_sampler": None if best is None else repr(best.sampler),
+        "replay": None if best is None else replay_command(Path("best.json"), study, best.sampler),
+        **({"failure": outcome.failure} if best is None else {}),
         "judge_note": testbed.judge_note,
         "methods": table_json(confirmed),
     }
     write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    files = file_names([one.name for one in confirmed])
+    pictures: dict[str, bytes] = {}
     for one in confirmed:
         samples = one.measured.samples
-        picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
-        write_atomically(out / "samples" / f"{file_name(one.name)}.png", picture)
-    html = build_report(study, testbed, opened, confirmed, best)
-    write_atomically(out / "report.html", html.encode())
-    return Outcome(confirmed, best, out / "report.html")
+        drawn = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
+        pictures[one.name] = drawn
+        write_atomically(out / "samples" / f"{files[one.name]}.png", drawn)
+    verdict = outcome.failure if best is None else ""
+    html = build_report(study, testbed, opened, confirmed, best, pictures=pictures, failure=verdict)
+    write_atomically(out / "report.html", encoded(html))
+    return outcome

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from guidegym.errors import FileFormatError
-from guidegym.files import write_atomically
+from guidegym.files import read_json, write_atomically
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
 from guidegym.testbeds.references import file_digest
@@ -58,7 +58,7 @@ def load_energies(
     if not path.is_file():
         return {}
     try:
-        content: Any = json.loads(path.read_text())
+        content: Any = read_json(path)
         if content["format"] != FORMAT:
             raise FileFormatError(f"{path} must have format {FORMAT!r}, got {content['format']!r}")
         found = {

@@ -5,6 +5,7 @@ Only training needs the data set; sampling and tuning run on what the package sh
 
 import gzip
 import hashlib
+import math
 import zlib
 from pathlib import Path
 
@@ -36,12 +37,12 @@ def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:
         raise FileFormatError(f"{path} cannot be read: {error}") from error
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+    if len(raw) < 4 or len(raw) < 4 + 4 * raw[3] or raw[:3] != b"\x00\x00\x08":
         raise FileFormatError(f"{path} is not an idx file of unsigned bytes")
     num_dims = raw[3]
     shape = tuple(int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(num_dims))
     body = np.frombuffer(raw, dtype=np.uint8, offset=min(4 + 4 * num_dims, len(raw)))
-    if body.size != int(np.prod(shape)):
+    if body.size != math.prod(shape):
         raise FileFormatError(f"{path} is truncated: {body.size} bytes of data where its header says {shape}")
     return body.reshape(shape)
 

@@ -84,9 +84,9 @@ def role_of(path: Path) -> str:
         FileFormatError: If it is not a weight file.
     """
     architecture = read_metadata(path)["architecture"]
-    name = str(architecture.get("name")) if isinstance(architecture, dict) else ""
+    name = str(architecture.get("name"))
     if name == "UNet":
-        return "conditional" if architecture.get("config", {}).get("num_classes") else "denoiser"
+        return "conditional" if architecture["config"].get("num_classes") else "denoiser"
     return "judge" if name.endswith("Judge") else "guide"
 
 

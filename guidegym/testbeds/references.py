@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.metrics import moments, reference_self_term
+from guidegym.metrics.checking import check_finite
+from guidegym.tensor_files import read_tensors
 
 FORMAT = "guidegym-references/1"
 
@@ -102,16 +103,30 @@ def _balancing(labels: Tensor, num_classes: int) -> Float[Tensor, " n"]:
     return (len(labels) / num_classes / counts)[labels]
 
 
+def _narrowed(features: Float[Tensor, " classes n dim"]) -> Float[Tensor, " classes n dim"]:
+    """Return features in half precision where that keeps its three digits of each row's length, and as they are elsewhere.
+
+    Half precision ends at 65504 and thins out below 6e-5: features are whatever size a judge gives them.
+    """
+    half = features.half()
+    off = (half.double() - features.double()).norm(dim=-1)
+    return half if bool((off <= 1e-3 * features.double().norm(dim=-1)).all()) else features.float()
+
+
 def save_references(references: References, path: Path) -> None:
-    """Write the references to one safetensors file, features in half precision."""
-    tensors = {
-        "features": references.features.half().contiguous(),
-        "mean": references.mean.float().contiguous(),
-        "covariance": references.covariance.float().contiguous(),
-    }
+    """Write the references to one safetensors file, features in half precision where that is enough.
+
+    Raises:
+        GuideGymError: If a number is too large for single precision.
+    """
+    tensors = {"features": _narrowed(references.features), "mean": references.mean, "covariance": references.covariance}
     if references.spatial is not None:
-        mean, covariance = references.spatial
-        tensors |= {"spatial_mean": mean.float().contiguous(), "spatial_covariance": covariance.float().contiguous()}
+        tensors |= dict(zip(("spatial_mean", "spatial_covariance"), references.spatial, strict=True))
+    tensors = {
+        name: (value if value.dtype == torch.float16 else value.float()).contiguous() for name, value in tensors.items()
+    }
+    for name, value in tensors.items():
+        check_finite(f"{name} of the references", value)
     write_atomically(path, save(tensors, metadata={"format": FORMAT, "extractor": references.extractor}))
 
 
@@ -129,18 +144,23 @@ def load_references(path: Path, *, extractor: str, device: torch.device | str = 
     """
     if not path.is_file():
         raise DataNotFoundError(f"no reference statistics {path}")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).to(device) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise FileFormatError(f"{path} is not a readable reference file: {error}") from error
+    header, tensors = read_tensors(path, device=device)
     if header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
     if header.get("extractor") != extractor:
         raise FileFormatError(f"{path} holds features of another judge than the one beside it; build it anew")
     if not {"features", "mean", "covariance"} <= tensors.keys():
         raise FileFormatError(f"{path} must hold features, mean and covariance, got {', '.join(tensors) or 'none'}")
+    features, mean, covariance = (tensors[name] for name in ("features", "mean", "covariance"))
+    shapes = (features.shape[:1] + features.shape[2:], (*mean.shape, *mean.shape[1:]))
+    if features.ndim != 3 or 0 in features.shape or mean.shape != shapes[0] or covariance.shape != shapes[1]:
+        raise FileFormatError(
+            f"{path}: features, mean and covariance must be of one space, got shapes "
+            f"{tuple(features.shape)}, {tuple(mean.shape)}, {tuple(covariance.shape)}"
+        )
+    for name, value in tensors.items():
+        if not value.is_floating_point() or not bool(value.isfinite().all()):
+            raise FileFormatError(f"{path}: {name} must be finite numbers")
     spatial = None
     if "spatial_mean" in tensors and "spatial_covariance" in tensors:
         spatial = (tensors["spatial_mean"].double(), tensors["spatial_covariance"].double())

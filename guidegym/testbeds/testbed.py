@@ -1,5 +1,6 @@
 """The Testbed record: everything that a guided sample is made with and measured by."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
+from guidegym.settings import plain_fields
+from guidegym.testbeds.checked import Checked, own_dtype, warn_of_train_mode
 from guidegym.testbeds.references import References
 
 
@@ -74,21 +77,35 @@ def seen_by(judge: JudgeNetwork, x: Float[Tensor, " n *event"]) -> Seen:
         Nash et al. 2021, section 4.1, for the spatial features: a few maps before pooling, flattened.
     """
     features, spatial = [], []
+    dtype = own_dtype(judge, x.dtype)
     for rows in x.split(CHUNK):
         if isinstance(judge, SpatialJudge):
-            own, maps = judge.features_and_maps(rows)
+            own, maps = judge.features_and_maps(rows.to(dtype, copy=True))
             spatial.append(maps[:, :SPATIAL_MAPS].flatten(1))
         else:
-            own = judge.features(rows)
-        features.append(own)
+            own = judge.features(rows.to(dtype, copy=True))
+        features.append(_checked_features(own, rows))
     together = torch.cat(features)
-    return Seen(together, judge.classify(together), torch.cat(spatial) if spatial else None)
+    return Seen(together, judge.classify(together.clone()), torch.cat(spatial) if spatial else None)
+
+
+def _checked_features(features: Tensor, rows: Tensor) -> Float[Tensor, " batch dim"]:
+    """Return a judge's features, which must be one vector per row."""
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(rows):
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise GuideGymError(f"the judge's features must have shape ({len(rows)}, dim), got {got}")
+    return features
 
 
 @torch.no_grad()
 def judge_features(judge: JudgeNetwork, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
-    """Return the judge's features of clean samples, computed in chunks: memory does not grow with the batch."""
-    return torch.cat([judge.features(rows) for rows in x.split(CHUNK)])
+    """Return the judge's features of clean samples, computed in chunks: memory does not grow with the batch.
+
+    Raises:
+        GuideGymError: If they are not one vector per row.
+    """
+    dtype = own_dtype(judge, x.dtype)
+    return torch.cat([_checked_features(judge.features(rows.to(dtype, copy=True)), rows) for rows in x.split(CHUNK)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +161,8 @@ class Testbed:
     exact: Classifier | None = None
 
     def __post_init__(self) -> None:
+        plain_fields(self)
+        warn_of_train_mode(self.judge, f"the judge of testbed '{self.name}'")
         if not self.judges:
             object.__setattr__(self, "judges", {"judge": self.judge})
         classes = len(self.references.features)
@@ -166,8 +185,38 @@ class Testbed:
         """Number of classes."""
         return len(self.class_names)
 
+    @functools.cached_property
+    def _asked(self) -> dict[tuple[str, str], Checked]:
+        """The networks that were asked so far: each is warned of once."""
+        return {}
+
+    def _checked(self, role: str, name: str, network: Callable[..., Tensor], num_classes: int | None = None) -> Checked:
+        if (role, name) not in self._asked:
+            what = f"the {role} of testbed '{self.name}'" if not name else f"{role} '{name}' of testbed '{self.name}'"
+            self._asked[role, name] = Checked(network, what, num_classes=num_classes)
+        return self._asked[role, name]
+
+    def unconditional(self) -> Denoiser:
+        """Return the denoiser, as it is asked; see ``Checked``."""
+        return self._checked("denoiser", "", self.denoiser)
+
+    @torch.no_grad()
+    def judged(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
+        """Return the judge's logits of its features.
+
+        Raises:
+            GuideGymError: If they are not one per class.
+        """
+        logits = self.judge.classify(features.clone())
+        if logits.shape != (len(features), self.num_classes):
+            raise GuideGymError(
+                f"the judge of testbed '{self.name}' must return logits of shape {(len(features), self.num_classes)}, "
+                f"got {tuple(logits.shape)}"
+            )
+        return logits
+
     def classifier(self, name: str) -> Classifier:
-        """Return the classifier called ``name``.
+        """Return the classifier called ``name``, as it is asked; see ``Checked``.
 
         Raises:
             GuideGymError: If the testbed has none of that name.
@@ -175,10 +224,10 @@ class Testbed:
         if name not in self.classifiers:
             known = ", ".join(self.classifiers)
             raise GuideGymError(f"testbed '{self.name}' has no classifier '{name}'; it has {known}")
-        return self.classifiers[name]
+        return self._checked("classifier", name, self.classifiers[name], self.num_classes)
 
     def conditional(self, name: str) -> ConditionalNetwork:
-        """Return the label-conditional denoiser called ``name``.
+        """Return the label-conditional denoiser called ``name``, as it is asked; see ``Checked``.
 
         Raises:
             GuideGymError: If the testbed has none of that name.
@@ -186,4 +235,4 @@ class Testbed:
         if name not in self.conditionals:
             known = f"it has {', '.join(self.conditionals)}" if self.conditionals else "it has none"
             raise GuideGymError(f"testbed '{self.name}' has no conditional denoiser '{name}'; {known}")
-        return self.conditionals[name]
+        return self._checked("conditional denoiser", name, self.conditionals[name])

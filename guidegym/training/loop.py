@@ -20,6 +20,7 @@ from tqdm import tqdm
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.interrupts import hold_interrupts
+from guidegym.settings import check_count, finite_number, plain_fields
 from guidegym.testbeds.image_data import to_unit_range
 from guidegym.training.loss import DivergedError, Loss
 
@@ -47,6 +48,9 @@ class LoopSettings:
     weight_decay: float = 0.0
     ema_decay: float = 0.0
     half_precision: bool = False
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -154,14 +158,17 @@ class TrainingRun:
             raise GuideGymError(
                 f"{self.checkpoint} belongs to a run with other settings, seed or data; remove it or use another --out"
             )
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        if isinstance(self.loss, nn.Module):
-            self.loss.load_state_dict(state["loss"])
-        self.step = state["step"]
-        self.recent_losses = state["recent_losses"]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            if isinstance(self.loss, nn.Module):
+                self.loss.load_state_dict(state["loss"])
+            self.step = check_count("step", state["step"], least=0)
+            self.recent_losses = [finite_number("recent_losses", one) for one in state["recent_losses"]]
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise FileFormatError(f"{self.checkpoint} is damaged; remove it to start over: {error}") from error
         return True
 
     def _learning_rate(self) -> float:
@@ -242,10 +249,12 @@ def train(
         on_note: Where one-line notes go.
 
     Raises:
-        GuideGymError: If a pool has fewer images than its share of a batch.
+        GuideGymError: If a pool has fewer images than its share of a batch, or it is called in inference mode.
         DivergedError: If the loss is no longer finite or its energies ran away; the run is back at its last good
             checkpoint.
     """
+    if torch.is_inference_mode_enabled():
+        raise GuideGymError("training needs gradients: call it outside `torch.inference_mode()`")
     share = run.settings.batch_size // len(pools)
     for pool in pools:
         if len(pool.images) < share:

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from guidegym.errors import GuideGymError
-from guidegym.interrupts import hold_interrupts
+from guidegym.interrupts import STOPS, hold_interrupts
 
 POLL_SECONDS = 0.2
 
@@ -17,11 +17,13 @@ POLL_SECONDS = 0.2
 def _prepare(threads: int) -> None:
     """Set a worker up: its share of the threads, and signals heeded only where a training waits for them.
 
-    Ctrl-C goes to the whole process group: it is left to the parent, which passes it on as ``SIGTERM``. A worker without
-    work must not die of that, or the pool would be broken and kill the others before they have saved.
+    Ctrl-C, and the hang-up of a terminal, go to the whole process group: they are left to the parent, which passes them on
+    as ``SIGTERM``. A worker without work must not die of that, or the pool would be broken and kill the others before they
+    have saved.
     """
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: None)
 
 

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from guidegym.errors import DataNotFoundError
+from guidegym.files import only_one
 from guidegym.metrics.accuracy import accuracy, noisy_accuracy, robust_accuracy
 from guidegym.networks import MaxMahalanobisClassifier, TimeDependentClassifier, UNet, load_network, save_network
 from guidegym.networks.judges import BaseJudge
+from guidegym.settings import plain_fields
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.image_data import ImageData, hide_labels, to_unit_range
 from guidegym.testbeds.images import ImageSet
@@ -55,6 +57,9 @@ class Task:
     out: Path
     device: torch.device
     seed: int
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def images(self) -> ImageSet:
@@ -170,8 +175,10 @@ def train_network(name: str, task: Task, *, show_bar: bool = True) -> str:
         device=task.device,
         identity=f"{name} {task.labels} {task.data.digest} {recipe.says} {recipe.about} {network.config} {parents}",
     )
+    lock = task.out / "checkpoints" / f".{task.file(name).stem}.lock"
     try:
-        result = train(run, *_pools(task, recipe), name=task.file(name).stem, show_bar=show_bar)
+        with only_one(lock, busy=f"{task.file(name).stem} is being trained in {task.out} by another process"):
+            result = train(run, *_pools(task, recipe), name=task.file(name).stem, show_bar=show_bar)
     except DivergedError:
         if run.step:
             print(_save(name, recipe, task, run.result(), {"diverged": True}))

@@ -323,8 +323,8 @@ def test_a_wrong_type_gets_one_clear_line(arguments: dict[str, Any], message: st
 def test_options_are_whole_numbers() -> None:
     env = GuidanceEnv(num_steps=2, observation="features")
     for options, message in (
-        ({"label": "a"}, "`label` must be a whole number, got 'a'"),
-        ({"noise_seed": 1.5}, "`noise_seed` must be a whole number, got 1.5"),
+        ({"label": "a"}, "`label` must be a whole number in 0..1, got 'a'"),
+        ({"noise_seed": 1.5}, "`noise_seed` must be a whole number >= 0, got 1.5"),
     ):
         with pytest.raises(GuideGymError, match=message):
             env.reset(options=options)
@@ -336,5 +336,44 @@ def test_a_list_of_numpy_numbers_is_a_split() -> None:
     assert _whole({"labels": np.array([1, 0])}, "labels") == (1, 0)
     assert _whole({"seeds": [np.int64(5), np.int64(6)]}, "seeds") == (5, 6)
     for wrong in ([1.5], [True], "12", 3):
-        with pytest.raises(GuideGymError, match="`seeds` must be a list of whole numbers"):
+        with pytest.raises(GuideGymError, match=r"seeds` must be a (list of )?whole number"):
             _whole({"seeds": wrong}, "seeds")
+
+
+def _seeds_of(env: GuidanceVectorEnv, seed: Any) -> list[int]:
+    _, info = env.reset(seed=seed)
+    return [int(one) for one in info["noise_seed"]]
+
+
+def test_a_row_without_a_seed_goes_on_and_one_that_never_had_one_gets_one_by_chance() -> None:
+    def fresh() -> GuidanceVectorEnv:
+        return GuidanceVectorEnv(num_envs=3, num_steps=2, observation="features")
+
+    env = fresh()
+    first, again = _seeds_of(env, [1, None, 3]), _seeds_of(env, [1, None, 3])
+    assert (first[0], first[2]) == (again[0], again[2])
+    assert first[1] != again[1]  # the next episode of the same row
+    assert first[1] != _seeds_of(fresh(), [1, 0, 3])[1]  # it is not seed 0's
+    assert first[1] != _seeds_of(fresh(), [1, None, 3])[1]  # and drawn anew in another environment
+    assert _seeds_of(fresh(), [5, 6, 7]) == _seeds_of(fresh(), 5)
+    seeded = fresh()
+    seeded.reset(seed=5)
+    _, info = seeded.reset(seed=[5, None, 7])
+    rows = GuidanceEnv(num_steps=2, observation="features")
+    rows.reset(seed=6)
+    assert int(info["noise_seed"][1]) == rows.reset()[1]["noise_seed"]  # as the single environment goes on
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.9, 1.5, True, "7", 2**64, 2**63, 10**400])
+def test_seeds_that_are_none_are_refused_in_one_line(wrong: Any, unchecked: None) -> None:
+    env, single = (
+        GuidanceVectorEnv(num_envs=2, num_steps=2, observation="features"),
+        GuidanceEnv(num_steps=2, observation="features"),
+    )
+    for one, seed in ((env, wrong), (env, [wrong, 1]), (single, wrong)):
+        with pytest.raises(GuideGymError, match=r"`seed(\[0\])?` must be a whole number") as caught:
+            one.reset(seed=seed)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+    with pytest.raises(GuideGymError, match=rf"`seed` must be a whole number in 0..{2**63 - 2}, got {2**63 - 1}"):
+        env.reset(seed=2**63 - 1)  # the second row's would be one too large
+    assert int(single.reset(seed=2**63 - 1)[1]["noise_seed"]) >= 0

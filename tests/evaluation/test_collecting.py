@@ -139,3 +139,19 @@ def test_the_first_rows_of_a_chunk_have_their_share_of_its_seconds(collection: C
 def test_chunks_of_another_process_are_others(change: dict[str, object], collection: Collection) -> None:
     other = replace(collection, testbed=replace(collection.testbed, **change))  # type: ignore[arg-type]
     assert digest_of(PLAIN, other) != digest_of(PLAIN, collection)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.95])
+def test_one_flipped_bit_is_found_and_the_chunk_is_sampled_again(
+    place: float, collection: Collection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = collected(PLAIN, collection)
+    (path,) = (collection.folder / digest_of(PLAIN, collection)).iterdir()
+    content = path.read_bytes()
+    number = int(place * len(content))
+    path.write_bytes(content[:number] + bytes([content[number] ^ 1]) + content[number + 1 :])
+    with pytest.raises(GuideGymError, match="chunk 1 of 1 of 'unguided' is missing"):
+        merge(PLAIN, collection)
+    assert "is damaged or of an earlier version; it is sampled again" in capsys.readouterr().err
+    again = collected(PLAIN, collection)
+    assert torch.equal(again.features, whole.features)

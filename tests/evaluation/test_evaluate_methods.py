@@ -86,7 +86,7 @@ def test_shards_sample_and_the_last_one_measures(
     [
         (["--guidance", "nowhere.json"], "nowhere.json cannot be read"),
         (["--guidance", "classifier-free:much"], "takes a number, got 'much'"),
-        (["--guidance", "unguided", "--per-class", "0"], "`--per-class` must be a whole number >= 1, got 0"),
+        (["--guidance", "unguided", "--per-class", "0"], "`--per-class` must be a whole number in 1..1000000, got 0"),
         (["--guidance", "unguided", "--per-class", "3"], "`precision` needs at least 6 samples of each class, got 3"),
         (["--guidance", "unguided", "--metrics", "fid"], "no metric 'fid'; known are frechet, "),
         (["--guidance", "unguided", "--energy", "nobody"], "`--energy` must be a classifier with known class energies"),
@@ -101,7 +101,7 @@ def test_shards_sample_and_the_last_one_measures(
         (["--guidance", "unguided", "--data", "x"], "`--data` is read with `--classifier` or `--extractor inception`"),
         (["--guidance", "unguided", "--scales", "nan"], "`--scales` must be finite numbers, got nan"),
         (["--guidance", "classifier-free:"], "takes a number, got ''"),
-        (["--guidance", "unguided", "--resamples", "1"], "`--resamples` must be a whole number >= 2, got 1"),
+        (["--guidance", "unguided", "--resamples", "1"], "`--resamples` must be a whole number in 2..1000000, got 1"),
     ],
     ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",
 )  # fmt: skip

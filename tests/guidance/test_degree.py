@@ -117,7 +117,10 @@ class _Named:
     """A testbed of three classes, as far as degrees look at one."""
 
     name, num_classes, similarities = "three", 3, {"words": ALIKE}
-    process, denoiser, class_energies, clip = (None,) * 4
+    process, class_energies, clip = (None,) * 3
+
+    def unconditional(self) -> None:
+        """It has none."""
 
     def classifier(self, name: str) -> None:
         """It has none."""

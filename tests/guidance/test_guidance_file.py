@@ -52,8 +52,10 @@ SCHEDULE_VALUES = {
     "stages": st.builds(Stages, NUMBER, NUMBER, st.floats(0, 1)),
     "interval": st.builds(Interval, NUMBER, NUMBER, st.floats(0, 0.5), st.floats(0.5, 1)),
     "noise_interval": st.builds(NoiseInterval, NUMBER, NUMBER, st.floats(0, 1), st.floats(1, 80)),
-    "knots": st.lists(NUMBER, min_size=2, max_size=6),
-    "table": st.lists(st.tuples(NUMBER, NUMBER), min_size=1, max_size=9, unique_by=itemgetter(0)),
+    "knots": st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=6),
+    "table": st.lists(
+        st.tuples(st.floats(-1, 1000), st.floats(-1e100, 1e100)), min_size=1, max_size=9, unique_by=itemgetter(0)
+    ),
 }
 GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01)).to_json())
 
@@ -181,5 +183,5 @@ def test_curves_given_as_lists_compare_by_value_and_refuse_what_is_no_number(unc
     assert Knots([1.0, 2.0]) == Knots((1.0, 2.0))  # type: ignore[arg-type]
     assert hash(Table([900.0], [1.0])) == hash(Table((900.0,), (1.0,)))  # type: ignore[arg-type]
     for wrong in ("ab", 3, ("a", "b"), (1.0, float("nan"))):
-        with pytest.raises(GuideGymError, match="`weights` must be a"):
+        with pytest.raises(GuideGymError, match=r"`weights(\[0\]|\[1\])?` must be a"):
             Knots(wrong)  # type: ignore[arg-type]

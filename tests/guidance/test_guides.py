@@ -164,7 +164,7 @@ def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 
         signal, sigma = (f(t[None], torch.float64)[0] for f in (process.alpha_bar, process.sigma))
 
         def clean(x: torch.Tensor) -> torch.Tensor:
-            return (x - sigma * asked.networks.denoiser(x[None], t[None].double())[0]) / signal.sqrt()
+            return (x - sigma * asked.networks.unconditional()(x[None], t[None])[0]) / signal.sqrt()
 
         first = torch.zeros(1, dtype=torch.float64)
         return _slope(lambda at: (s * classify(clean(at)[None], first)[0].log_softmax(dim=0)).sum(), x)
@@ -267,7 +267,7 @@ def test_what_a_guide_does_not_allow() -> None:
         (lambda: ClassEnergy(""), "`classifier` must be the name"),
         (lambda: JointEnergy("exact", marginal=1.1), r"`marginal` must be in \[0, 1\], got 1.1"),
         (lambda: EnergyDivergence("exact", weight=-1.0), "`weight` must be >= 0"),
-        (lambda: LookAhead(ClassEnergy("exact"), num_steps=0), "`num_steps` must be a whole number >= 1, got 0"),
+        (lambda: LookAhead(ClassEnergy("exact"), num_steps=0), "`num_steps` must be a whole number in 1..1000, got 0"),
         (lambda: Accumulated(ClassEnergy("exact"), size=-1.0), "`size` must be >= 0"),
         (lambda: EntropyScaled(ClassEnergy("exact"), most=0.5), "`most` must be >= 1"),
         (lambda: EntropyScaled(ClassifierFree()), "must have a classifier"),

@@ -172,3 +172,54 @@ def test_another_run_is_never_overwritten(tmp_path: Path) -> None:
 def test_numbers_of_a_run_are_positive(name: str, tmp_path: Path) -> None:
     with pytest.raises(GuideGymError, match=f"`{name}` must be >= 1, got 0"):
         _settings(tmp_path, **{name: 0})
+
+
+def test_a_damaged_policy_beside_a_sound_checkpoint_is_made_whole(tmp_path: Path) -> None:
+    test = make_task(**ARGUMENTS, split="test")
+    learn(_learner("group_reinforce"), test, _settings(tmp_path))
+    files = {path.name: path.read_bytes() for path in tmp_path.glob("agent*")}
+    assert len(files) == 4
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+    (tmp_path / "agent-best.json").unlink()
+    learn(_learner("group_reinforce"), test, _settings(tmp_path), resume=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("agent*")} == files
+
+
+def test_two_trainings_in_one_folder_do_not_mix(tmp_path: Path) -> None:
+    test = make_task(**ARGUMENTS, split="test")
+
+    def meanwhile(now: int, scalars: Any) -> None:
+        with pytest.raises(GuideGymError, match=r"another agent is being trained in .*; use another --out"):
+            learn(_learner("group_reinforce"), test, _settings(tmp_path), resume=True)
+
+    learn(_learner("group_reinforce"), test, _settings(tmp_path, timesteps=80), on_scalars=meanwhile)
+
+
+@pytest.mark.parametrize("name", ["group_reinforce", "ppo"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"learner": None},
+        {"learner": {}},
+        {"learner": []},
+        {"identity": "no JSON"},
+        {"identity": 7},
+        {"evaluations": 3},
+        {"evaluations": [["a", "b"]]},
+        {"seconds": "long"},
+        {"files": {"agent.json": "text"}},
+    ],
+    ids=str,
+)
+def test_a_damaged_checkpoint_gets_one_line(name: str, damage: dict[str, Any], tmp_path: Path) -> None:
+    test = make_task(**ARGUMENTS, split="test")
+    learn(_learner(name), test, _settings(tmp_path, timesteps=80))
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, **damage}, path)
+    with pytest.raises(
+        GuideGymError, match=r"is (damaged|not a readable checkpoint); remove it to start over"
+    ) as caught:
+        learn(_learner(name), test, _settings(tmp_path), resume=True)
+    assert str(caught.value).isprintable()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from guidegym import GuideGymError, Testbed, VPProcess
+from guidegym import GuideGymError, Testbed, VPProcess, load_testbed
 from guidegym.metrics.accuracy import accuracy, dark_accuracy, noisy_accuracy, robust_accuracy
 from guidegym.metrics.energies import energies_by_class, energies_of
 from guidegym.metrics.gradients import gradient_quality, log_likelihood_gradient
@@ -33,8 +33,31 @@ def test_accuracy_falls_to_chance_along_the_chain(exact: Testbed) -> None:
     assert clean > middle + 0.05
     assert end == pytest.approx(0.5, abs=0.05)
     assert accuracy(classify, x, labels) == pytest.approx(clean, abs=0.01)
-    bright = dark_accuracy(classify, x, labels, process=exact.process, timestep=300)
-    assert bright > middle  # darkening takes no information away, noise does
+
+
+def test_darkness_fades_to_black_and_not_to_grey(exact: Testbed) -> None:
+    seen: list[torch.Tensor] = []
+
+    def classify(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return torch.zeros(len(x), 2)
+
+    x = torch.tensor([-1.0, 0.0, 1.0]).reshape(1, 1, 1, 3)
+    dark_accuracy(classify, x, torch.zeros(1, dtype=torch.long), process=exact.process, timestep=500)
+    share = float(exact.process.alpha_bar(torch.tensor([500])).sqrt())
+    # As brightness in [0, 1], (x + 1) / 2, the image is multiplied by the share: black stays black.
+    torch.testing.assert_close((seen[0] + 1) / 2, share * (x + 1) / 2)
+
+
+def test_robust_training_costs_darkness_on_digits() -> None:
+    digits = load_testbed("digits")
+    assert digits.test_data is not None
+    x, labels = digits.test_data(None)
+    dark = [
+        dark_accuracy(digits.classifier(name), x, labels, process=digits.process, timestep=900)
+        for name in ("robust_r0", "robust")
+    ]
+    assert dark[1] < dark[0]  # the thesis' finding: the larger the radius, the less is seen in the dark
 
 
 def test_accuracy_does_not_depend_on_order(exact: Testbed) -> None:

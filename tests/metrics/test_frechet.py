@@ -33,7 +33,7 @@ def test_counts_are_repetitions() -> None:
 
 def test_moments_that_are_not_finite_are_refused() -> None:
     mean, covariance = torch.zeros(2), torch.eye(2)
-    with pytest.raises(GuideGymError, match="finite moments"):
+    with pytest.raises(GuideGymError, match="`mean` must be finite"):
         frechet_distance(mean * float("nan"), covariance, mean, covariance)
 
 

@@ -82,9 +82,9 @@ def test_a_resample_that_takes_each_once_is_the_set_itself_and_missing_samples_a
 
 def test_too_few_rows_for_the_neighbours_are_refused() -> None:
     assert len(nearest_distances(_rows(6, 2, 0), (5,))[0]) == 6
-    with pytest.raises(GuideGymError, match="the 5 nearest neighbours need more rows than 5"):
+    with pytest.raises(GuideGymError, match="at least 6 rows, got 5"):
         neighbour_scores(_rows(20, 2, 0), _rows(5, 2, 1))
-    with pytest.raises(GuideGymError, match="the 3 nearest neighbours need more rows than 3"):
+    with pytest.raises(GuideGymError, match="at least 4 rows, got 3"):
         neighbour_scores(_rows(3, 2, 0), _rows(20, 2, 1))
 
 
@@ -97,3 +97,15 @@ def test_the_inception_score_is_torch_fidelity_s_and_lies_between_its_bounds() -
     assert float(inception_score(certain[::10])) == pytest.approx(1.0)  # one class only
     weights = torch.stack([torch.ones(50), (torch.arange(50) % 10 < 2).double()])
     assert inception_score(certain, weights).tolist() == pytest.approx([10.0, 2.0])
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(0.0, 1.0), (1e3, 1e-5), (1e8, 1.0)])
+def test_neighbours_of_rows_far_from_zero_are_those_of_the_same_rows_near_it(offset: float, spread: float) -> None:
+    # Whole multiples of 1/64 keep the differences exact under the offsets that they are given.
+    rows = [(_rows(60, 40, seed) * 64).round().double() / 64 for seed in (1, 2)]
+    near = neighbour_scores(*rows)
+    scale = 2.0 ** round(math.log2(spread))
+    far = neighbour_scores(*(offset + scale * one for one in rows))
+    assert [float(one) for one in near] == [float(one) for one in far]
+    two = torch.cat([rows[0], rows[0] + 1e9])  # no centre suits two clusters
+    torch.testing.assert_close(nearest_distances(two, (3,))[0][:60], nearest_distances(rows[0], (3,))[0])

@@ -71,7 +71,7 @@ def test_the_figures_in_the_weight_files_are_true(fashion: Testbed) -> None:
     data = load_fashion_mnist()
     assert data.digest == _trained("judge")["data_sha256"]
     images, labels = to_unit_range(data.test_images[:1000]), data.test_labels[:1000]
-    judge, robust = fashion.judge, fashion.classifier("robust")
+    judge, robust = fashion.judge, fashion.classifiers["robust"]
     assert isinstance(judge, torch.nn.Module)
     assert isinstance(robust, torch.nn.Module)
     assert accuracy(judge, images, labels) == pytest.approx(_trained("judge")["test_accuracy"], abs=0.03)

@@ -10,7 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.guidance import Classifier
-from guidegym.metrics.accuracy import accuracy, dark_accuracy, logits_at, noise_to, noisy_logits, robust_accuracy
+from guidegym.metrics.accuracy import (
+    accuracy,
+    dark_accuracy,
+    logits_at,
+    noise_to,
+    noisy_logits,
+    robust_accuracy,
+    share_right,
+)
 from guidegym.metrics.calibration import expected_calibration_error, reliability
 from guidegym.metrics.carlini_wagner import carlini_wagner_l2
 from guidegym.metrics.energies import energies_by_class
@@ -18,7 +26,7 @@ from guidegym.metrics.gradients import density_score, gradient_quality, log_like
 from guidegym.metrics.outside import detection
 from guidegym.metrics.pgd import Norm, pgd
 from guidegym.metrics.purification import purify
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.outside_data import outside_images
 from guidegym.testbeds.testbed import Rows
@@ -50,6 +58,7 @@ class Effort:
     smallest: int = 50
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name, value in vars(self).items():
             check_count(name, value, least=1)
 
@@ -84,10 +93,10 @@ def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Cal
     say("accuracy, energies and calibration")
     found["by_level"] = _by_level(testbed, classifier, few)
     logits = logits_at(classifier, few.x, 0)
-    found["accuracy"] = float((logits.argmax(dim=1) == few.labels).double().mean())
+    found["accuracy"] = share_right(logits, few.labels)
     found["ece"] = expected_calibration_error(logits, few.labels)
     found["reliability"] = {key: _numbers(value) for key, value in vars(reliability(logits, few.labels)).items()}
-    if testbed.clip is not None and len(testbed.event_shape) == 3:
+    if _black(testbed) is not None:
         found |= _as_images(testbed, classifier, few, effort, say)
     if testbed.exact is not None:
         found["gradients"] = _gradients(testbed, testbed.exact, classifier, few)
@@ -97,6 +106,11 @@ def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Cal
 def _numbers(values: Tensor) -> list[float | None]:
     """Return plain numbers; what is not finite is None, for which JSON has a word."""
     return [value if math.isfinite(value) else None for value in values.double().tolist()]
+
+
+def _black(testbed: Testbed) -> float | None:
+    """Return the value of a black pixel; None where rows are no images."""
+    return None if testbed.clip is None or len(testbed.event_shape) != 3 else -testbed.clip
 
 
 def _levels(testbed: Testbed) -> list[int]:
@@ -111,12 +125,14 @@ def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str,
         logits = noisy_logits(classifier, rows.x, process=process, timestep=level)
         energies = energies_by_class(logits, rows.labels)
         measured = {
-            "accuracy": float((logits.argmax(dim=1) == rows.labels).double().mean()),
-            "accuracy_dark": dark_accuracy(classifier, *rows, process=process, timestep=level),
+            "accuracy": share_right(logits, rows.labels),
             "ece": expected_calibration_error(logits, rows.labels),
             "energy": _numbers(energies.marginal),
             "energy_of_class": _numbers(energies.joint),
         }
+        if (black := _black(testbed)) is not None:
+            dark = dark_accuracy(classifier, *rows, process=process, timestep=level, black=black)
+            measured["accuracy_dark"] = dark
         for key, value in measured.items():
             found.setdefault(key, []).append(value)
     return found
@@ -195,7 +211,7 @@ def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows
     found: dict[str, list[Any]] = {"timesteps": levels}
     for level in levels:
         x_t = noise_to(testbed.process, rows.x, level, generator)
-        t = torch.full((len(x_t),), float(level), dtype=x_t.dtype, device=x_t.device)
+        t = torch.full((len(x_t),), float(level), device=x_t.device)
         quality = gradient_quality(
             log_likelihood_gradient(classifier, x_t, t, rows.labels),
             log_likelihood_gradient(exact, x_t, t, rows.labels),

@@ -44,6 +44,8 @@ def measurements_picture(found: dict[str, Any], class_names: Sequence[str]) -> b
 def _accuracies(axis: Axes, by_level: dict[str, Any]) -> None:
     """Draw accuracy by noise level and by darkness, and the calibration error."""
     for key, label, marker in (("accuracy", "noisy", "o"), ("accuracy_dark", "darkened only", "s"), ("ece", "ECE", "")):
+        if key not in by_level:  # darkness is of images
+            continue
         axis.plot(
             by_level["timesteps"], by_level[key], marker=marker, label=label, color="#999" if not marker else None
         )

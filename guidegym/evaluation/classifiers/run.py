@@ -12,9 +12,10 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
 from guidegym.evaluation.classifiers.pictures import gradients_picture, measurements_picture
 from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_of, table_page, table_row
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import make_folder, read_json, write_atomically
 from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
+from guidegym.page import encoded
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
@@ -38,7 +39,7 @@ def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
     """Return a digest of all that a classifier's numbers and pictures depend on; empty where that cannot be known."""
     digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
     for one in (name, *([BESIDE] if BESIDE in testbed.classifiers else [])):
-        network = testbed.classifier(one)
+        network = testbed.classifiers[one]
         if not isinstance(network, nn.Module):
             return ""
         digest.update(network_digest(network).encode())
@@ -49,7 +50,7 @@ def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
 def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
     """Return the numbers of an earlier run of the same; None where there are none."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = read_json(path)
         same = made_of != "" and found["made_of"] == made_of
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -70,7 +71,7 @@ def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path)
     drawn = measurements_picture(found, testbed.class_names)
     write_atomically(out / f"{name}.png", drawn)
     page = classifier_page(found, _pictures(testbed, name, rows, drawn), how=effort.says)
-    write_atomically(out / f"{name}.html", page.encode())
+    write_atomically(out / f"{name}.html", encoded(page))
     return found
 
 
@@ -103,6 +104,6 @@ def evaluate_classifiers(
     print(f"on {effort.says}")
     table = [table_row(_measure(testbed, name, rows, effort, out)) for name in names]
     print(markdown_of(table), end="")
-    write_atomically(out / "table.csv", csv_table(table).encode())
-    write_atomically(out / "table.html", table_page(testbed.name, table, how=effort.says).encode())
+    write_atomically(out / "table.csv", encoded(csv_table(table)))
+    write_atomically(out / "table.html", encoded(table_page(testbed.name, table, how=effort.says)))
     print(f"pages, pictures and numbers are in {out}")

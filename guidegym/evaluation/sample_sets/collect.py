@@ -4,7 +4,9 @@ Rows depend only on their seed. A chunk is the same whoever samples it and when:
 was, shards on several machines are merged exactly, and a larger set begins with the rows of a smaller one.
 """
 
+import functools
 import hashlib
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,23 +15,25 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from guidegym.errors import GuideGymError
+from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.evaluation.sample_sets.extractor import Extractor
 from guidegym.files import write_atomically
-from guidegym.judging import failed_rows
+from guidegym.judging import failures_of
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
 from guidegym.networks import network_digest
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds, sample
 from guidegym.search import Candidate
+from guidegym.settings import plain_fields
+from guidegym.tensor_files import digest_of_tensors, read_tensors
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import seen_by
 
 CHUNK_ROWS = 500
+CHECKSUM = "sha256"
 SHOWN = 8
 """Samples of each class that are kept whole, for pictures."""
 
@@ -55,6 +59,9 @@ class Collection:
     energy: str | None
     folder: Path
     batch_size: int = BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def num_rows(self) -> int:
@@ -162,18 +169,31 @@ def _paths(candidate: Candidate, collection: Collection) -> list[Path]:
     return [folder / f"{chunk:05d}.safetensors" for chunk in range(collection.num_chunks)]
 
 
-def _is_there(path: Path, size: int) -> bool:
-    """Say whether a chunk was sampled before, by its header: not where it is missing or damaged, or has fewer rows."""
+@functools.lru_cache(maxsize=4096)
+def _rows_in(path: Path, _state: tuple[int, int]) -> int:
+    """Return how many sound rows a chunk's file holds: none where its content is not what was written."""
     try:
-        with safe_open(str(path), framework="pt") as file:
-            return "features" in file.keys() and file.get_slice("features").get_shape()[0] >= size  # noqa: SIM118
-    except (SafetensorError, OSError):
+        header, tensors = read_tensors(path)
+    except FileFormatError:
+        return 0
+    if header.get(CHECKSUM) != digest_of_tensors(tensors):
+        print(f"note: {path} is damaged or of an earlier version; it is sampled again", file=sys.stderr)
+        return 0
+    return len(tensors["features"])
+
+
+def _is_there(path: Path, size: int) -> bool:
+    """Say whether a chunk was sampled before: not where it is missing or damaged, or has fewer rows."""
+    try:
+        state = path.stat()
+    except OSError:
         return False
+    return _rows_in(path, (state.st_mtime_ns, state.st_size)) >= size  # looked at once, as long as nobody changes it
 
 
 def _read(path: Path, size: int) -> dict[str, Tensor]:
     """Return the first rows of a chunk, and their share of its seconds."""
-    tensors = load(path.read_bytes())
+    _, tensors = read_tensors(path)
     tensors["seconds"] = tensors["seconds"] * size / len(tensors["features"])
     return {name: value if name in ("shown", "seconds") else value[:size] for name, value in tensors.items()}
 
@@ -197,7 +217,8 @@ def _sample(candidate: Candidate, collection: Collection, chunk: int, on_rows: O
     evaluations = samples.evaluations.cpu()
     seconds = time.perf_counter() - began
     seen = collection.extractor.look(x)
-    failed = samples.failed | failed_rows(testbed, samples.x, seen.features, collection.extractor.references.features)
+    known = collection.extractor.references.features
+    failed = samples.failed | failures_of(testbed, samples.x, seen.features, known).rows
     labels = labels.to(x.device)
     # The judge comes first: its hits are the class accuracy. Where it is the extractor it has looked already.
     is_judge = collection.extractor.digest == testbed.references.extractor
@@ -260,7 +281,8 @@ def collect(
     for candidate, chunk, path in every[shard::shards]:
         size = collection.chunk_size(chunk)
         if not _is_there(path, size):
-            write_atomically(path, save(_sample(candidate, collection, chunk, on_rows)))
+            sampled = _sample(candidate, collection, chunk, on_rows)
+            write_atomically(path, save(sampled, metadata={CHECKSUM: digest_of_tensors(sampled)}))
         elif on_rows is not None:
             on_rows(size * candidate.sampler.num_steps)
     # Counted at the end: shards that run beside each other finish meanwhile, and the last of them must find all there.

@@ -8,7 +8,7 @@ from guidegym.evaluation.sample_sets.collect import SampleSet
 from guidegym.evaluation.sample_sets.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
 from guidegym.evaluation.sample_sets.table import title_of
-from guidegym.pictures import figure_of, png_of, sample_picture
+from guidegym.pictures import figure_of, legend_label, png_of, sample_picture
 
 CURVES = ("frechet", "intra_kid", "precision", "recall", "coverage", "accuracy")
 """Metrics that are drawn against the weight, those of them that were measured."""
@@ -60,7 +60,9 @@ def curves(by_method: Mapping[str, Sequence[tuple[float, Result]]]) -> bytes:
             if not shown:
                 continue
             factors = [factor for factor, _ in shown]
-            panel.plot(factors, [scale * one.value for _, one in shown], marker="o", markersize=4, label=method)
+            panel.plot(
+                factors, [scale * one.value for _, one in shown], marker="o", markersize=4, label=legend_label(method)
+            )
             panel.fill_between(
                 factors, [scale * one.low for _, one in shown], [scale * one.high for _, one in shown], alpha=0.2
             )

@@ -11,6 +11,7 @@ from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, digest_in
 from guidegym.evaluation.sample_sets.compare import Difference
 from guidegym.evaluation.sample_sets.metrics import METRICS, Measured
+from guidegym.files import read_json
 from guidegym.guidance import Cost
 from guidegym.metrics.resampling import Estimate
 
@@ -133,7 +134,7 @@ def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
         GuideGymError: If its numbers are of another testbed, extractor or number of samples.
     """
     try:
-        content: Any = json.loads(path.read_text())
+        content: Any = read_json(path)
         if content["format"] != FORMAT:
             raise FileFormatError(f"{path} must have format {FORMAT!r}, got {content['format']!r}")
         theirs = {key: content[key] for key in shared}

@@ -19,7 +19,9 @@ from guidegym.evaluation.sample_sets.record import Result, comparable, from_json
 from guidegym.evaluation.sample_sets.report import build_page
 from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
 from guidegym.files import make_folder, write_atomically
+from guidegym.page import encoded
 from guidegym.search import Candidate
+from guidegym.settings import plain_fields
 from guidegym.tables import format_table
 
 
@@ -44,6 +46,7 @@ class Plan:
     shards: int = 1
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         check_names(self.metrics)
         check_shard(self.shard, self.shards)
 
@@ -178,16 +181,14 @@ def _write(
     drawn: bytes | None,
 ) -> None:
     """Write all files of an evaluation."""
+    shared = comparable(collection)
+    # The numbers first: pictures can be drawn again.
+    write_atomically(out / "results.json", to_json(results, shared, about).encode())
+    write_atomically(out / "table.csv", encoded(csv_table(results)))
     pictures = grids(sets, collection.testbed.class_names)
     title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
-    shared = comparable(collection)
     page = build_page(title, results, about={**shared, **about}, notes=notes, grids=pictures, curves=drawn)
-    for name, content in {
-        "results.json": to_json(results, shared, about),
-        "table.csv": csv_table(results),
-        "report.html": page,
-    }.items():
-        write_atomically(out / name, content.encode())
+    write_atomically(out / "report.html", encoded(page))
     write_atomically(out / "samples.png", side_by_side(list(pictures.values())))
     if drawn is not None:
         write_atomically(out / "curves.png", drawn)
