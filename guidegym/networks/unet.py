@@ -1,5 +1,7 @@
 """The noise-predicting U-Net of the image testbeds."""
 
+import functools
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -7,6 +9,13 @@ from torch.nn import functional
 
 from guidegym.diffusion import VPProcess, noise_ratio, rows_like
 from guidegym.networks.blocks import ResidualBlock, SelfAttention, TimestepEmbedding
+
+
+@functools.lru_cache(maxsize=8)
+def _noise_levels(schedule: str, device: torch.device) -> Float[Tensor, " timesteps"]:
+    """Return the logarithm of each timestep's noise level in single precision, whatever the network's own is."""
+    process = VPProcess(schedule)
+    return noise_ratio(process, torch.arange(process.num_timesteps)).log().float().to(device)
 
 
 class UNet(nn.Module):
@@ -34,8 +43,6 @@ class UNet(nn.Module):
         Salimans and Ho 2022, section 4 and appendix D, for the velocity.
     """
 
-    log_noise_ratio: Tensor
-
     def __init__(
         self,
         *,
@@ -56,10 +63,6 @@ class UNet(nn.Module):
             **({"velocity": velocity} if velocity else {}),
         }
         self.velocity = velocity
-        if velocity:
-            process = VPProcess(velocity)
-            levels = noise_ratio(process, torch.arange(process.num_timesteps)).log().float()
-            self.register_buffer("log_noise_ratio", levels, persistent=False)  # a function of the settings
         high, low = channels
         dim = embedding_dim
         self.embed = TimestepEmbedding(high // 2, dim)
@@ -118,8 +121,8 @@ class UNet(nn.Module):
         t: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch channels height width"]:
         """Return the noise that a velocity means; between two timesteps the logarithm of the noise level is linear."""
-        below = t.floor().long().clamp(0, len(self.log_noise_ratio) - 2)
-        low, high = self.log_noise_ratio[below], self.log_noise_ratio[below + 1]
-        level = torch.lerp(low, high, t.float() - below)
+        levels = _noise_levels(self.velocity, t.device)
+        below = t.floor().long().clamp(0, len(levels) - 2)
+        level = torch.lerp(levels[below], levels[below + 1], t.float() - below)
         alpha, sigma = torch.sigmoid(-2 * level).sqrt(), torch.sigmoid(2 * level).sqrt()
         return rows_like(sigma.to(x_t.dtype), x_t) * x_t + rows_like(alpha.to(x_t.dtype), x_t) * velocity

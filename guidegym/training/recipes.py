@@ -59,7 +59,6 @@ class Recipe:
         says: What the loss is, in words, for the weight file.
         batches: Which rows a batch is made of.
         needs: Networks that must be trained before, whose weights must lie in the same folder.
-        start_from: The one of them whose weights it starts from, as far as it has them.
         about: Settings of the recipe that are not in the loop settings, for the weight file.
     """
 
@@ -69,7 +68,6 @@ class Recipe:
     says: str
     batches: Batches = "labelled"
     needs: tuple[str, ...] = ()
-    start_from: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -120,14 +118,16 @@ def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
     def conditional(batches: Batches) -> Recipe:
         return Recipe(
             build=lambda: UNet(
-                image_channels=channels, channels=size.denoiser_channels, blocks=2, num_classes=images.num_classes
+                image_channels=channels,
+                channels=size.denoiser_channels,
+                blocks=2,
+                num_classes=images.num_classes,
+                velocity=process.schedule,
             ),
             loss=lambda _: conditional_noise_prediction(process, dropout=LABEL_DROPOUT),
-            settings=size.settings("conditional"),
-            says=f"mean squared error of the noise, t uniform, {LABEL_DROPOUT:.0%} of the labels dropped",
+            settings=size.settings("denoiser"),
+            says=f"mean squared error of the velocity, t uniform, {LABEL_DROPOUT:.0%} of the labels dropped",
             batches=batches,
-            needs=("denoiser",),
-            start_from="denoiser",
         )
 
     return {

@@ -7,7 +7,7 @@ from typing import Literal
 from guidegym.training.loop import LoopSettings
 
 Budget = Literal["small", "full"]
-Kind = Literal["judge", "denoiser", "conditional", "timed", "regularised", "robust", "energy"]
+Kind = Literal["judge", "denoiser", "timed", "regularised", "robust", "energy"]
 """``regularised`` are classifiers of noisy images whose step costs several of cross-entropy's."""
 
 
@@ -60,10 +60,6 @@ FASHION = Size(
             "small": LoopSettings(num_steps=12_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True),
             "full": LoopSettings(num_steps=60_000, batch_size=256, learning_rate=1e-3, ema_decay=0.9995),
         },
-        "conditional": {
-            "small": LoopSettings(num_steps=7_500, batch_size=64, learning_rate=8e-4, ema_decay=0.998),
-            "full": LoopSettings(num_steps=30_000, batch_size=256, learning_rate=5e-4, ema_decay=0.9995),
-        },
         "timed": {
             "small": LoopSettings(num_steps=4_680, batch_size=128, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995),
             "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
@@ -114,7 +110,6 @@ DIGITS = Size(
     budgets={
         "judge": _digits(400, 5e-3),
         "denoiser": _digits(1200, 2e-3, ema_decay=0.995),
-        "conditional": _digits(700, 2e-3, ema_decay=0.99),
         "timed": _digits(600, 3e-3, ema_decay=0.98),
         "regularised": _digits(700, 6e-3, ema_decay=0.98),
         "robust": _digits(400, 3e-3, ema_decay=0.98),

@@ -163,8 +163,6 @@ def train_network(name: str, task: Task, *, show_bar: bool = True) -> str:
     needed, settings = _needed(task, recipe), recipe.settings[task.budget]
     torch.manual_seed(seed_for(task.seed, name, "initialisation"))
     network = recipe.build()
-    if recipe.start_from is not None:
-        network.load_state_dict(needed[recipe.start_from].state_dict(), strict=False)
     parents = [file_digest(task.out / f"{parent}.safetensors") for parent in recipe.needs]
     run = TrainingRun(
         network,

@@ -17,7 +17,12 @@ from guidegym.networks import (
     UNet,
 )
 
-TIMED = (lambda: UNet(channels=(16, 32)), lambda: UNet(channels=(16, 32), num_classes=3), TimeDependentClassifier)
+TIMED = (
+    lambda: UNet(channels=(16, 32)),
+    lambda: UNet(channels=(16, 32), num_classes=3),
+    lambda: UNet(channels=(16, 32), velocity="cosine"),
+    TimeDependentClassifier,
+)
 TIMELESS = (OffTheShelfClassifier, MaxMahalanobisClassifier, Judge, ResidualJudge, DepthwiseJudge, MixerJudge)
 
 

@@ -1,6 +1,7 @@
 """A training run that is killed and resumed ends with the weights of one that was not."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,11 @@ def test_noisy_cross_entropy_falls_on_a_learnable_problem(tmp_path: Path) -> Non
     run = TrainingRun(network, loss, settings, checkpoint=tmp_path / "c.pt", seed=0, device=torch.device("cpu"))
     losses = [run.train_step([Pool(images, labels)]) for _ in range(60)]
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+
+
+def test_half_precision_learns_what_single_precision_learns_to_its_rounding(tmp_path: Path) -> None:
+    runs = [_run(tmp_path / str(half), replace(SETTINGS, half_precision=half)) for half in (False, True)]
+    losses = [[run.train_step([POOL]) for _ in range(6)] for run in runs]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert {parameter.dtype for parameter in runs[1].network.parameters()} == {torch.float32}
