@@ -61,7 +61,7 @@ def variants(testbed: Testbed, rows: int, steps: int, eta: float) -> dict[str, C
     """Return the ways to make ``rows`` guided samples in ``steps`` steps, all with the same network calls."""
     device, sampler = testbed.device, DDIM(steps, eta=eta)
     labels = torch.arange(rows) % testbed.num_classes
-    labels, classify = labels.to(device), testbed.classifier(GUIDE.classifier)
+    labels, classify = labels.to(device), testbed.classifiers[GUIDE.classifier]
     timesteps = sampler.timesteps(testbed.process)[:-1].to(device)
     x = trajectory_noise(
         row_seeds(0, rows).to(device),

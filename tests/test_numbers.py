@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import guidegym as gg
 from guidegym import Guidance, GuideGymError
 from guidegym.diffusion import SAMPLERS
+from guidegym.envs import GuidanceVectorEnv
 from guidegym.guidance import DEGREES, GUIDES, SCHEDULES, SCORES
 from guidegym.settings import MAX_WHOLE, check_range, check_seed, finite_number, shown, true_or_false, whole_number
 
@@ -143,3 +144,19 @@ def test_bounds_are_said() -> None:
     assert check_seed(np.int64(7)) == 7
     assert true_or_false("b", np.bool_(False)) is False
     assert shown(10**5000).startswith("int that cannot be shown")
+
+
+def test_environments_take_numpy_s_numbers() -> None:
+    three: Any = np.int64(3)
+    settings: dict[str, Any] = {"num_steps": three, "max_weight": np.float64(4.0), "evaluation_cost": np.float32(0.5)}
+    env = GuidanceVectorEnv(three, observation="features", reward={"confidence": np.float64(2.0)}, **settings)
+    plain = GuidanceVectorEnv(
+        3, observation="features", reward={"confidence": 2.0}, num_steps=3, max_weight=4.0, evaluation_cost=0.5
+    )
+    action = np.zeros((3, 1), dtype=np.float32)
+    seen = [(one.reset(seed=three), one.step(action)) for one in (env, plain)]
+    np.testing.assert_array_equal(seen[0][0][0], seen[1][0][0])
+    np.testing.assert_array_equal(seen[0][1][1], seen[1][1][1])
+    for wrong in (True, 1.5, "2", None, 0):
+        with pytest.raises(GuideGymError, match="`num_envs` must be a whole number >= 1"):
+            GuidanceVectorEnv(wrong)  # type: ignore[arg-type]

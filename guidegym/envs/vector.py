@@ -76,7 +76,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         rows = self._mask(given.pop("reset_mask", None))
         pair = check_options(given, self.episodes.task.engine.testbed.num_classes)
         seeds = check_env_seeds(seed, self.num_envs)
-        super().reset(seed=seeds[0] if isinstance(seed, int) else None)
+        super().reset(seed=None if isinstance(seed, Sequence | np.ndarray) else seeds[0])
         self.episodes.restart(rows, seeds=self._drawn(seeds), pairs=pair)
         self.episodes.look()
         self._ended = self._ended & ~rows

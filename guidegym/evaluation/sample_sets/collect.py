@@ -4,9 +4,7 @@ Rows depend only on their seed. A chunk is the same whoever samples it and when:
 was, shards on several machines are merged exactly, and a larger set begins with the rows of a smaller one.
 """
 
-import functools
 import hashlib
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,12 +13,11 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets.chunks import is_there, read_chunk, write_chunk
 from guidegym.evaluation.sample_sets.extractor import Extractor
-from guidegym.files import write_atomically
 from guidegym.judging import failures_of
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
@@ -28,12 +25,10 @@ from guidegym.networks import network_digest
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds, sample
 from guidegym.search import Candidate
 from guidegym.settings import plain_fields
-from guidegym.tensor_files import digest_of_tensors, read_tensors
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import seen_by
 
 CHUNK_ROWS = 500
-CHECKSUM = "sha256"
 SHOWN = 8
 """Samples of each class that are kept whole, for pictures."""
 
@@ -169,35 +164,6 @@ def _paths(candidate: Candidate, collection: Collection) -> list[Path]:
     return [folder / f"{chunk:05d}.safetensors" for chunk in range(collection.num_chunks)]
 
 
-@functools.lru_cache(maxsize=4096)
-def _rows_in(path: Path, _state: tuple[int, int]) -> int:
-    """Return how many sound rows a chunk's file holds: none where its content is not what was written."""
-    try:
-        header, tensors = read_tensors(path)
-    except FileFormatError:
-        return 0
-    if header.get(CHECKSUM) != digest_of_tensors(tensors):
-        print(f"note: {path} is damaged or of an earlier version; it is sampled again", file=sys.stderr)
-        return 0
-    return len(tensors["features"])
-
-
-def _is_there(path: Path, size: int) -> bool:
-    """Say whether a chunk was sampled before: not where it is missing or damaged, or has fewer rows."""
-    try:
-        state = path.stat()
-    except OSError:
-        return False
-    return _rows_in(path, (state.st_mtime_ns, state.st_size)) >= size  # looked at once, as long as nobody changes it
-
-
-def _read(path: Path, size: int) -> dict[str, Tensor]:
-    """Return the first rows of a chunk, and their share of its seconds."""
-    _, tensors = read_tensors(path)
-    tensors["seconds"] = tensors["seconds"] * size / len(tensors["features"])
-    return {name: value if name in ("shown", "seconds") else value[:size] for name, value in tensors.items()}
-
-
 def _sample(candidate: Candidate, collection: Collection, chunk: int, on_rows: OnRows | None) -> dict[str, Tensor]:
     """Sample one chunk and keep what is measured."""
     testbed, size = collection.testbed, collection.chunk_size(chunk)
@@ -280,13 +246,12 @@ def collect(
     ]
     for candidate, chunk, path in every[shard::shards]:
         size = collection.chunk_size(chunk)
-        if not _is_there(path, size):
-            sampled = _sample(candidate, collection, chunk, on_rows)
-            write_atomically(path, save(sampled, metadata={CHECKSUM: digest_of_tensors(sampled)}))
+        if not is_there(path, size):
+            write_chunk(path, _sample(candidate, collection, chunk, on_rows))
         elif on_rows is not None:
             on_rows(size * candidate.sampler.num_steps)
     # Counted at the end: shards that run beside each other finish meanwhile, and the last of them must find all there.
-    return sum(not _is_there(path, collection.chunk_size(chunk)) for _, chunk, path in every)
+    return sum(not is_there(path, collection.chunk_size(chunk)) for _, chunk, path in every)
 
 
 def merge(candidate: Candidate, collection: Collection) -> SampleSet:
@@ -298,11 +263,11 @@ def merge(candidate: Candidate, collection: Collection) -> SampleSet:
     chunks = []
     for chunk, path in enumerate(_paths(candidate, collection)):
         size = collection.chunk_size(chunk)
-        if not _is_there(path, size):
+        if not is_there(path, size):
             raise GuideGymError(
                 f"chunk {chunk + 1} of {collection.num_chunks} of '{candidate.name}' is missing: {path}"
             )
-        chunks.append(_read(path, size))
+        chunks.append(read_chunk(path, size))
     together = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
     device = collection.testbed.device
     return SampleSet(

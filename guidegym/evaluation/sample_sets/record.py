@@ -76,7 +76,7 @@ def comparable(collection: Collection) -> dict[str, Any]:
     testbed, energy = collection.testbed, collection.energy
     energy_of = None
     if energy is not None:
-        energy_of = {"name": energy, "digest": digest_in(testbed, testbed.classifier(energy))}
+        energy_of = {"name": energy, "digest": digest_in(testbed, testbed.classifiers[energy])}
     return {
         "testbed": testbed.name,
         "extractor": {"name": collection.extractor.name, "digest": collection.extractor.digest},
