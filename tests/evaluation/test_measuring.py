@@ -134,7 +134,11 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
     ):
         with pytest.raises(GuideGymError, match=said):
             from_json(path, other)
-    for text, said in (("{", "is not complete JSON"), ('{"format": "x"}', "must have format"), ("{}", "not a readable")):
+    for text, said in (
+        ("{", "is not complete JSON"),
+        ('{"format": "x"}', "must have format"),
+        ("{}", "not a readable"),
+    ):
         path.write_text(text)
         with pytest.raises(FileFormatError, match=said):
             from_json(path, shared)
