@@ -13,6 +13,7 @@ COSINE = VPProcess("cosine")
 
 def test_untrained_layers_take_all_of_the_noisy_image_for_noise_at_its_share() -> None:
     network = UNet(channels=(8, 16), velocity="cosine").eval()
+    assert network.head.bias is not None
     torch.nn.init.zeros_(network.head.bias)  # with weights that begin at zero: v = 0
     x, t = torch.randn(5, 1, 8, 8), torch.tensor([0, 10, 500, 990, 999])
     with torch.no_grad():
@@ -23,6 +24,7 @@ def test_untrained_layers_take_all_of_the_noisy_image_for_noise_at_its_share() -
 @pytest.mark.parametrize("velocity", [0.0, 1.5])
 def test_noise_velocity_and_clean_image_are_one_prediction(velocity: float) -> None:
     network = UNet(channels=(8, 16), velocity="cosine").double().eval()
+    assert network.head.bias is not None
     torch.nn.init.constant_(network.head.bias, velocity)  # layers that say the same velocity everywhere
     x, t = torch.randn(4, 1, 8, 8, dtype=torch.float64), torch.tensor([3, 250, 500, 900])
     with torch.no_grad():
