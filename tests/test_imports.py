@@ -39,15 +39,17 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def _import_seconds(before: str) -> float:
-    code = f"{before}; import time; s = time.process_time(); import guidegym; print(time.process_time() - s)"
+def _import_seconds(before: str, imported: str = "guidegym") -> float:
+    code = f"{before}; import time; s = time.process_time(); import {imported}; print(time.process_time() - s)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return float(done.stdout)
 
 
 def test_import_takes_less_than_two_seconds() -> None:
     # Processor time, the best of a few: another program on the machine must not fail the test.
-    assert min(_import_seconds("pass") for _ in range(5)) < 2.0
+    # On a machine where torch alone takes most of two seconds, it is what guidegym adds to it that counts.
+    without = min(_import_seconds("pass", "torch, numpy") for _ in range(3))
+    assert min(_import_seconds("pass") for _ in range(5)) < max(2.0, without + 0.5)
     assert min(_import_seconds("import torch, numpy") for _ in range(5)) < 0.5
 
 
