@@ -137,7 +137,7 @@ VALUES = ("", "-1", "0", "1.5", "nan", "inf", "1e400", "9" * 40, "x" * 5000, "a\
 )
 @given(data=st.data())
 def test_wrong_flags_are_one_line_and_exit_code_two(
-    data: st.DataObject, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    data: st.DataObject, capsys: pytest.CaptureFixture[str], tmp_path: Path, unchecked: None
 ) -> None:
     name = data.draw(st.sampled_from(sorted(COMMANDS)))
     main, flags = COMMANDS[name]
