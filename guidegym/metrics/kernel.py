@@ -46,7 +46,8 @@ class ClassKernels:
             - \frac{2}{\sum w} \sum_i w_i \bar k(x_i, R) + \bar k(R, R)
 
         With whole-number weights it is the bootstrap of the U-statistic: copies of one sample are not paired with each
-        other, which would bias it upwards.
+        other, which would bias it upwards. Where all are copies of one sample there are no pairs, and the mean over all pairs
+        of the set stands for them: so the resamples have the estimate as their mean, at two samples of a class as at many.
 
         Args:
             weights: How often each sample is drawn in each resample; None counts each once, as one resample.
@@ -57,10 +58,21 @@ class ClassKernels:
         if weights is None:
             weights = torch.ones_like(self.across)[None]
         total = weights.sum(dim=2)
-        pairs = (total.square() - weights.square().sum(dim=2)).clamp_min(1)
-        within = torch.einsum("bci,cij,bcj->bc", weights, self.within, weights) / pairs
+        within = torch.einsum("bci,cij,bcj->bc", weights, self.within, weights)
+        within = _over_pairs(within, weights, self.within.sum(dim=(1, 2)))
         across = torch.einsum("bci,ci->bc", weights, self.across) / total
         return (within - 2 * across + self.reference).mean(dim=1)
+
+
+def _over_pairs(
+    sums: Float[Tensor, " resamples *classes"],
+    weights: Float[Tensor, " resamples *classes n"],
+    whole: Float[Tensor, " *classes"],
+) -> Float[Tensor, " resamples *classes"]:
+    """Return means over pairs of two samples from their weighted sums; ``whole`` is the sum over all pairs of the set."""
+    num = weights.shape[-1]
+    pairs = weights.sum(dim=-1).square() - weights.square().sum(dim=-1)
+    return torch.where(pairs > 0, sums / pairs.clamp_min(1), whole / (num * (num - 1)))
 
 
 def class_kernels(
@@ -112,7 +124,6 @@ def mixture_distance(
     weights = torch.ones(1, num_classes, per_class, device=samples.device) if weights is None else weights
     counts = weights.double()
     total = counts.sum(dim=2)
-    own_pairs = (total.square() - counts.square().sum(dim=2)).clamp_min(1)
     distance = torch.zeros(len(counts), dtype=torch.float64, device=samples.device)
     for k in range(num_classes):
         across = cubic_kernel(samples[k], real.flatten(0, 1)).mean(dim=1)
@@ -122,7 +133,8 @@ def mixture_distance(
             beside = cubic_kernel(real[k], real[other])
             if k == other:
                 values.diagonal().zero_()
-                distance += ((counts[:, k] @ values) * counts[:, k]).sum(dim=1) / own_pairs[:, k]
+                sums = ((counts[:, k] @ values) * counts[:, k]).sum(dim=1)
+                distance += _over_pairs(sums, counts[:, k], values.sum())
                 rows = len(beside)
                 distance += (beside.sum() - beside.diagonal().sum()) / (rows * (rows - 1))
             else:

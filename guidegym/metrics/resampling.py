@@ -53,11 +53,14 @@ def percentiles(value: float, resampled: Float[Tensor, " resamples"]) -> Estimat
 def interval_around(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
     """Return a number with the middle 95 % of its resamples, moved to it where they lie beside it.
 
-    At two or three samples a resample repeats itself so often that even an unbiased number's resamples are biased, and their
-    middle may leave out the number itself.
+    At a few samples a resample repeats itself so often that the resamples of a number may lie beside it; and an interval that
+    leaves out its own estimate says nothing.
     """
     plain = percentiles(value, resampled)
-    return plain if plain.low <= value <= plain.high else recentred(value, resampled)
+    if plain.low <= value <= plain.high:
+        return plain
+    moved = recentred(value, resampled)
+    return Estimate(value, min(moved.low, value), max(moved.high, value))
 
 
 def recentred(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from torch_fidelity.metric_kid import kernel_mmd
@@ -54,6 +56,20 @@ def test_whole_number_weights_leave_out_pairs_of_copies() -> None:
         across = ((features[c][rows] @ reference[c].T / 8 + 1) ** 3).mean()
         each.append(sum(pairs) / len(pairs) - 2 * float(across) + float(kernels.reference[c]))
     assert float(kernels.distance(weights)[0]) == pytest.approx(sum(each) / 3, rel=1e-10)
+
+
+@pytest.mark.parametrize("num", [2, 3, 4])
+def test_the_mean_over_all_resamples_that_there_are_is_the_estimate(num: int) -> None:
+    features, reference = _sets(num, 30)
+    drawn = torch.tensor(list(itertools.product(range(num), repeat=num)))
+    counts = torch.nn.functional.one_hot(drawn, num).sum(dim=1).double()  # every resample of a class that can be drawn
+    weights = counts[:, None].expand(-1, 3, -1)
+    kernels = class_kernels(features, reference, reference_self_term(reference))
+    torch.testing.assert_close(kernels.distance(weights).mean(), kernels.distance()[0], rtol=1e-10, atol=1e-10)
+    pairs = torch.cartesian_prod(*3 * [torch.arange(len(counts))])[:20_000] if num < 4 else None
+    if pairs is not None:
+        mixtures = mixture_distance(features, reference, counts[pairs])
+        torch.testing.assert_close(mixtures.mean(), mixture_distance(features, reference)[0], rtol=1e-10, atol=1e-10)
 
 
 def test_a_wrong_class_is_punished() -> None:

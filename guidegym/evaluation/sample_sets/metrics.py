@@ -13,7 +13,7 @@ from guidegym.evaluation.sample_sets import families
 from guidegym.evaluation.sample_sets.collect import SampleSet
 from guidegym.evaluation.sample_sets.families import Family
 from guidegym.metrics.neighbours import NEAREST_COVERAGE
-from guidegym.metrics.resampling import Estimate, percentiles, recentred, resampling_weights
+from guidegym.metrics.resampling import Estimate, interval_around, recentred, resampling_weights
 from guidegym.testbeds import References
 
 RESAMPLES = 200
@@ -119,7 +119,7 @@ def check_size(names: Sequence[str], references: References, *, per_class: int) 
 
 
 def _estimate(metric: Metric, value: float, draws: Tensor) -> Estimate:
-    estimate = (recentred if metric.biased else percentiles)(value, draws)
+    estimate = (recentred if metric.biased else interval_around)(value, draws)
     if not metric.share:
         return estimate
     return Estimate(value, max(0.0, estimate.low), min(1.0, estimate.high))
