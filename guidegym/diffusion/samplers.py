@@ -35,7 +35,8 @@ def sampler_flags(sampler: Sampler) -> str:
     settings = {field.name: getattr(sampler, field.name) for field in fields(sampler)}  # type: ignore[arg-type]
     del settings["num_steps"]
     if isinstance(sampler, DDIM):
-        flags.append(f"--eta {settings.pop('eta'):g}")
+        eta = settings.pop("eta")
+        flags.append(f"--eta {eta:g}" if float(f"{eta:g}") == eta else f"--eta {eta!r}")  # short where it says the same
     defaults = type(sampler)()
     pairs = [f"{name}={value}" for name, value in settings.items() if value != getattr(defaults, name)]
     return " ".join([*flags, *(["--sampler-kwargs", *pairs] if pairs else [])])
