@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guidegym.command import Parser, add_device, check_device, folder, not_empty, run_command
-from guidegym.errors import GuideGymError
+from guidegym.errors import GuideGymError, one_line
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.search.study import OBJECTIVES
 from guidegym.tables import format_table
@@ -32,7 +32,9 @@ def _parser() -> Parser:
     parser.add_argument("--trials", type=int, help="finished trials to stop at (default: the study's)")
     parser.add_argument("--timeout", type=float, help="seconds after which no new trials are begun")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything (default: 0)")
-    parser.add_argument("--sampler", default="tpe", help="Optuna's sampler: tpe, gp, cmaes or random (default: tpe)")
+    parser.add_argument(
+        "--sampler", default="tpe", help="what asks for trials: tpe, gp, cmaes or random (default: tpe)"
+    )
     parser.add_argument(
         "--objectives", help=f"one or more of {','.join(OBJECTIVES)}, with commas (default: the study's)"
     )
@@ -111,7 +113,7 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"wrote {outcome.report} and {settings.out / 'results.json'}")
         print(f"error: {outcome.failure}", file=sys.stderr)
         return 1
-    print(f"best: {outcome.best.name}  ({time.monotonic() - began:.0f} s)")
+    print(f"best: {one_line(outcome.best.name)}  ({time.monotonic() - began:.0f} s)")
     print(f"wrote {settings.out / 'best.json'} and {outcome.report}; replay it with")
     print(f"  {replay_command(settings.out / 'best.json', study, outcome.best.sampler)}")
     return 0

@@ -62,6 +62,8 @@ def frechet_estimate(
 def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: str = "kid") -> list[Confirmed]:
     """Put intervals on methods that were measured on the same fresh rows, the best in ``objective`` first.
 
+    Those with failed samples come after all others, whatever they score.
+
     All methods are resampled together, row by row: they share their seeds, and so the difference between two is known
     far better than either. The intervals speak of the samples; the references are taken as they are.
 
@@ -84,7 +86,8 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: s
     sign = 1.0 if OBJECTIVES[objective] == "minimize" else -1.0
     values = [sign * one.score(objective) for one in measured]
     resampled = [sign * own for own in {"kid": kid, "accuracy": accuracy}[objective]]
-    best = values.index(min(values))
+    order = sorted(range(len(values)), key=lambda i: (not measured[i].sound, values[i]))
+    best = order[0]
     confirmed = [
         Confirmed(
             measured=one,
@@ -95,4 +98,4 @@ def confirm(scorer: Scorer, measured: list[Measured], *, seed: int, objective: s
         )
         for i, one in enumerate(measured)
     ]
-    return [confirmed[i] for i in sorted(range(len(values)), key=values.__getitem__)]
+    return [confirmed[i] for i in order]

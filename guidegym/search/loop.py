@@ -106,6 +106,7 @@ def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Measured) -
     trial.set_user_attr("kid", measured.kid)
     trial.set_user_attr("accuracy", measured.accuracy)
     trial.set_user_attr("failed_samples", measured.num_failed)
+    trial.set_user_attr("sound", measured.sound)
     trial.set_user_attr("network_evaluations", measured.samples.cost.total)
     opened.tell(trial, [measured.score(name) for name in study.objectives])
 
@@ -121,10 +122,14 @@ def best_trials(
 ) -> list[Candidate]:
     """Return the best distinct searched trials, best first; for a Pareto search, the best of the front by first objective.
 
-    Baselines are left out unless asked for: they are confirmed in any case. ``sound`` leaves out those with failed samples.
+    Baselines are left out unless asked for: they are confirmed in any case. ``sound`` leaves out those that failed.
     """
     finished = [trial for trial in complete(opened) if with_baselines or BASELINE not in trial.user_attrs]
-    finished = [trial for trial in finished if not (sound and trial.user_attrs.get("failed_samples"))]
+    finished = [
+        trial
+        for trial in finished
+        if not sound or trial.user_attrs.get("sound", not trial.user_attrs.get("failed_samples"))
+    ]
     signs = [1 if OBJECTIVES[name] == "minimize" else -1 for name in study.objectives]
     if len(signs) > 1:
         finished = [trial for trial in finished if not any(_beats(other, trial, signs) for other in finished)]

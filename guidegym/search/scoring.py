@@ -59,6 +59,11 @@ class Measured:
         return int(self.samples.failed.sum())
 
     @property
+    def sound(self) -> bool:
+        """Whether no sample failed, and the set is nearer to real data than the floor."""
+        return self.kid != self.floor
+
+    @property
     def kid(self) -> float:
         """Class-wise kernel distance, capped at the floor; the floor itself where a sample failed."""
         value = float(self.kernels.distance()[0])

@@ -106,6 +106,36 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(exact: Testbed) -> No
     assert 2.5 * spread < width < 6 * spread  # 3.9 standard deviations for a Gaussian
 
 
+@pytest.mark.parametrize("num", [2, 3])
+def test_intervals_at_two_samples_a_class_hold_their_estimates(num: int, exact: Testbed) -> None:
+    for seed in range(6):
+        scorer = Scorer(exact, seed=seed, samples_per_class=num)
+        for one in confirm(scorer, scorer.measure([UNGUIDED, GOOD, SIGMOID]), seed=seed):
+            for estimate in (one.kid, one.accuracy, one.excess):
+                assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_a_method_with_failed_samples_is_behind_all_others_whatever_it_scores(exact: Testbed) -> None:
+    scorer = Scorer(exact, seed=0, samples_per_class=8)
+    good, lucky = scorer.measure([GOOD, dataclasses.replace(GOOD, name="lucky")])
+    good = dataclasses.replace(good, hits=torch.zeros_like(good.hits))
+    failed = torch.zeros_like(lucky.samples.failed)
+    failed[0] = True
+    lucky = dataclasses.replace(lucky, samples=dataclasses.replace(lucky.samples, failed=failed))
+    assert lucky.accuracy > good.accuracy
+    assert not lucky.sound
+    for objective in ("kid", "accuracy"):
+        first, second = confirm(scorer, [lucky, good], seed=0, objective=objective)
+        assert (first.name, second.name) == ("good", "lucky")
+        assert first.excess.value == 0.0
+
+
+def test_a_set_farther_away_than_the_floor_is_not_sound_though_no_sample_failed(exact: Testbed) -> None:
+    (good,) = Scorer(exact, seed=0, samples_per_class=8).measure([GOOD])
+    assert good.sound
+    assert not dataclasses.replace(good, floor=abs(good.kid) / 2).sound
+
+
 def test_resampling_draws_as_many_as_there_are(exact: Testbed) -> None:
     weights = resampling_weights(3, 7, resamples=50, seed=1)
     assert torch.equal(weights.sum(dim=2), torch.full((50, 3), 7.0, dtype=torch.float64))
