@@ -17,6 +17,7 @@ import torch
 
 from guidegym.diffusion import SAMPLERS, Sampler, make_sampler
 from guidegym.errors import FileFormatError, GuideGymError, one_line
+from guidegym.search.address import without_passwords
 from guidegym.settings import shown
 
 INTERRUPTED = 130
@@ -25,11 +26,20 @@ STEPS = {"ddim": 15, "ddpm": 100}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of flags whose errors are one line; ``--help`` tells the rest."""
+    """A parser of flags whose errors are one line, without passwords; ``--help`` tells the rest."""
+
+    words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words, and remember them for errors."""
+        self.words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and leave with exit code 2."""
-        self.exit(2, f"error: {one_line(message)}; see --help\n")
+        # An unknown flag is echoed with its value, and a known one's may stand behind an equals sign.
+        values = [part for word in self.words for part in (word.partition("=")[2], word) if re.search("://|@", part)]
+        self.exit(2, f"error: {one_line(without_passwords(message, values))}; see --help\n")
 
 
 def run_command(

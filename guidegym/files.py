@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import importlib.util
 import json
 import os
@@ -11,7 +12,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,8 @@ from guidegym.errors import FileFormatError, GuideGymError
 UNFINISHED = re.compile(r"\.guidegym-(?P<host>[0-9a-z]*)-(?P<process>[0-9]+)-\w+\.part")
 """Names of files that are being written: whose process is gone, or which are a day old, will never be finished."""
 DAY = 24 * 3600.0
+LONGEST_NAME = 80
+"""Letters of a name that the name of its file keeps."""
 
 
 def _host() -> str:
@@ -101,6 +104,24 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         raise GuideGymError(f"{path} cannot be written: {error.strerror}") from error
     _sweep(path)
+
+
+def file_name(name: str) -> str:
+    """Return a name as a file's: its ASCII letters, digits and ``.=_``, with dashes for all else, cut short; it may be empty."""
+    kept = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in ".=_" else "-" for letter in name)
+    return "-".join(part for part in kept.split("-") if part).lstrip(".")[:LONGEST_NAME]
+
+
+def file_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a file name for each name; those that would be alike, on any file system, carry a digest of the name."""
+    plain = {name: file_name(name) for name in names}
+    taken = [own.casefold() for own in plain.values()]
+    return {
+        name: own
+        if own and taken.count(own.casefold()) == 1
+        else f"{own}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}".lstrip("-")
+        for name, own in plain.items()
+    }
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 import io
 import math
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Process
+from guidegym.errors import one_line
 from guidegym.guidance import Guidance
 from guidegym.testbeds.image_data import to_grey_levels
 
@@ -28,6 +30,22 @@ LONGEST_TEXT = 80
 """Letters of a name that a picture shows."""
 COLUMNS = 8
 """Samples of each class that a grid shows."""
+
+
+def drawn_or_noted(what: str, draw: Callable[..., bytes], *arguments: Any, **keywords: Any) -> bytes | None:
+    """Return a picture; None, and a note on the error stream, where it cannot be drawn: it is never worth what it shows.
+
+    Args:
+        what: What the note calls it.
+        draw: Draws it.
+        *arguments: What it draws.
+        **keywords: How.
+    """
+    try:
+        return draw(*arguments, **keywords)
+    except Exception as error:
+        print(one_line(f"note: {what} cannot be drawn: {type(error).__name__}: {error}"), file=sys.stderr)
+        return None
 
 
 def sample_picture(
@@ -53,7 +71,7 @@ def sample_picture(
     if x.ndim == 2:
         points = torch.cat([x, torch.zeros_like(x)], dim=1) if x.shape[1] == 1 else x
         return _scatter(points, labels, names, title=title)
-    return _image_grid(_drawable(x), labels, names, columns=columns, title=title)
+    return _image_grid(as_images(x), labels, names, columns=columns, title=title)
 
 
 def plain_text(text: str) -> str:
@@ -69,8 +87,8 @@ def legend_label(name: str) -> str:
     return name if name.strip() and not name.startswith("_") else f" {name} "
 
 
-def _drawable(x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch channels height width"]:
-    """Return samples as images of one or three channels."""
+def as_images(x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch channels height width"]:
+    """Return samples as images of one or three channels; of any other number they stand side by side, in grey."""
     if x.ndim == 4 and x.shape[1] in (1, 3):
         return x
     flat = x.reshape(len(x), -1, *x.shape[-2:]) if x.ndim > 2 else x.reshape(len(x), 1, 1, -1)
@@ -114,7 +132,7 @@ def figure_of(width: float, height: float) -> "Figure":
 def png_of(figure: "Figure") -> bytes:
     """Return a figure as a PNG."""
     buffer = io.BytesIO()
-    _as_plain_text(figure)
+    as_plain_text(figure)
     # No software name or date inside: the same picture is the same file.
     with warnings.catch_warnings():
         # Of letters that the font lacks, and of names that leave little room: the picture is there all the same.
@@ -123,7 +141,7 @@ def png_of(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def _as_plain_text(figure: "Figure") -> None:
+def as_plain_text(figure: "Figure") -> None:
     """Let titles, labels and legends be what they say: names are text, and a dollar in one begins no formula."""
     from matplotlib.ticker import FixedFormatter, FuncFormatter
 
@@ -137,6 +155,7 @@ def _as_plain_text(figure: "Figure") -> None:
                 texts += axis.get_ticklabels()
     for text in texts:
         text.set_parse_math(False)
+        text.set_usetex(False)
         text.set_text(plain_text(text.get_text()))
 
 

@@ -1,10 +1,17 @@
 """Tables as text: for the terminal, and in Markdown."""
 
+import re
 from collections.abc import Sequence
+
+from guidegym.errors import one_line
+
+MARKUP = re.compile(r"[\\`*{}\[\]<>$~&|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+"""What may begin or end something in Markdown, GitHub's formulas included; an underscore within a word does not."""
 
 
 def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align columns with spaces: texts to the left, numbers to the right."""
+    """Align columns with spaces: texts to the left, numbers to the right; each row is one line, whatever its names hold."""
+    headings, *rows = [[one_line(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     lines = []
     for row in [headings, *rows]:
@@ -21,6 +28,11 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def as_markdown(text: str) -> str:
+    """Return a name as Markdown that shows it as it is."""
+    return MARKUP.sub(lambda letter: f"\\{letter[0]}", one_line(text))
+
+
 def _cell(text: str) -> str:
     """Return a text that stays in its cell: a bar would end it, and so would a new line."""
-    return " ".join(text.splitlines()).replace("|", "\\|")
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.splitlines()))

@@ -1,61 +1,77 @@
 """A storage that does not answer at once is waited for; one that does not answer at all ends the run in one line."""
 
-import functools
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import BaseStorage
+from sqlalchemy.exc import DataError, IntegrityError, NotSupportedError, ProgrammingError, SQLAlchemyError
+from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
-from guidegym.search.address import without_passwords
+from guidegym.search.address import reason_of
 
 PATIENCE = 60.0
 """Seconds for which a storage that does not answer is asked again."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
+REFUSALS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
+"""What a storage says when it has answered: the same question would get the same answer."""
 
 
 class StorageError(GuideGymError):
     """The storage stopped answering: what is finished lies in it, and the same command goes on from there."""
 
 
-def _reason(error: BaseException, address: str) -> str:
-    """Return what is wrong, in one line: the cause of the library's own wrapper, where there is one."""
-    lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    return without_passwords(lines[0], address)
+def _say(note: str) -> None:
+    tqdm.write(f"note: {note}", file=sys.stderr)  # above a progress bar, where there is one
 
 
-def _patient(call: Callable[..., Any], address: str) -> Callable[..., Any]:
-    """Return a call of the storage that is made again for a while where the storage does not answer."""
+class _Call:
+    """A call of the storage that is made again for a while where the storage does not answer."""
 
-    def attempt(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, str | None]:
-        try:
-            return call(*arguments, **keywords), None
-        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            return None, _reason(error, address)
+    def __init__(self, call: Callable[..., Any], address: str) -> None:
+        self.call, self.address = call, address
+        self.changes_state = call.__name__ == "set_trial_state_values"
 
-    @functools.wraps(call)
-    def asked(*arguments: Any, **keywords: Any) -> Any:
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         began, wait = time.monotonic(), FIRST_WAIT
-        answer, wrong = attempt(arguments, keywords)
-        while wrong is not None:
+        answered, answer = self._attempt(arguments, keywords, again=False)
+        if answered:
+            return answer
+        _say(f"the storage does not answer ({answer}); it is asked again for {PATIENCE:g} s")
+        while not answered:
             left = PATIENCE - (time.monotonic() - began)
             if left <= 0:
                 raise StorageError(
-                    f"the storage has not answered for {PATIENCE:.0f} s: {wrong}; "
+                    f"the storage has not answered for {PATIENCE:g} s: {answer}; "
                     "finished trials are kept, and the same command goes on from there"
                 )
-            if wait == FIRST_WAIT:
-                print(f"note: the storage does not answer ({wrong}); asking again", file=sys.stderr)
             time.sleep(min(wait, left))
             wait = min(2 * wait, LONGEST_WAIT)
-            answer, wrong = attempt(arguments, keywords)
+            answered, answer = self._attempt(arguments, keywords, again=True)
+        _say("the storage answers again")
         return answer
 
-    return asked
+    def _attempt(self, arguments: tuple[Any, ...], keywords: dict[str, Any], *, again: bool) -> tuple[bool, Any]:
+        """Return whether the storage answered, and what; or why it did not.
+
+        A connection may break after a change was made and before that was said: asked again to change a trial's state, the
+        storage then says that it has changed already. Nobody else changes a trial of ours.
+        """
+        try:
+            answer = self.call(*arguments, **keywords)
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            reason = reason_of(error, self.address)
+            if isinstance(error, REFUSALS) or isinstance(error.__cause__, REFUSALS):
+                raise StorageError(f"the storage refuses what it is asked: {reason}") from None
+            return False, reason
+        except optuna.exceptions.UpdateFinishedTrialError:
+            if not (again and self.changes_state):
+                raise
+            return True, True
+        return True, (answer or again) if self.changes_state else answer
 
 
 def patient_storage(address: str) -> BaseStorage:
@@ -65,8 +81,7 @@ def patient_storage(address: str) -> BaseStorage:
         Exception: Whatever the library raises where the storage cannot be opened.
     """
     storage = optuna.storages.get_storage(address)
-    backend = getattr(storage, "_backend", storage)  # a cache stands before a database; the database is what fails
-    if isinstance(backend, RDBStorage):
-        for name in (name for name in vars(BaseStorage) if not name.startswith("_")):
-            setattr(backend, name, _patient(getattr(backend, name), address))
+    # The outermost calls: a cache stands before the database, and asks it by other names.
+    for name in (name for name in vars(BaseStorage) if not name.startswith("_")):
+        setattr(storage, name, _Call(getattr(storage, name), address))
     return storage

@@ -11,14 +11,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from guidegym.errors import GuideGymError
 from guidegym.search.samplers import make_sampler
-from guidegym.search.storage import GUIDANCE, OWNER, complete
+from guidegym.search.storage import BATCH, GUIDANCE, OWNER, complete
 from guidegym.search.study import Study
 
 BASELINE = "guidegym:baseline"
 RETRY_OF = "guidegym:retry_of"
-BATCH = "guidegym:batch"
-"""Trials that were finished when the trial's batch began."""
 PLACE = "guidegym:place"
 """The trial's number in a search that nothing ever stopped, by which it is called."""
 
@@ -66,7 +65,7 @@ def plan_batch(opened: optuna.Study, study: Study, *, num_complete: int, size: i
 
 
 def _marks_again(trial: FrozenTrial) -> dict[str, Any]:
-    kept = {key: value for key, value in trial.user_attrs.items() if key in (BASELINE, PLACE)}
+    kept = {key: value for key, value in trial.user_attrs.items() if key in (BASELINE, BATCH, PLACE)}
     return {**kept, RETRY_OF: trial.user_attrs.get(RETRY_OF, trial.number)}
 
 
@@ -83,14 +82,30 @@ def ask(
         num_complete: Finished trials when the batch began.
         position: Place in the batch.
         owner: Who runs the trial.
+
+    Raises:
+        GuideGymError: If the study hands out another run's trial.
     """
     opened.sampler = make_sampler(sampler, seed=seed, num_complete=num_complete, position=position)
-    marks = {PLACE: num_complete + position, **planned.marks, OWNER: owner, BATCH: num_complete}
+    # A trial that is asked for again stays in the batch that it was first asked for in.
+    marks = {PLACE: num_complete + position, BATCH: num_complete, **planned.marks, OWNER: owner}
     opened.enqueue_trial(dict(planned.params), user_attrs=marks)
-    return opened.ask()
+    while (trial := opened.ask()).user_attrs.get(PLACE) != marks[PLACE]:
+        if trial.user_attrs.get(OWNER) != owner:
+            raise GuideGymError(
+                f"study '{opened.study_name}' is being searched by another run; use another --study-name"
+            )
+        opened.tell(
+            trial, state=TrialState.FAIL
+        )  # queued twice, where a connection broke before the first was confirmed
+    return trial
+
+
+def trial_place(trial: Trial | FrozenTrial) -> int:
+    """Return a trial's number in a search that nothing ever stopped."""
+    return int(trial.user_attrs.get(PLACE, trial.user_attrs.get(RETRY_OF, trial.number)))
 
 
 def trial_name(trial: Trial | FrozenTrial) -> str:
     """Return what a table calls a trial: its baseline's name, or its place in the search."""
-    number = trial.user_attrs.get(PLACE, trial.user_attrs.get(RETRY_OF, trial.number))
-    return str(trial.user_attrs.get(BASELINE, f"trial {number}"))
+    return str(trial.user_attrs.get(BASELINE, f"trial {trial_place(trial)}"))

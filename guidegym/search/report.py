@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 from guidegym.page import note, page, picture, table
 from guidegym.pictures import plain_text
 from guidegym.search.confirm import Confirmed
-from guidegym.search.queue import BASELINE, trial_name
+from guidegym.search.queue import BASELINE, trial_name, trial_place
 from guidegym.search.scoring import Candidate
 from guidegym.search.storage import baseline_scores, complete
 from guidegym.search.study import Study
@@ -76,22 +76,21 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
     objective = study.objectives[0]
     minimise = opened.directions[0] == optuna.study.StudyDirection.MINIMIZE
     trials = complete(opened)
+    places = [trial_place(trial) for trial in trials]
     values = [trial.values[0] for trial in trials]
     best = [(min if minimise else max)(values[: i + 1]) for i in range(len(values))]
     figure = go.Figure()
     for name, wanted in (("searched", False), ("baseline", True)):
         chosen = [trial for trial in trials if (BASELINE in trial.user_attrs) == wanted]
         figure.add_scatter(
-            x=[trial.number for trial in chosen],
+            x=[trial_place(trial) for trial in chosen],
             y=[trial.values[0] for trial in chosen],
             text=[f"{_plain(trial_name(trial))}<br>{_plain(str(trial.params))}" for trial in chosen],
             mode="markers",
             name=name,
         )
-    figure.add_scatter(
-        x=[trial.number for trial in trials], y=best, mode="lines", name="best so far", line={"shape": "hv"}
-    )
-    ends = [min(trial.number for trial in trials), max(trial.number for trial in trials)] if trials else [0, 1]
+    figure.add_scatter(x=places, y=best, mode="lines", name="best so far", line={"shape": "hv"})
+    ends = [min(places), max(places)] if places else [0, 1]
     for name, scores in baseline_scores(opened).items():
         # A line with a name in the legend: a label's height on a logarithmic axis is an exponent, and stretches it.
         line = {"dash": "dot", "width": 1}
@@ -106,13 +105,15 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
 def _importances(study: Study, opened: optuna.Study) -> str:
     if len(complete(opened)) < 4:
         return ""
+    ours = optuna.create_study(directions=opened.directions)  # without the trials that others put into the study
+    ours.add_trials(complete(opened))
     try:
         with warnings.catch_warnings():
             # Optuna only warns where the trials are too few or too alike to tell the parameters apart.
             warnings.simplefilter("error", UserWarning)
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             importances = get_param_importances(
-                opened,
+                ours,
                 evaluator=PedAnovaImportanceEvaluator(),
                 target=(lambda trial: trial.values[0]) if len(study.objectives) > 1 else None,
             )
@@ -120,7 +121,7 @@ def _importances(study: Study, opened: optuna.Study) -> str:
         return note(f"No parameter importances: {str(error).splitlines()[0]}")
     figure = go.Figure(go.Bar(x=list(importances.values()), y=[_plain(name) for name in importances], orientation="h"))
     figure.update_xaxes(title=f"importance for {_shown(study.objectives[0])} (PED-ANOVA)")
-    figure.update_yaxes(autorange="reversed", ticksuffix="  ")
+    figure.update_yaxes(autorange="reversed", ticksuffix="  ", type="category")  # a name may look like a number
     return "<h2>Parameter importances</h2>" + _figure(figure, height=260)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from optuna_dashboard import save_note
 from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
-from guidegym.files import unfinished_prefix
+from guidegym.files import file_name, unfinished_prefix
 from guidegym.interrupts import hold_interrupts
-from guidegym.pictures import sample_picture, schedule_picture
+from guidegym.pictures import drawn_or_noted, sample_picture, schedule_picture
 from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, confirm
@@ -35,9 +35,9 @@ from guidegym.search.storage import (
 )
 from guidegym.search.study import OBJECTIVES, Baseline, Study
 from guidegym.search.table import HEADINGS, table_rows
-from guidegym.search.writing import Outcome, check_folder, file_name, holds_confirmed_results, write_files
+from guidegym.search.writing import Outcome, check_folder, holds_confirmed_results, write_files
 from guidegym.settings import check_count, plain_fields, whole_number
-from guidegym.tables import format_table
+from guidegym.tables import as_markdown, format_table
 from guidegym.testbeds import Testbed
 
 RESERVED_SEEDS = 2**30
@@ -121,12 +121,6 @@ class _Run:
         self.comparability = comparability(study, testbed, seed=settings.seed)
         check_folder(settings.out, self.comparability)
         self.store = FileSystemArtifactStore(str(settings.out / "artifacts"))
-        if settings.sampler == "cmaes" and settings.storage is not None:
-            print(
-                "note: Optuna's CMA-ES keeps its state in the storage as a pickle, and unpickles it from there: "
-                "anyone who may write to this storage may run code here",
-                file=sys.stderr,
-            )
         self.owner = owner_of(settings.out)
         self.opened = open_study(
             study,
@@ -159,7 +153,8 @@ class _Run:
                 )
             if left_out := foreign_trials(self.opened):
                 bar.write(
-                    f"note: {left_out} finished trials of this study are not a search's own; they are left out",
+                    f"note: {left_out} finished trials of this study are not a search's own; they are left out of all "
+                    "results, though tpe and gp see them",
                     file=sys.stderr,
                 )
             try:
@@ -175,10 +170,11 @@ class _Run:
             except KeyboardInterrupt:
                 self._write_unconfirmed()
                 raise
-        sound = [one.measured.candidate for one in confirmed if not one.measured.num_failed]
-        outcome = self._write(confirmed, sound[0] if sound else None)
+        best = confirmed[0].measured  # sound ones come first
+        outcome = self._write(confirmed, best.candidate if best.sound else None)
         table = format_table(HEADINGS, table_rows(confirmed))
-        save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n```\n{table}\n```"))
+        fence = "`" * (3 + table.count("`"))  # longer than any that a name could end it with
+        save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n{fence}\n{table}\n{fence}"))
         return outcome
 
     def _loop_settings(self) -> LoopSettings:
@@ -214,23 +210,28 @@ class _Run:
 
         def keep(trial: Trial, measured: Measured) -> None:
             name, guidance = measured.candidate.name, measured.candidate.guidance
-            curve = schedule_picture({name: guidance}, self.testbed.process)
+            curve = drawn_or_noted(f"'{name}'", schedule_picture, {name: guidance}, self.testbed.process)
             title = f"{name}: KID {measured.kid:.4g}"
-            samples = measured.samples
-            grid = sample_picture(samples.x, samples.labels, self.testbed.class_names, title=title)
-            out = self.settings.out
-            with tempfile.TemporaryDirectory(dir=out, prefix=unfinished_prefix(out), suffix=".part") as folder:
-                for kind, content in (("schedule", curve), ("samples", grid)):
-                    path = Path(folder) / f"{kind}-{file_name(name) or trial.number}.png"
-                    try:
-                        path.write_bytes(content)
-                        upload_artifact(artifact_store=self.store, file_path=str(path), study_or_trial=trial)
-                    except OSError as error:
-                        raise GuideGymError(f"{self.settings.out} cannot be written: {error.strerror}") from error
+            samples, names = measured.samples, self.testbed.class_names
+            grid = drawn_or_noted(f"'{name}'", sample_picture, samples.x, samples.labels, names, title=title)
+            try:
+                self._attach(trial, {"schedule": curve, "samples": grid}, file_name(name) or str(trial.number))
+            except OSError as error:
+                raise GuideGymError(f"{self.settings.out} cannot be written: {error.strerror}") from error
             best.append(measured.score(objective))
             bar.set_postfix({f"best {objective}": f"{pick(best):.4g}"}, refresh=False)
 
         return keep
+
+    def _attach(self, trial: Trial, pictures: Mapping[str, bytes | None], name: str) -> None:
+        """Give a trial its pictures, those that could be drawn."""
+        out = self.settings.out
+        with tempfile.TemporaryDirectory(dir=out, prefix=unfinished_prefix(out), suffix=".part") as folder:
+            for kind, png in pictures.items():
+                if png is not None:
+                    path = Path(folder) / f"{kind}-{name}.png"
+                    path.write_bytes(png)
+                    upload_artifact(artifact_store=self.store, file_path=str(path), study_or_trial=trial)
 
     def _num_baselines_left(self) -> int:
         """Return how many baselines are still to be trials."""
@@ -265,8 +266,8 @@ class _Run:
     def _note(self, ending: str = "") -> str:
         study = self.study
         lines = [
-            f"**{study.description}**",
-            f"Testbed `{self.testbed.name}`, sampler `{study.sampler!r}`, objective {', '.join(study.objectives)} on "
+            f"**{as_markdown(study.description)}**",
+            f"Testbed {as_markdown(self.testbed.name)}, sampler `{study.sampler!r}`, objective {', '.join(study.objectives)} on "
             f"{study.samples_per_class} samples a class with common random numbers.",
             ending,
         ]

@@ -1,4 +1,4 @@
-"""Optuna's samplers, seeded anew for every trial so that a resumed search asks what an uninterrupted one would."""
+"""The samplers of a search, seeded anew for every trial so that a resumed search asks what an uninterrupted one would."""
 
 import hashlib
 import warnings
@@ -6,6 +6,7 @@ import warnings
 import optuna
 
 from guidegym.errors import GuideGymError
+from guidegym.search.cma import CmaEs
 
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 
@@ -34,5 +35,5 @@ def make_sampler(name: str, *, seed: int, num_complete: int, position: int) -> o
             # Common random numbers make a trial's score a function of its parameters.
             return optuna.samplers.GPSampler(seed=trial_seed, deterministic_objective=True)
         if name == "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=trial_seed)
+            return CmaEs(trial_seed)
         return optuna.samplers.RandomSampler(seed=trial_seed)

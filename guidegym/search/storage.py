@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
 from guidegym.files import only_one, write_atomically
-from guidegym.search.address import without_passwords
+from guidegym.search.address import reason_of, shown_address
 from guidegym.search.patience import patient_storage
 from guidegym.search.study import OBJECTIVES, Study
 
@@ -20,6 +20,8 @@ SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"
 GUIDANCE = "guidegym:guidance"
 """The guidance of a trial, as JSON: what a search asked for has it, and what others put into the study has not."""
+BATCH = "guidegym:batch"
+"""Trials that were finished when a trial's batch began."""
 BASELINE_SCORES = "guidegym:baseline_scores"
 
 
@@ -63,8 +65,10 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
             load_if_exists=True,
         )
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise GuideGymError(without_passwords(f"`--storage` {storage!r} cannot be opened: {reason}", storage)) from None
+        # Not chained: the error itself may quote the password.
+        raise GuideGymError(
+            f"`--storage` {shown_address(storage)!r} cannot be opened: {reason_of(error, storage)}"
+        ) from None
     known = opened.user_attrs.get(SETTINGS)
     wanted = json.loads(json.dumps(dict(settings)))
     if known is None and opened.get_trials(deepcopy=False):

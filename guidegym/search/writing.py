@@ -1,9 +1,8 @@
 """The files that a run leaves behind."""
 
-import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import optuna
 
 from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
-from guidegym.files import read_json, write_atomically
+from guidegym.files import file_names, read_json, write_atomically
 from guidegym.page import encoded
-from guidegym.pictures import sample_picture
+from guidegym.pictures import drawn_or_noted, sample_picture
 from guidegym.search.confirm import Confirmed
 from guidegym.search.report import build_report
 from guidegym.search.scoring import Candidate
@@ -46,29 +45,10 @@ class Outcome:
             for name, count in one.measured.failures.items():
                 counts[name] = counts.get(name, 0) + count
         total = sum(len(one.measured.samples.x) for one in self.confirmed)
-        said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-        return f"every method has samples that failed (of {total} samples {said}), so there is no best one"
-
-
-LONGEST_NAME = 80
-
-
-def file_name(name: str) -> str:
-    """Return a method's name as a file name: ASCII letters, digits, dots and dashes, and not too many of them."""
-    kept = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in ".=" else "-" for letter in name)
-    return "-".join(part for part in kept.split("-") if part)[:LONGEST_NAME]
-
-
-def file_names(names: Sequence[str]) -> dict[str, str]:
-    """Return a file name for each name; those that would be alike, on any file system, carry a digest of the name."""
-    plain = {name: file_name(name) for name in names}
-    taken = [own.casefold() for own in plain.values()]
-    return {
-        name: own
-        if own and taken.count(own.casefold()) == 1
-        else f"{own}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}".lstrip("-")
-        for name, own in plain.items()
-    }
+        said = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+        if absurd := sum(not one.measured.num_failed for one in self.confirmed):
+            said.append(f"and {absurd} sets farther from real data than blank ones")
+        return f"every method has samples that failed (of {total} samples {', '.join(said)}), so there is no best one"
 
 
 def holds_confirmed_results(out: Path) -> bool:
@@ -151,9 +131,11 @@ def write_files(
     pictures: dict[str, bytes] = {}
     for one in confirmed:
         samples = one.measured.samples
-        drawn = sample_picture(samples.x, samples.labels, testbed.class_names, title=one.name)
-        pictures[one.name] = drawn
-        write_atomically(out / "samples" / f"{files[one.name]}.png", drawn)
+        names = testbed.class_names
+        png = drawn_or_noted(f"'{one.name}'", sample_picture, samples.x, samples.labels, names, title=one.name)
+        if png is not None:
+            pictures[one.name] = png
+            write_atomically(out / "samples" / f"{files[one.name]}.png", png)
     verdict = outcome.failure if best is None else ""
     html = build_report(study, testbed, opened, confirmed, best, pictures=pictures, failure=verdict)
     write_atomically(out / "report.html", encoded(html))
