@@ -15,7 +15,7 @@ from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder, write_atomically
 from guidegym.guidance import Guidance
-from guidegym.pictures import COLUMNS, sample_picture
+from guidegym.pictures import COLUMNS, drawn_or_noted, sample_picture
 from guidegym.sampling import BATCH_SIZE, Samples, row_seeds, sample
 from guidegym.testbeds import TESTBEDS, Testbed, judge_features, load_testbed
 
@@ -74,7 +74,8 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
     return [chosen[i % len(chosen)] for i in range(num)]
 
 
-def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None:
+def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> str:
+    """Write the samples and their picture, and say what was written."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -85,8 +86,12 @@ def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> None
     )
     # The numbers first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
-    picture = sample_picture(samples.x, samples.labels, testbed.class_names, title=title)
+    picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, testbed.class_names, title=title)
+    if picture is None:
+        (out / "samples.png").unlink(missing_ok=True)  # an earlier run's would pass for this one's
+        return f"wrote {out / 'samples.npz'}"
     write_atomically(out / "samples.png", picture)
+    return f"wrote {out / 'samples.png'} ({COLUMNS} of each class at most) and {out / 'samples.npz'}"
 
 
 def _judged(samples: Samples, testbed: Testbed) -> float:
@@ -117,16 +122,14 @@ def _main(argv: Sequence[str] | None) -> int:
             on_rows=bar.update,
         )
     title = arguments.guidance.name if arguments.guidance else "unguided"
-    _write(samples, testbed, arguments.out, title=title)
+    written = _write(samples, testbed, arguments.out, title=title)
     print(
         f"{arguments.num} samples, accuracy under the judge {100 * _judged(samples, testbed):.1f} %, "
         f"{samples.cost.total / arguments.num:.0f} network evaluations a sample, {int(samples.failed.sum())} failed"
     )
     if testbed.judge_note:
         print(f"note: {testbed.judge_note}")
-    print(
-        f"wrote {arguments.out / 'samples.png'} ({COLUMNS} of each class at most) and {arguments.out / 'samples.npz'}"
-    )
+    print(written)
     return 0
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
-from guidegym.pictures import figure_of
+from guidegym.pictures import as_images, as_plain_text, figure_of
 from guidegym.state import fork
 from guidegym.testbeds import judge_features
 
@@ -109,6 +109,7 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
         beside.set_ylim(-0.03 * top, 1.05 * top)
         beside.set_title(title)
         beside.set_xlabel("step")
+    as_plain_text(figure)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
@@ -117,9 +118,11 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
 def _draw_samples(axes: "Axes", x: "Tensor", names: list[str], references: "Tensor") -> None:
     """Show clean estimates: points of a plane among real ones, images with the class that each should be."""
     axes.set_title("clean estimate")
-    if x.ndim == 4:
-        _tile(axes, x, names)
+    if x.ndim > 2:
+        _tile(axes, as_images(x), names)
         return
+    # The points of a line lie in a plane, too.
+    x, references = (torch.cat([rows, torch.zeros_like(rows)], dim=-1) for rows in (x, references))
     for points in references[:, :200]:
         axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=2, alpha=0.3)
     axes.scatter(x[:, 0].numpy(), x[:, 1].numpy(), s=20, c="black", marker="x")

@@ -7,7 +7,7 @@ from guidegym.evaluation.sample_sets.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import estimate_from_json
 from guidegym.evaluation.sample_sets.table import number_of
 from guidegym.metrics.resampling import Estimate
-from guidegym.tables import markdown_table
+from guidegym.tables import as_markdown, markdown_table
 
 INTRODUCTION = """\
 What the source papers claim, tested by `python -m guidegym.reproduce`. Each rule was written before the run whose verdict stands
@@ -66,7 +66,11 @@ def section(record: Mapping[str, Any], pictures: str) -> str:
         columns = [name for name in METRICS if name in COLUMNS or name in record["measured_in"]]
         heads = ["method", *(METRICS[name].title for name in columns), "evaluations"]
         rows = [
-            [method["method"], *(_cell(method, name) for name in columns), f"{method['evaluations_per_sample']:.0f}"]
+            [
+                as_markdown(method["method"]),
+                *(_cell(method, name) for name in columns),
+                f"{method['evaluations_per_sample']:.0f}",
+            ]
             for method in record["methods"]
         ]
         lines.append(markdown_table(heads, rows))

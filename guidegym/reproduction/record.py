@@ -78,7 +78,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         ),
         "notes": [*lab.notes.values(), *_energy_notes(lab), *sorted({str(one.message) for one in caught})],
         "measured_in": list(lab.asked),
-        "pictured": bool(lab.seen or lab.shown),
+        "pictured": False,  # until its picture is there
         "network_evaluations": lab.spent.evaluations,
         "seconds": round(lab.spent.seconds + otherwise, 1),
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),

@@ -12,7 +12,8 @@ from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.metrics import RESAMPLES
 from guidegym.evaluation.sample_sets.pictures import grids, side_by_side
 from guidegym.files import make_folder, write_atomically
-from guidegym.pictures import sample_picture
+from guidegym.page import encoded
+from guidegym.pictures import drawn_or_noted, sample_picture
 from guidegym.reproduction.claim import Claim
 from guidegym.reproduction.lab import Lab
 from guidegym.reproduction.page import effect_text, results_page
@@ -20,12 +21,14 @@ from guidegym.reproduction.record import examine, kept_record, read_record, reco
 from guidegym.testbeds import Testbed
 
 
-def _picture(lab: Lab) -> bytes:
-    """Draw the samples of a claim's methods side by side."""
+def _picture(lab: Lab) -> bytes | None:
+    """Draw the samples of a claim's methods side by side; None where there are none that can be drawn."""
     names = lab.testbed.class_names
     drawn = list(grids(list(lab.seen.values()), names).values())
-    drawn += [sample_picture(x, labels, names, title=name) for name, (x, labels) in lab.shown.items()]
-    return side_by_side(drawn)
+    for name, (x, labels) in lab.shown.items():
+        png = drawn_or_noted(f"'{name}'", sample_picture, x, labels, names, title=name)
+        drawn += [] if png is None else [png]
+    return side_by_side(drawn) if drawn else None
 
 
 def reproduce(
@@ -72,8 +75,10 @@ def reproduce(
             if record is None:
                 record = examine(claim, lab)
                 # The record comes last: it says that all is there.
-                if record["pictured"]:
-                    write_atomically(out / f"{claim.name}.png", _picture(lab))
+                png = _picture(lab)
+                record["pictured"] = png is not None
+                if png is not None:
+                    write_atomically(out / f"{claim.name}.png", png)
                 write_atomically(out / f"{claim.name}.json", record_text(record).encode())
             found.append(record)
         print(f"{claim.name}: {record['verdict']} ({effect_text(record)}){before}")
@@ -85,7 +90,7 @@ def _write_page(found: Sequence[Mapping[str, Any]], testbed: Testbed, *, out: Pa
     """Write the page over all records of the folder, those of earlier runs with them."""
     records = sorted([*found, *_others(out, found, testbed)], key=lambda record: str(record["claim"]))
     way = Path(os.path.relpath(out, page.parent)).as_posix()
-    write_atomically(page, results_page(records, "" if way == "." else f"{way}/").encode())
+    write_atomically(page, encoded(results_page(records, "" if way == "." else f"{way}/")))
 
 
 def _others(out: Path, found: Sequence[Mapping[str, Any]], testbed: Testbed) -> list[dict[str, Any]]:

@@ -1,7 +1,9 @@
 """Names are text, never markup; files are named without collision; what cannot be drawn or named loses no number."""
 
 import dataclasses
+import html
 import json
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -15,14 +17,21 @@ from hypothesis import strategies as st
 
 import guidegym as gg
 from guidegym import DDIM, GuideGymError
+from guidegym.envs.vector import GuidanceVectorEnv
+from guidegym.evaluate import main as evaluate
+from guidegym.evaluation.classifiers import run as classifiers_run
+from guidegym.evaluation.classifiers.measure import Effort
+from guidegym.evaluation.sample_sets import pictures as sample_sets_pictures
+from guidegym.evaluation.sample_sets import run as sample_sets_run
+from guidegym.evaluation.sample_sets.metrics import METRICS, _estimate
+from guidegym.files import file_names
 from guidegym.metrics.resampling import interval_around
 from guidegym.pictures import plain_text, sample_picture, schedule_picture
-from guidegym.search import OBJECTIVES, Study
-from guidegym.search.writing import file_names
-from guidegym.tables import markdown_table
+from guidegym.search import OBJECTIVES, Study, run, writing
+from guidegym.tables import as_markdown, format_table, markdown_table
 from guidegym.tune import main
 
-NASTY = ("$", "$x_$", "a$b$c", r"$\frac{$", "<b>bold</b>", "a|b", "two\nlines", "\udcff", "x" * 5000, "", "名前")
+NASTY = ("$", "$x_$", "a$b$c", r"$\frac{$", "<b>bold</b>", "a|b", "two\nlines", "_a", "\udcff", "x" * 5000, "", "名前")
 NAMED = """
     import dataclasses
     from guidegym import Constant, Guidance, Likelihood
@@ -100,17 +109,103 @@ def test_samples_of_any_shape_can_be_drawn(shape: tuple[int, ...]) -> None:
     assert sample_picture(torch.zeros(3, *shape), torch.tensor([0, 0, 1]), ["a", "b"]).startswith(b"\x89PNG")
 
 
-def test_samples_are_written_before_their_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _cannot_draw(*arguments: object, **keywords: object) -> bytes:
+    raise RuntimeError("no font\nat all")
+
+
+NOTED = "cannot be drawn: RuntimeError: no font at all"
+
+
+def test_samples_that_cannot_be_drawn_are_written_and_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import guidegym.sample  # noqa: F401
 
-    def fails(*arguments: object, **keywords: object) -> bytes:
-        raise RuntimeError("no font")
-
+    (tmp_path / "samples.png").touch()
     command = sys.modules["guidegym.sample"]  # the package has a function of that name
-    monkeypatch.setattr(command, "sample_picture", fails)
-    with pytest.raises(RuntimeError, match="no font"):
-        command.main(["--testbed", "gaussians", "--num", "4", "--steps", "3", "--out", str(tmp_path)])
+    monkeypatch.setattr(command, "sample_picture", _cannot_draw)
+    assert command.main(["--testbed", "gaussians", "--num", "4", "--steps", "3", "--out", str(tmp_path)]) == 0
     assert np.load(tmp_path / "samples.npz")["x"].shape == (4, 2)
+    assert not (tmp_path / "samples.png").exists()  # of an earlier run
+    said = capsys.readouterr()
+    assert f"note: the samples {NOTED}" in said.err.splitlines()
+    assert said.out.splitlines()[-1] == f"wrote {tmp_path / 'samples.npz'}"
+
+
+def test_a_study_whose_pictures_cannot_be_drawn_runs_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "schedule_picture", _cannot_draw)
+    for module in (run, writing):
+        monkeypatch.setattr(module, "sample_picture", _cannot_draw)
+    flags = _short(tmp_path, NAMED, "--study", str(tmp_path / "my.py"), "--testbed", "gaussians")
+    assert main(flags) == 0
+    assert f"note: 'a b' {NOTED}" in capsys.readouterr().err.splitlines()
+    assert len(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == 7 + 2
+    assert (tmp_path / "run" / "best.json").is_file()
+    assert not (tmp_path / "run" / "samples").exists()
+
+
+def test_an_evaluation_whose_pictures_cannot_be_drawn_writes_its_numbers_and_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sample_sets_pictures, "sample_picture", _cannot_draw)
+    monkeypatch.setattr(sample_sets_run, "curves", _cannot_draw)
+    guide = tmp_path / "$a_.json"
+    gg.Guidance(gg.Likelihood("exact"), gg.Constant(1.0)).save(guide)
+    few = ["--testbed", "gaussians", "--per-class", "6", "--steps", "2", "--metrics", "accuracy", "--resamples", "4"]
+    out = tmp_path / "out"
+    assert evaluate(["--guidance", "unguided", str(guide), "--scales", "2", *few, "--out", str(out)]) == 0
+    errors = capsys.readouterr().err.splitlines()
+    assert f"note: '$a_' {NOTED}" in errors
+    assert f"note: the curves {NOTED}" in errors
+    assert sorted(path.name for path in out.iterdir() if path.is_file()) == ["report.html", "results.json", "table.csv"]
+
+
+def test_classifiers_of_any_name_have_files_and_links_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifiers_run, "gradients_picture", _cannot_draw)
+    made = gg.load_testbed("gaussians")
+    names = ["a b", "a/b", "<i>$x_$|", "time_dependent"]
+    testbed = dataclasses.replace(made, classifiers=dict.fromkeys(names, made.classifiers["exact"]))
+    effort = Effort(rows=10, attacked=2, attack_steps=1, smallest=1)
+    classifiers_run.evaluate_classifiers(testbed, names, effort=effort, data=None, out=tmp_path)
+    files = {path.name for path in tmp_path.iterdir()}
+    assert len(files) == 3 * len(names) + 2
+    assert {"time_dependent.json", "time_dependent.png", "time_dependent.html"} <= files
+    links = dict(re.findall(r'<a href="([^"]+)">([^<]+)</a>', (tmp_path / "table.html").read_text()))
+    assert sorted(map(html.unescape, links.values())) == sorted(names)
+    assert links.keys() <= files
+
+
+def test_names_of_classes_are_text_in_frames_too() -> None:
+    made = gg.load_testbed("digits")
+    testbed = dataclasses.replace(made, class_names=tuple(f"$x_{{{name}$" for name in made.class_names))
+    env = GuidanceVectorEnv(2, testbed=testbed, num_steps=2, observation="features", render_mode="rgb_array")
+    env.reset(seed=0)
+    assert env.render() is not None
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_row_of_a_table_for_the_terminal_is_one_line(name: str) -> None:
+    lines = format_table(["method", "number"], [[name, "1"], ["other", "2"]]).splitlines()
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("robust_time, w=2.5 (eta)", "robust_time, w=2.5 (eta)"),  # nothing in it that Markdown reads
+        ("*a* _b_ `c`", r"\*a\* \_b\_ \`c\`"),
+        ("[x](y) <b> &lt; $x$ ~~z~~", r"\[x\](y) \<b\> \&lt; \$x\$ \~\~z\~\~"),
+        ("a|b\\\nc", r"a\|b\\ c"),
+    ],
+)
+def test_a_name_in_markdown_is_shown_as_it_is(name: str, written: str) -> None:
+    assert as_markdown(name) == written
+    assert markdown_table(["a"], [[as_markdown(name)]]).splitlines()[2] == f"| {written} |"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +251,13 @@ def test_a_sampler_that_no_command_can_name_is_refused() -> None:
 @given(st.floats(-5, 5), st.lists(st.floats(-100, 100), min_size=20, max_size=40))
 @settings(max_examples=60)
 def test_an_interval_never_leaves_out_its_own_estimate(value: float, resampled: list[float]) -> None:
-    found = interval_around(value, torch.tensor(resampled, dtype=torch.float64))
-    assert found.low <= value + 1e-9
-    assert found.high >= value - 1e-9
+    draws = torch.tensor(resampled, dtype=torch.float64)
+    for found in (interval_around(value, draws), _estimate(METRICS["intra_kid"], value, draws)):
+        assert found.low <= value <= found.high
+
+
+def test_a_mean_that_one_resample_drags_beyond_the_others_does_not_drag_the_interval_away() -> None:
+    draws = torch.zeros(1000, dtype=torch.float64)
+    draws[0] = 1e9  # its mean, 1e6, is beyond the 97.5th percentile
+    found = interval_around(1.0, draws)
+    assert found.low <= 1.0 <= found.high

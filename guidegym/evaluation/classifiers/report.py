@@ -4,11 +4,12 @@ import csv
 import html
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from guidegym.evaluation.classifiers.measure import HEADLINE_RADIUS
 from guidegym.page import note, page, picture, table
-from guidegym.tables import markdown_table
+from guidegym.tables import as_markdown, markdown_table
 
 Row = dict[str, str]
 
@@ -44,7 +45,8 @@ def table_row(found: dict[str, Any]) -> Row:
 def markdown_of(rows: list[Row]) -> str:
     """Return the table in Markdown."""
     heads = list(rows[0])
-    return markdown_table(heads, [[row.get(head, "") for head in heads] for row in rows])
+    cells = [[row.get(head, "") for head in heads] for row in rows]
+    return markdown_table(heads, [[as_markdown(name), *numbers] for name, *numbers in cells])
 
 
 def csv_table(rows: list[Row]) -> str:
@@ -77,7 +79,8 @@ def classifier_page(found: dict[str, Any], pictures: dict[str, bytes], *, how: s
     return page(f"{found['classifier']} on {found['testbed']}", parts)
 
 
-def table_page(testbed: str, rows: list[Row], *, how: str) -> str:
-    """Return the page with the table over all classifiers; each one's page lies beside it."""
-    links = " ".join(f'<a href="{row["classifier"]}.html">{row["classifier"]}</a>' for row in rows)
+def table_page(testbed: str, rows: list[Row], files: Mapping[str, str], *, how: str) -> str:
+    """Return the page with the table over all classifiers; each one's page lies beside it, under the name in ``files``."""
+    names = [row["classifier"] for row in rows]
+    links = " ".join(f'<a href="{files[name]}.html">{html.escape(name)}</a>' for name in names)
     return page(f"Classifiers of {testbed}", [_html_table(rows), note(f"On {how}."), f"<p>{links}</p>"])

@@ -12,27 +12,32 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
 from guidegym.evaluation.classifiers.pictures import gradients_picture, measurements_picture
 from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_of, table_page, table_row
-from guidegym.files import make_folder, read_json, write_atomically
+from guidegym.files import file_names, make_folder, read_json, write_atomically
 from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
 from guidegym.page import encoded
+from guidegym.pictures import drawn_or_noted
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
 FORMAT = "guidegym-classifier/1"
 """Of the numbers; another one when they are measured otherwise."""
+MEASUREMENTS = "Measurements"
+"""Title of the picture that has a file of its own."""
 BESIDE = "time_dependent"
 """The classifier whose gradients are shown beside another's."""
 
 
-def _pictures(testbed: Testbed, name: str, rows: Rows, drawn: bytes) -> dict[str, bytes]:
-    """Return the pictures of a page."""
-    pictures = {"Measurements": drawn}
+def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) -> dict[str, bytes]:
+    """Return the pictures of a page, those that can be drawn."""
+    measured = drawn_or_noted(f"what was measured of '{name}'", measurements_picture, found, testbed.class_names)
+    pictures = {MEASUREMENTS: measured}
     if len(testbed.event_shape) == 3:
         names = dict.fromkeys([*([BESIDE] if BESIDE in testbed.classifiers else []), name])
         beside: dict[str, Classifier] = {one: testbed.classifier(one) for one in names}
-        pictures["Gradients of log p(y | x_t)"] = gradients_picture(testbed, beside, rows)
-    return pictures
+        slopes = drawn_or_noted(f"gradients of '{name}'", gradients_picture, testbed, beside, rows)
+        pictures["Gradients of log p(y | x_t)"] = slopes
+    return {title: png for title, png in pictures.items() if png is not None}
 
 
 def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
@@ -57,9 +62,9 @@ def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
     return found if same else None
 
 
-def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path) -> dict[str, Any]:
-    """Measure one classifier, where it was not before, and write its files."""
-    path, made_of = out / f"{name}.json", _made_of(testbed, name, rows, effort)
+def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, file: Path) -> dict[str, Any]:
+    """Measure one classifier, where it was not before, and write its files: ``file`` with an ending each."""
+    path, made_of = _ending(file, ".json"), _made_of(testbed, name, rows, effort)
     print(f"{name}: ", end="", flush=True)
     if (found := _measured_before(path, made_of)) is not None:
         print("measured before", flush=True)
@@ -68,11 +73,15 @@ def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, out: Path)
         found |= {"format": FORMAT, "made_of": made_of, "effort": vars(effort)}
         write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
         print("done", flush=True)
-    drawn = measurements_picture(found, testbed.class_names)
-    write_atomically(out / f"{name}.png", drawn)
-    page = classifier_page(found, _pictures(testbed, name, rows, drawn), how=effort.says)
-    write_atomically(out / f"{name}.html", encoded(page))
+    pictures = _pictures(testbed, name, rows, found)
+    if MEASUREMENTS in pictures:
+        write_atomically(_ending(file, ".png"), pictures[MEASUREMENTS])
+    write_atomically(_ending(file, ".html"), encoded(classifier_page(found, pictures, how=effort.says)))
     return found
+
+
+def _ending(file: Path, ending: str) -> Path:
+    return file.with_name(f"{file.name}{ending}")  # a name may have a dot of its own
 
 
 def evaluate_classifiers(
@@ -102,8 +111,9 @@ def evaluate_classifiers(
     make_folder(out)
     effort = effort.on(len(rows.x))
     print(f"on {effort.says}")
-    table = [table_row(_measure(testbed, name, rows, effort, out)) for name in names]
+    files = file_names(list(testbed.classifiers))
+    table = [table_row(_measure(testbed, name, rows, effort, out / files[name])) for name in names]
     print(markdown_of(table), end="")
     write_atomically(out / "table.csv", encoded(csv_table(table)))
-    write_atomically(out / "table.html", encoded(table_page(testbed.name, table, how=effort.says)))
+    write_atomically(out / "table.html", encoded(table_page(testbed.name, table, files, how=effort.says)))
     print(f"pages, pictures and numbers are in {out}")

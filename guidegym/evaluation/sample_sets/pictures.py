@@ -8,7 +8,7 @@ from guidegym.evaluation.sample_sets.collect import SampleSet
 from guidegym.evaluation.sample_sets.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
 from guidegym.evaluation.sample_sets.table import title_of
-from guidegym.pictures import figure_of, legend_label, png_of, sample_picture
+from guidegym.pictures import drawn_or_noted, figure_of, legend_label, png_of, sample_picture
 
 CURVES = ("frechet", "intra_kid", "precision", "recall", "coverage", "accuracy")
 """Metrics that are drawn against the weight, those of them that were measured."""
@@ -17,15 +17,23 @@ IN_A_ROW = 4
 
 
 def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, bytes]:
-    """Return one grid a method; the same place has the same seed in all."""
-    return {
-        own.candidate.name: sample_picture(own.shown, own.shown_labels, class_names, title=own.candidate.name)
+    """Return one grid per method that can be drawn; the same place has the same seed in all."""
+    drawn = {
+        own.candidate.name: drawn_or_noted(
+            f"'{own.candidate.name}'",
+            sample_picture,
+            own.shown,
+            own.shown_labels,
+            class_names,
+            title=own.candidate.name,
+        )
         for own in sets
     }
+    return {name: png for name, png in drawn.items() if png is not None}
 
 
 def side_by_side(pictures: Sequence[bytes]) -> bytes:
-    """Put PNG pictures next to each other, a few in a row."""
+    """Put PNG pictures, at least one, next to each other, a few in a row."""
     from PIL import Image
 
     images = [Image.open(io.BytesIO(one)).convert("RGB") for one in pictures]

@@ -20,6 +20,7 @@ from guidegym.evaluation.sample_sets.report import build_page
 from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
 from guidegym.files import make_folder, write_atomically
 from guidegym.page import encoded
+from guidegym.pictures import drawn_or_noted
 from guidegym.search import Candidate
 from guidegym.settings import plain_fields
 from guidegym.tables import format_table
@@ -126,14 +127,15 @@ def evaluate_methods(
         return None
     sets = [merge(one, collection) for one in candidates]
     results = [*_measured(sets, collection, plan), *earlier]
-    drawn = _curves(at_scale, collection, plan)
     about = {
         "seed": collection.seed,
         "networks": testbed.identity,
         "sampler": repr(candidates[0].sampler),
         "resamples": plan.resamples,
     }
-    _write(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
+    _write_numbers(results, collection, out, about=about)
+    drawn = _curves(at_scale, collection, plan)
+    _write_pictures(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
     print(format_table(*table_rows(results)))
     print(legend(results))
     print(f"tables, pictures and the page are in {out}")
@@ -167,10 +169,16 @@ def _curves(at_scale: Mapping[str, Mapping[float, Candidate]], collection: Colle
     for name, methods in at_scale.items():
         results = _measured([merge(one, collection) for one in methods.values()], collection, plan)
         points[name] = list(zip(methods, results, strict=True))
-    return curves(points)
+    return drawn_or_noted("the curves", curves, points)
 
 
-def _write(
+def _write_numbers(results: list[Result], collection: Collection, out: Path, *, about: Mapping[str, Any]) -> None:
+    """Write the numbers, before anything is drawn: pictures can be drawn again."""
+    write_atomically(out / "results.json", to_json(results, comparable(collection), about).encode())
+    write_atomically(out / "table.csv", encoded(csv_table(results)))
+
+
+def _write_pictures(
     results: list[Result],
     sets: Sequence[SampleSet],
     collection: Collection,
@@ -180,20 +188,19 @@ def _write(
     notes: Sequence[str],
     drawn: bytes | None,
 ) -> None:
-    """Write all files of an evaluation."""
-    shared = comparable(collection)
-    # The numbers first: pictures can be drawn again.
-    write_atomically(out / "results.json", to_json(results, shared, about).encode())
-    write_atomically(out / "table.csv", encoded(csv_table(results)))
+    """Write the page and the pictures."""
     pictures = grids(sets, collection.testbed.class_names)
     title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
-    page = build_page(title, results, about={**shared, **about}, notes=notes, grids=pictures, curves=drawn)
+    page = build_page(
+        title, results, about={**comparable(collection), **about}, notes=notes, grids=pictures, curves=drawn
+    )
     write_atomically(out / "report.html", encoded(page))
-    write_atomically(out / "samples.png", side_by_side(list(pictures.values())))
-    if drawn is not None:
-        write_atomically(out / "curves.png", drawn)
-    else:
-        (out / "curves.png").unlink(missing_ok=True)  # an earlier run's would pass for this one's
+    grid = side_by_side(list(pictures.values())) if pictures else None
+    for name, png in (("samples.png", grid), ("curves.png", drawn)):
+        if png is not None:
+            write_atomically(out / name, png)
+        else:
+            (out / name).unlink(missing_ok=True)  # an earlier run's would pass for this one's
 
 
 def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:
