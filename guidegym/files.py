@@ -91,6 +91,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def write_or_remove(path: Path, content: bytes | None) -> None:
+    """Write ``content`` atomically; where there is none, remove an earlier run's file, which would pass for this one's.
+
+    Raises:
+        GuideGymError: If the file cannot be written or removed.
+    """
+    if content is not None:
+        write_atomically(path, content)
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise GuideGymError(f"{path} cannot be removed: {error.strerror}") from error
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for files to come, so that a place they cannot go to is found before the work and not after.
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from guidegym.command import Parser, add_device, add_sampler, check_device, folder, read_sampler, run_command
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import make_folder, write_atomically, write_or_remove
 from guidegym.guidance import Guidance
 from guidegym.pictures import COLUMNS, drawn_or_noted, sample_picture
 from guidegym.sampling import BATCH_SIZE, Samples, row_seeds, sample
@@ -87,10 +87,9 @@ def _write(samples: Samples, testbed: Testbed, out: Path, *, title: str) -> str:
     # The numbers first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
     picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, testbed.class_names, title=title)
+    write_or_remove(out / "samples.png", picture)
     if picture is None:
-        (out / "samples.png").unlink(missing_ok=True)  # an earlier run's would pass for this one's
         return f"wrote {out / 'samples.npz'}"
-    write_atomically(out / "samples.png", picture)
     return f"wrote {out / 'samples.png'} ({COLUMNS} of each class at most) and {out / 'samples.npz'}"
 
 

@@ -14,7 +14,16 @@ from safetensors.torch import save_file
 
 from guidegym import FileFormatError, GuideGymError
 from guidegym.errors import LONGEST_LINE, one_line
-from guidegym.files import DAY, _sweep, only_one, parse_json, read_json, unfinished_prefix, write_atomically
+from guidegym.files import (
+    DAY,
+    _sweep,
+    only_one,
+    parse_json,
+    read_json,
+    unfinished_prefix,
+    write_atomically,
+    write_or_remove,
+)
 from guidegym.interrupts import STOPS, hold_interrupts
 from guidegym.networks import UNet, load_network, save_network
 from guidegym.tensor_files import digest_of_tensors, read_header, read_tensors
@@ -153,6 +162,19 @@ def test_weights_that_are_no_finite_floats_get_one_line(tmp_path: Path) -> None:
         save_file({name: change(value) for name, value in tensors.items()}, path, metadata=header)
         with pytest.raises(FileFormatError, match=said):
             load_network(path)
+
+
+def test_a_picture_of_an_earlier_run_does_not_pass_for_one_that_could_not_be_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "picture.png"
+    write_or_remove(path, None)
+    assert not path.parent.exists()
+    write_or_remove(path, b"picture")
+    assert path.read_bytes() == b"picture"
+    write_or_remove(path, None)
+    assert not path.exists()
+    path.mkdir()
+    with pytest.raises(GuideGymError, match=r"picture\.png cannot be removed: "):
+        write_or_remove(path, None)
 
 
 @pytest.mark.parametrize("text", ["a\nb\tc\r\x1b[31m", "x" * 5000, "word " * 2000, "\ud800", "plain"])

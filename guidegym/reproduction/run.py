@@ -11,7 +11,7 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.metrics import RESAMPLES
 from guidegym.evaluation.sample_sets.pictures import grids, side_by_side
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import make_folder, write_atomically, write_or_remove
 from guidegym.page import encoded
 from guidegym.pictures import drawn_or_noted, sample_picture
 from guidegym.reproduction.claim import Claim
@@ -77,8 +77,7 @@ def reproduce(
                 # The record comes last: it says that all is there.
                 png = _picture(lab)
                 record["pictured"] = png is not None
-                if png is not None:
-                    write_atomically(out / f"{claim.name}.png", png)
+                write_or_remove(out / f"{claim.name}.png", png)
                 write_atomically(out / f"{claim.name}.json", record_text(record).encode())
             found.append(record)
         print(f"{claim.name}: {record['verdict']} ({effect_text(record)}){before}")

@@ -11,7 +11,7 @@ import optuna
 
 from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
-from guidegym.files import file_names, read_json, write_atomically
+from guidegym.files import file_names, read_json, write_atomically, write_or_remove
 from guidegym.page import encoded
 from guidegym.pictures import drawn_or_noted, sample_picture
 from guidegym.search.confirm import Confirmed
@@ -133,9 +133,9 @@ def write_files(
         samples = one.measured.samples
         names = testbed.class_names
         png = drawn_or_noted(f"'{one.name}'", sample_picture, samples.x, samples.labels, names, title=one.name)
+        write_or_remove(out / "samples" / f"{files[one.name]}.png", png)
         if png is not None:
             pictures[one.name] = png
-            write_atomically(out / "samples" / f"{files[one.name]}.png", png)
     verdict = outcome.failure if best is None else ""
     html = build_report(study, testbed, opened, confirmed, best, pictures=pictures, failure=verdict)
     write_atomically(out / "report.html", encoded(html))

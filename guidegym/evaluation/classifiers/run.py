@@ -12,7 +12,7 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
 from guidegym.evaluation.classifiers.pictures import gradients_picture, measurements_picture
 from guidegym.evaluation.classifiers.report import classifier_page, csv_table, markdown_of, table_page, table_row
-from guidegym.files import file_names, make_folder, read_json, write_atomically
+from guidegym.files import file_names, make_folder, read_json, write_atomically, write_or_remove
 from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
 from guidegym.page import encoded
@@ -74,8 +74,7 @@ def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, file: Path
         write_atomically(path, (json.dumps(found, indent=1) + "\n").encode())
         print("done", flush=True)
     pictures = _pictures(testbed, name, rows, found)
-    if MEASUREMENTS in pictures:
-        write_atomically(_ending(file, ".png"), pictures[MEASUREMENTS])
+    write_or_remove(_ending(file, ".png"), pictures.get(MEASUREMENTS))
     write_atomically(_ending(file, ".html"), encoded(classifier_page(found, pictures, how=effort.says)))
     return found
 

@@ -18,7 +18,7 @@ from guidegym.evaluation.sample_sets.pictures import curves, grids, side_by_side
 from guidegym.evaluation.sample_sets.record import Result, comparable, from_json, result_of, to_json
 from guidegym.evaluation.sample_sets.report import build_page
 from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
-from guidegym.files import make_folder, write_atomically
+from guidegym.files import make_folder, write_atomically, write_or_remove
 from guidegym.page import encoded
 from guidegym.pictures import drawn_or_noted
 from guidegym.search import Candidate
@@ -195,12 +195,8 @@ def _write_pictures(
         title, results, about={**comparable(collection), **about}, notes=notes, grids=pictures, curves=drawn
     )
     write_atomically(out / "report.html", encoded(page))
-    grid = side_by_side(list(pictures.values())) if pictures else None
-    for name, png in (("samples.png", grid), ("curves.png", drawn)):
-        if png is not None:
-            write_atomically(out / name, png)
-        else:
-            (out / name).unlink(missing_ok=True)  # an earlier run's would pass for this one's
+    write_or_remove(out / "samples.png", side_by_side(list(pictures.values())) if pictures else None)
+    write_or_remove(out / "curves.png", drawn)
 
 
 def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:
