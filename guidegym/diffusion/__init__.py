@@ -6,7 +6,7 @@ from guidegym.diffusion.ddpm import DDPM
 from guidegym.diffusion.noise import INITIAL, REVERSE, trajectory_noise
 from guidegym.diffusion.predictor_corrector import PredictorCorrector
 from guidegym.diffusion.probability_flow import ProbabilityFlow
-from guidegym.diffusion.process import Process, VPProcess, noise_ratio, noise_share, rows_like
+from guidegym.diffusion.process import Process, VPProcess, noise_ratio, noise_share, noisy_rows, rows_like
 from guidegym.diffusion.sampler import Reverse, Sampler, check_start, clean_estimate, guided_noise
 from guidegym.diffusion.samplers import SAMPLERS, make_sampler, sampler_flags, sampler_name, with_steps
 from guidegym.diffusion.variance_exploding import VEProcess, vp_timesteps
@@ -31,6 +31,7 @@ __all__ = [
     "make_sampler",
     "noise_ratio",
     "noise_share",
+    "noisy_rows",
     "rows_like",
     "sampler_flags",
     "sampler_name",

@@ -61,6 +61,17 @@ def rows_like(values: Shaped[Tensor, " batch"], x: Shaped[Tensor, " batch *event
     return values.reshape(-1, *([1] * (x.ndim - 1)))
 
 
+def noisy_rows(
+    process: Process,
+    x_0: Float[Tensor, " batch *event"],
+    t: Int[Tensor, " batch"],
+    noise: Float[Tensor, " batch *event"],
+) -> Float[Tensor, " batch *event"]:
+    r"""Return :math:`x_t = a_t x_0 + \sigma_t \epsilon` of clean rows under any process."""
+    alpha_bar_t = rows_like(process.alpha_bar(t, x_0.dtype), x_0)
+    return alpha_bar_t.sqrt() * x_0 + rows_like(process.sigma(t, x_0.dtype), x_0) * noise
+
+
 @functools.lru_cache(maxsize=32)
 def _alpha_bar_table(schedule: str, num_timesteps: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return alpha_bar at -1, 0, ..., T - 1: computed in float64, cast once."""
@@ -133,8 +144,7 @@ class VPProcess:
         noise: Float[Tensor, " batch *event"],
     ) -> Float[Tensor, " batch *event"]:
         r"""Noise clean rows: :math:`x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon`."""
-        alpha_bar_t = rows_like(self.alpha_bar(t, x_0.dtype), x_0)
-        return alpha_bar_t.sqrt() * x_0 + rows_like(self.sigma(t, x_0.dtype), x_0) * noise
+        return noisy_rows(self, x_0, t, noise)
 
     def kernel_score(
         self,

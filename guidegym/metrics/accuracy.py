@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import Process, rows_like
+from guidegym.diffusion import Process, noisy_rows
 from guidegym.metrics.checking import check_labels, check_logits
 from guidegym.metrics.pgd import Attacked, pgd
 
@@ -19,7 +19,7 @@ def noise_to(
     """Noise clean rows to one training timestep."""
     t = torch.full((len(x),), timestep, dtype=torch.long, device=x.device)
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return rows_like(process.alpha_bar(t, x.dtype).sqrt(), x) * x + rows_like(process.sigma(t, x.dtype), x) * noise
+    return noisy_rows(process, x, t, noise)
 
 
 @torch.no_grad()

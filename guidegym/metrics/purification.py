@@ -6,19 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion import DDIM, Process, rows_like
+from guidegym.diffusion import DDIM, Process
 from guidegym.errors import GuideGymError
 from guidegym.metrics.accuracy import CHUNK, noise_to
-from guidegym.metrics.gradients import density_score
 from guidegym.metrics.pgd import Attacked
+from guidegym.metrics.score_errors import own_noise
 from guidegym.settings import check_count
-
-
-def own_noise(
-    classifier: Attacked, x_t: Float[Tensor, " batch *event"], t: Float[Tensor, " batch"], process: Process
-) -> Float[Tensor, " batch *event"]:
-    r"""Return the noise that a classifier's energy implies, :math:`-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y}`."""
-    return -rows_like(process.sigma(t.long(), x_t.dtype), x_t) * density_score(classifier, x_t, t)
 
 
 def purify(

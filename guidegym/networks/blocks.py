@@ -42,22 +42,27 @@ class TimestepEmbedding(nn.Module):
         return embedding
 
 
+def group_norm(groups: int, channels: int) -> nn.Module:
+    """Return a group normalisation, or nothing that acts where there are no groups."""
+    return nn.GroupNorm(groups, channels) if groups else nn.Identity()
+
+
 class ResidualBlock(nn.Module):
-    """Two normalised 3x3 convolutions around a skip connection, modulated by an optional time embedding.
+    """Two 3x3 convolutions around a skip connection, normalised or not, modulated by an optional time embedding.
 
     Args:
         in_channels: Channels of the input, a multiple of ``groups``.
         out_channels: Channels of the output, a multiple of ``groups``.
         embedding_dim: Length of the time embedding; 0 for a block without time.
-        groups: Groups of the two group normalisations.
+        groups: Groups of the two group normalisations; 0 for none, which keeps the scale of the input.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, embedding_dim: int = 0, groups: int = 8) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(groups, in_channels)
+        self.norm_in = group_norm(groups, in_channels)
         self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.modulation = nn.Linear(embedding_dim, 2 * out_channels) if embedding_dim else None
-        self.norm_out = nn.GroupNorm(groups, out_channels)
+        self.norm_out = group_norm(groups, out_channels)
         self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
         # The block starts as the identity, which keeps deep stacks trainable from the first step.

@@ -1,61 +1,12 @@
-"""The classifiers that guide on the image testbeds: of noisy images, of clean ones, and the max-Mahalanobis kind."""
+"""The classifiers of clean images that guide on the image testbeds: plain ones, and the max-Mahalanobis kind."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.networks.blocks import ResidualBlock, TimestepEmbedding
+from guidegym.networks.blocks import ResidualBlock
 from guidegym.networks.max_mahalanobis import max_mahalanobis_means
-
-
-class TimeDependentClassifier(nn.Module):
-    r"""Class logits :math:`f(x_t, t)` of a noisy image whose noise level is known.
-
-    Args:
-        num_classes: Number ``K`` of classes.
-        image_channels: Channels of the image.
-        channels: Channels of the higher and of the lower resolution.
-        embedding_dim: Length of the time embedding.
-    """
-
-    def __init__(
-        self,
-        *,
-        num_classes: int = 10,
-        image_channels: int = 1,
-        channels: tuple[int, int] = (32, 64),
-        embedding_dim: int = 64,
-    ) -> None:
-        super().__init__()
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "embedding_dim": embedding_dim,
-        }
-        high, low = channels
-        self.embed = TimestepEmbedding(high // 2, embedding_dim)
-        self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
-        self.high = ResidualBlock(high, high, embedding_dim=embedding_dim)
-        self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
-        self.low = nn.ModuleList(ResidualBlock(low, low, embedding_dim=embedding_dim) for _ in range(2))
-        self.norm = nn.GroupNorm(8, low)
-        self.head = nn.Linear(low, num_classes)
-
-    def forward(
-        self,
-        x_t: Float[Tensor, " batch channels height width"],
-        t: Float[Tensor, " batch"],
-    ) -> Float[Tensor, " batch classes"]:
-        """Return the logits of ``x_t`` at training timesteps ``t`` (0..999)."""
-        embedding = self.embed(t)
-        hidden = self.high(self.stem(functional.pixel_unshuffle(x_t, 2)), embedding)
-        hidden = self.reduce(hidden)
-        for block in self.low:
-            hidden = block(hidden, embedding)
-        logits: Tensor = self.head(functional.silu(self.norm(hidden)).mean(dim=(2, 3)))
-        return logits
 
 
 class Encoder(nn.Module):

@@ -1,21 +1,13 @@
 """The noise-predicting U-Net of the image testbeds."""
 
-import functools
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.diffusion import VPProcess, noise_ratio, rows_like
+from guidegym.diffusion import rows_like
 from guidegym.networks.blocks import ResidualBlock, SelfAttention, TimestepEmbedding
-
-
-@functools.lru_cache(maxsize=8)
-def _noise_levels(schedule: str, device: torch.device) -> Float[Tensor, " timesteps"]:
-    """Return the logarithm of each timestep's noise level in single precision, whatever the network's own is."""
-    process = VPProcess(schedule)
-    return noise_ratio(process, torch.arange(process.num_timesteps)).log().float().to(device)
+from guidegym.networks.noise_levels import check_process_name, signal_and_noise, to_unit_variance
 
 
 class UNet(nn.Module):
@@ -30,6 +22,7 @@ class UNet(nn.Module):
     .. math:: \epsilon_\theta = \sigma_t x_t + \sqrt{\bar\alpha_t}\, v_\theta(x_t, t)
 
     so that at high noise, where the noise is nearly ``x_t`` itself, the layers are left with what is not: the clean image.
+    Under a process that does not preserve the variance this is said of :math:`x_t` scaled to unit variance.
 
     Args:
         image_channels: Channels of the image.
@@ -37,7 +30,8 @@ class UNet(nn.Module):
         blocks: Residual blocks at each resolution on the way down; the way up has as many.
         embedding_dim: Length of the time embedding.
         num_classes: Number of classes that it can be told to predict for; 0 for an unconditional network.
-        velocity: Schedule of the VP process whose velocity its layers predict; empty for layers that predict the noise.
+        velocity: Process whose velocity its layers predict, by its name among ``noise_levels.PROCESSES``; empty for layers
+            that predict the noise.
 
     Source:
         Salimans and Ho 2022, section 4 and appendix D, for the velocity.
@@ -54,6 +48,7 @@ class UNet(nn.Module):
         velocity: str = "",
     ) -> None:
         super().__init__()
+        check_process_name("velocity", velocity)
         self.config = {
             "image_channels": image_channels,
             "channels": list(channels),
@@ -92,6 +87,7 @@ class UNet(nn.Module):
 
         A network with classes predicts for the class ``label`` of each row: -1, or None for all rows, is any class.
         """
+        x_t = to_unit_variance(self.velocity, x_t, t) if self.velocity else x_t
         embedding = self.embed(t)
         if self.embed_label is not None:
             given = torch.full_like(t, -1, dtype=torch.long) if label is None else label
@@ -120,9 +116,6 @@ class UNet(nn.Module):
         x_t: Float[Tensor, " batch channels height width"],
         t: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch channels height width"]:
-        """Return the noise that a velocity means; between two timesteps the logarithm of the noise level is linear."""
-        levels = _noise_levels(self.velocity, t.device)
-        below = t.floor().long().clamp(0, len(levels) - 2)
-        level = torch.lerp(levels[below], levels[below + 1], t.float() - below)
-        alpha, sigma = torch.sigmoid(-2 * level).sqrt(), torch.sigmoid(2 * level).sqrt()
-        return rows_like(sigma.to(x_t.dtype), x_t) * x_t + rows_like(alpha.to(x_t.dtype), x_t) * velocity
+        """Return the noise that a velocity means, from noisy rows of unit variance."""
+        alpha, sigma = (rows_like(share.to(x_t.dtype), x_t) for share in signal_and_noise(self.velocity, t))
+        return sigma * x_t + alpha * velocity

@@ -11,8 +11,9 @@ from torch import nn
 
 from guidegym.errors import DataNotFoundError, FileFormatError
 from guidegym.files import parse_json, write_atomically
-from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier, TimeDependentClassifier
+from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier
 from guidegym.networks.judges import DepthwiseJudge, Judge, MixerJudge, ResidualJudge
+from guidegym.networks.time_dependent import TimeDependentClassifier
 from guidegym.networks.unet import UNet
 from guidegym.settings import shown
 from guidegym.tensor_files import digest_of_tensors, read_header, read_tensors

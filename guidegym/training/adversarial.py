@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process
 from guidegym.metrics.pgd import Norm, pgd
 from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
@@ -29,9 +29,7 @@ def adversarial_cross_entropy(*, radius: float, num_steps: int, norm: Norm = "l2
     return loss
 
 
-def noisy_adversarial_cross_entropy(
-    process: VPProcess, *, radius: float, num_steps: int = 7, norm: Norm = "l2"
-) -> Loss:
+def noisy_adversarial_cross_entropy(process: Process, *, radius: float, num_steps: int = 7, norm: Norm = "l2") -> Loss:
     r"""Cross-entropy on attacked noisy images, each attack stopped as soon as it has fooled the network.
 
     .. math:: E_t\, [-\log p(y | A(x_t), t)], \qquad \|A(x_t) - x_t\| \le r

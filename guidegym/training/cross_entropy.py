@@ -5,11 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process
 from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
 
-def noisy_cross_entropy(process: VPProcess, *, smoothing: float = 0.0) -> Loss:
+def noisy_cross_entropy(process: Process, *, smoothing: float = 0.0) -> Loss:
     r"""Cross-entropy on noisy images, :math:`E_t [-\log p(y | x_t, t)]` with :math:`t \sim U\{0..T-1\}`.
 
     Args:

@@ -4,18 +4,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from guidegym.diffusion import VPProcess, rows_like
+from guidegym.diffusion import Process, noise_share, rows_like
 from guidegym.training.loss import UNKNOWN, Loss, Noised, noised
 
 LEAST_SIGNAL = 1e-3
 """Share of signal variance from which on the weight of an error no longer grows: single precision would not carry it."""
 
 
-def velocity_error(process: VPProcess, eps: Float[Tensor, " batch *event"], rows: Noised) -> Float[Tensor, ""]:
-    r"""Return the mean squared error of the velocity that a predicted noise means.
+def velocity_error(process: Process, eps: Float[Tensor, " batch *event"], rows: Noised) -> Float[Tensor, ""]:
+    r"""Return the mean squared error of the velocity that a predicted noise means, for rows scaled to unit variance.
 
-    .. math:: \|v - v_\theta\|^2 = \|\epsilon - \epsilon_\theta\|^2 / \bar\alpha_t, \quad
-              v = \sqrt{\bar\alpha_t}\, \epsilon - \sigma_t x_0
+    .. math:: \|v - v_\theta\|^2 = \|\epsilon - \epsilon_\theta\|^2 / a_t^2, \quad
+              v = a_t \epsilon - \sigma_t x_0, \quad a_t^2 + \sigma_t^2 = 1
 
     Of the clean image this counts errors by 1 + SNR, and so by at least 1: at high noise, where a guided chain decides what
     it becomes, the error of the noise alone counts for next to nothing.
@@ -23,11 +23,11 @@ def velocity_error(process: VPProcess, eps: Float[Tensor, " batch *event"], rows
     Source:
         Salimans and Ho 2022, section 4.
     """
-    signal = process.alpha_bar(rows.t, eps.dtype).clamp_min(LEAST_SIGNAL)
+    signal = (1 - noise_share(process, rows.t)).to(eps.dtype).clamp_min(LEAST_SIGNAL)
     return ((eps - rows.noise).square() / rows_like(signal, eps)).mean()
 
 
-def noise_prediction(process: VPProcess) -> Loss:
+def noise_prediction(process: Process) -> Loss:
     r"""Velocity error of the predicted noise; see ``velocity_error``.
 
     Source:
@@ -46,7 +46,7 @@ def noise_prediction(process: VPProcess) -> Loss:
     return loss
 
 
-def conditional_noise_prediction(process: VPProcess, *, dropout: float) -> Loss:
+def conditional_noise_prediction(process: Process, *, dropout: float) -> Loss:
     r"""Velocity error of the noise predicted for a row's class, which a share ``dropout`` of the rows is not told.
 
     Rows of unknown class are predicted for any class: with them among the data this is what trains on all of it.

@@ -5,12 +5,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process
 from guidegym.guidance import Denoiser
 from guidegym.training.loss import UNKNOWN, Loss, labelled_cross_entropy, noised
 
 
-def denoising_likelihood_score_matching(process: VPProcess, denoiser: Denoiser, *, weight: float = 1.0) -> Loss:
+def denoising_likelihood_score_matching(process: Process, denoiser: Denoiser, *, weight: float = 1.0) -> Loss:
     r"""Cross-entropy plus the likelihood score's error beside a trained denoiser.
 
     .. math:: L = L_{CE} + w\, E_t \frac{\lambda_t}{2}

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from guidegym.diffusion import VPProcess, rows_like
+from guidegym.diffusion import Process, noisy_rows, rows_like
 from guidegym.metrics.gradients import density_score
 from guidegym.training.loss import DivergedError, labelled_cross_entropy, noised
 from guidegym.training.replay import ReplayBuffer
@@ -121,7 +121,7 @@ class TimedJointEnergy(nn.Module):
 
     def __init__(
         self,
-        process: VPProcess,
+        process: Process,
         buffer: ReplayBuffer,
         *,
         num_steps: int = 20,
@@ -153,7 +153,7 @@ class TimedJointEnergy(nn.Module):
             chains = chains + drift + spread * jitter
         self.buffer.put(slots, chains, t)
         # The data that the samples are held against stands at their timesteps, or the energies could not be compared.
-        beside = self.process.q_sample(images[: len(t)], t, noise=rows.noise[: len(t)])
+        beside = noisy_rows(self.process, images[: len(t)], t, rows.noise[: len(t)])
         logits = network(torch.cat([rows.x_t, beside, chains]), torch.cat([rows.t, t, t]).float())
         plain, real, sampled = logits.split([len(images), len(t), len(t)])
         return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, self.magnitude)

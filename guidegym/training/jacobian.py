@@ -5,11 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process
 from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
 
-def jacobian_regularised(process: VPProcess, *, weight: float = 0.01) -> Loss:
+def jacobian_regularised(process: Process, *, weight: float = 0.01) -> Loss:
     r"""Cross-entropy plus the squared norm of the logits' Jacobian, estimated from one random direction a row.
 
     .. math:: L = L_{CE} + \frac{\lambda}{2} E_t \|\partial f / \partial x_t\|_F^2, \qquad

@@ -33,7 +33,7 @@ class LoopSettings:
 
     Args:
         num_steps: Optimiser steps.
-        batch_size: Images a step.
+        batch_size: Images per step; where a recipe learns from all the data beside the labelled, as many of each.
         learning_rate: Peak rate, reached after ``warmup`` steps and brought to zero along a cosine.
         warmup: Steps of linear warm-up.
         weight_decay: Decoupled weight decay of AdamW.
@@ -180,18 +180,20 @@ class TrainingRun:
         return settings.learning_rate * 0.5 * (1 + math.cos(progress * math.pi))
 
     def _batch(self, pools: Sequence[Pool]) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of the current step: an equal share from each pool."""
-        share = self.settings.batch_size // len(pools)
+        """Return the images and labels of the current step, as many from each pool."""
+        batch_size = self.settings.batch_size
         images, labels = [], []
         for index, pool in enumerate(pools):
-            rows = _batch_rows(self.step, num_images=len(pool.images), batch_size=share, seed=self.seed, pool=index)
+            rows = _batch_rows(
+                self.step, num_images=len(pool.images), batch_size=batch_size, seed=self.seed, pool=index
+            )
             rows = rows.to(pool.images.device)
             images.append(pool.images[rows].to(self.device))
             labels.append(pool.labels[rows].to(self.device))
         return to_unit_range(torch.cat(images)), torch.cat(labels)
 
     def train_step(self, pools: Sequence[Pool]) -> float:
-        """Do one optimiser step on a batch with an equal share from each pool and return its loss."""
+        """Do one optimiser step on a batch with as many images from each pool and return its loss."""
         generator = torch.Generator(self.device).manual_seed(seed_for(self.seed, "noise", self.step))
         with (
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.half_precision),
@@ -243,23 +245,23 @@ def train(
 
     Args:
         run: The run, fresh or resumed.
-        pools: Where batches come from: an equal share of each batch from each.
+        pools: Where batches come from: ``batch_size`` images from each.
         name: What the progress bar calls it.
         show_bar: Whether there is a progress bar.
         on_note: Where one-line notes go.
 
     Raises:
-        GuideGymError: If a pool has fewer images than its share of a batch, or it is called in inference mode.
+        GuideGymError: If a pool has fewer images than a batch, or it is called in inference mode.
         DivergedError: If the loss is no longer finite or its energies ran away; the run is back at its last good
             checkpoint.
     """
     if torch.is_inference_mode_enabled():
         raise GuideGymError("training needs gradients: call it outside `torch.inference_mode()`")
-    share = run.settings.batch_size // len(pools)
     for pool in pools:
-        if len(pool.images) < share:
+        if len(pool.images) < run.settings.batch_size:
             raise GuideGymError(
-                f"{len(pool.images)} training images with a label are fewer than their {share} of a batch: tell it more `labels`"
+                f"{len(pool.images)} training images with a label are fewer than a batch of {run.settings.batch_size}: "
+                "tell it more `labels`"
             )
     if run.resume():
         on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.diffusion import VPProcess, rows_like
+from guidegym.diffusion import Process, noisy_rows, rows_like
 from guidegym.errors import GuideGymError
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
@@ -33,7 +33,7 @@ class Noised(NamedTuple):
     sigma: Float[Tensor, " batch *ones"]
 
 
-def noised(process: VPProcess, x_0: Float[Tensor, " batch *event"], generator: torch.Generator) -> Noised:
+def noised(process: Process, x_0: Float[Tensor, " batch *event"], generator: torch.Generator) -> Noised:
     """Noise clean rows to timesteps that are spread evenly over the batch, which varies less than independent ones."""
     batch = len(x_0)
     offsets = torch.rand(batch, generator=generator, device=x_0.device)
@@ -41,7 +41,7 @@ def noised(process: VPProcess, x_0: Float[Tensor, " batch *event"], generator: t
     t = ((strata + offsets) / batch * process.num_timesteps).long().clamp(max=process.num_timesteps - 1)
     noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
     sigma = rows_like(process.sigma(t, x_0.dtype), x_0)
-    return Noised(process.q_sample(x_0, t, noise=noise), noise, t, sigma)
+    return Noised(noisy_rows(process, x_0, t, noise), noise, t, sigma)
 
 
 def labelled_cross_entropy(

@@ -31,8 +31,8 @@ from guidegym.training.replay import ReplayBuffer
 from guidegym.training.self_calibration import self_calibrated
 from guidegym.training.sizes import Budget, Kind, Size
 
-Batches = Literal["labelled", "half", "all"]
-"""Which rows a batch is made of: those with a label, half of it and half of all the data, or all the data."""
+Batches = Literal["labelled", "both", "all"]
+"""Which rows a batch is made of: those with a label, as many of those as of all the data, or all the data."""
 Needed = Mapping[str, nn.Module]
 """Trained networks that a recipe needs, by name."""
 
@@ -59,6 +59,7 @@ class Recipe:
         says: What the loss is, in words, for the weight file.
         batches: Which rows a batch is made of.
         needs: Networks that must be trained before, whose weights must lie in the same folder.
+        weight: Weight of the part of the loss that stands beside cross-entropy; None where there is no such part.
         about: Settings of the recipe that are not in the loop settings, for the weight file.
     """
 
@@ -68,6 +69,7 @@ class Recipe:
     says: str
     batches: Batches = "labelled"
     needs: tuple[str, ...] = ()
+    weight: float | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -141,7 +143,7 @@ def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
             batches="all",
         ),
         "conditional": conditional("labelled"),
-        "conditional_all": conditional("half"),
+        "conditional_all": conditional("both"),
     }
 
 
@@ -196,7 +198,7 @@ def _timed(images: ImageSet, size: Size) -> dict[str, Recipe]:
             lambda _: self_calibrated(process, weight=size.calibration), f"{calibrated} on labelled data"
         ),
         "self_calibrated_all": timed(
-            lambda _: self_calibrated(process, weight=size.calibration), f"{calibrated} on all data", batches="half"
+            lambda _: self_calibrated(process, weight=size.calibration), f"{calibrated} on all data", batches="both"
         ),
         "dlsm": timed(
             lambda needed: denoising_likelihood_score_matching(process, needed["denoiser"], weight=size.calibration),

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process
 from guidegym.training.loss import Loss, Noised, labelled_cross_entropy, noised
 
 
@@ -22,7 +22,7 @@ def calibration_terms(logits: Float[Tensor, " batch classes"], rows: Noised) -> 
     return (rows.sigma * score + rows.noise).flatten(1).square().sum(dim=1) / 2
 
 
-def self_calibrated(process: VPProcess, *, weight: float) -> Loss:
+def self_calibrated(process: Process, *, weight: float) -> Loss:
     r"""Cross-entropy of the labelled rows plus the self-calibration loss of all rows.
 
     .. math:: L = L_{CE} + \lambda_{SC} L_{SC}

@@ -85,7 +85,7 @@ def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytes
         (["--only", "nothing"], "no network 'nothing'; known are judge, "),
         (["--only", "dlsm"], "denoiser.safetensors; train denoiser into"),
         (["--only", "denoiser", "--labels", "5%"], "denoiser learns from no labels: train it without `--labels`"),
-        (["--only", "time_dependent", "--labels", "1%"], "are fewer than their 64 of a batch: tell it more `--labels`"),
+        (["--only", "time_dependent", "--labels", "1%"], "are fewer than a batch of 64: tell it more `--labels`"),
         (["--only", "judge", "--seed", str(10**30)], "`--seed` must be a whole number in 0..2147483647, got 1000"),
         (["--data", "somewhere"], "the digits come with scikit-learn"),
     ],

@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GuideGymError, match="4 training images with a label are fewer than their 8 of a batch"):
+    with pytest.raises(GuideGymError, match="4 training images with a label are fewer than a batch of 8"):
         train(_run(tmp_path), Pool(IMAGES[:4], LABELS[:4]), name="run")
 
 

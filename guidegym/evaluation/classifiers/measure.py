@@ -26,6 +26,7 @@ from guidegym.metrics.gradients import density_score, gradient_quality, log_like
 from guidegym.metrics.outside import detection
 from guidegym.metrics.pgd import Norm, pgd
 from guidegym.metrics.purification import purify
+from guidegym.metrics.score_errors import guided_error, score_error
 from guidegym.settings import check_count, plain_fields
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.outside_data import outside_images
@@ -96,6 +97,8 @@ def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Cal
     found["accuracy"] = share_right(logits, few.labels)
     found["ece"] = expected_calibration_error(logits, few.labels)
     found["reliability"] = {key: _numbers(value) for key, value in vars(reliability(logits, few.labels)).items()}
+    say("score errors")
+    found["score"] = _score_errors(testbed, classifier, Rows(*(one[: 2 * effort.attacked] for one in few)))
     if _black(testbed) is not None:
         found |= _as_images(testbed, classifier, few, effort, say)
     if testbed.exact is not None:
@@ -135,6 +138,18 @@ def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str,
             measured["accuracy_dark"] = dark
         for key, value in measured.items():
             found.setdefault(key, []).append(value)
+    return found
+
+
+def _score_errors(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str, list[Any]]:
+    """Return the errors of the classifier's score and of what it guides at each noise level."""
+    found: dict[str, list[Any]] = {"timesteps": _levels(testbed)}
+    for level in found["timesteps"]:
+        at: dict[str, Any] = {"process": testbed.process, "timestep": level}
+        errors = {"own": score_error(classifier, rows.x, **at)}
+        errors |= vars(guided_error(classifier, testbed.unconditional(), *rows, **at))
+        for key, value in errors.items():
+            found.setdefault(key, []).append(value if math.isfinite(value) else None)
     return found
 
 

@@ -21,13 +21,14 @@ SHOWN_LEVELS = (0, 100, 250, 500, 750)
 
 def measurements_picture(found: dict[str, Any], class_names: Sequence[str]) -> bytes:
     """Draw what ``measure`` found as a PNG: by noise level, by class, reliability, and attacks where there were any."""
-    figure = Figure(figsize=(15, 8.4), layout="constrained", dpi=100)
-    panels = list(figure.subplots(2, 3).flat)
+    figure = Figure(figsize=(19, 8.4), layout="constrained", dpi=100)
+    panels = list(figure.subplots(2, 4).flat)
     _accuracies(panels[0], found["by_level"])
     _energies(panels[1], found["by_level"])
     _class_energies(panels[2], found["by_level"], class_names)
     _reliability(panels[3], found)
-    rest = panels[4:]
+    _score_errors(panels[4], found["score"])
+    rest = panels[5:]
     if "attacks" in found:
         for norm in found["attacks"]:
             _attacks(rest.pop(0), found, norm)
@@ -90,6 +91,16 @@ def _reliability(axis: Axes, found: dict[str, Any]) -> None:
     axis.plot([pair[0] for pair in pairs], [pair[1] for pair in pairs], marker="o", label="accuracy")
     axis.set(title=f"reliability, ECE {found['ece']:.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(loc="upper left")
+
+
+def _score_errors(axis: Axes, score: dict[str, Any]) -> None:
+    """Draw how far the classifier's own score, the denoiser, and the two together are from the noise."""
+    for key, label in (("own", "own score"), ("denoiser", "denoiser"), ("guided", "denoiser, guided")):
+        errors = [float("nan") if one is None else one for one in score[key]]
+        axis.plot(score["timesteps"], errors, marker="o", label=label)
+    axis.axhline(1.0, color="#999", linestyle=":")
+    axis.set(title="squared error of the noise (1: none predicted)", xlabel="timestep", ylim=(0, 1.5))
+    axis.legend()
 
 
 def _attacks(axis: Axes, found: dict[str, Any], norm: str) -> None:

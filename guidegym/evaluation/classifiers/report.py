@@ -25,6 +25,7 @@ def table_row(found: dict[str, Any]) -> Row:
     row = {"classifier": found["classifier"], "accuracy": _share(found["accuracy"])}
     row |= {f"t = {level}": _share(at[level]) for level in (300, 600) if level in at}
     row["ECE"] = f"{found['ece']:.3f}"
+    row |= {"score error": _mean_error(found["score"], "own"), "guided error": _mean_error(found["score"], "guided")}
     if "attacks" in found:
         row |= {
             f"PGD L2 {HEADLINE_RADIUS:g}": _share(found["attacks"]["l2"][f"{HEADLINE_RADIUS:g}"]),
@@ -40,6 +41,12 @@ def table_row(found: dict[str, Any]) -> Row:
         quality = found["gradients"]
         row |= {"gradient MSE": f"{quality['mse'][1]:.3g}", "cosine": f"{quality['cosine'][1]:.3f}"}
     return row
+
+
+def _mean_error(score: dict[str, Any], which: str) -> str:
+    """Return the mean error over the noise levels but that of t = 0, where there is next to no noise to be seen."""
+    errors = [one for t, one in zip(score["timesteps"], score[which], strict=True) if t > 0]
+    return "" if None in errors or not errors else f"{sum(errors) / len(errors):.3f}"
 
 
 def markdown_of(rows: list[Row]) -> str:

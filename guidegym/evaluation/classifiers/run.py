@@ -20,7 +20,7 @@ from guidegym.pictures import drawn_or_noted
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
-FORMAT = "guidegym-classifier/1"
+FORMAT = "guidegym-classifier/2"
 """Of the numbers; another one when they are measured otherwise."""
 MEASUREMENTS = "Measurements"
 """Title of the picture that has a file of its own."""
@@ -43,8 +43,8 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) ->
 def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
     """Return a digest of all that a classifier's numbers and pictures depend on; empty where that cannot be known."""
     digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
-    for one in (name, *([BESIDE] if BESIDE in testbed.classifiers else [])):
-        network = testbed.classifiers[one]
+    beside = [testbed.classifiers[BESIDE]] if BESIDE in testbed.classifiers else []
+    for network in (testbed.classifiers[name], *beside, testbed.denoiser):
         if not isinstance(network, nn.Module):
             return ""
         digest.update(network_digest(network).encode())

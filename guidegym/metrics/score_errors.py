@@ -1,0 +1,96 @@
+"""How well a classifier's gradients predict the noise in noisy data: its own score's, and with the denoiser's its classes'."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.diffusion import Process, noisy_rows, rows_like
+from guidegym.metrics.accuracy import CHUNK
+from guidegym.metrics.gradients import density_score, log_likelihood_gradient
+from guidegym.metrics.pgd import Attacked
+
+
+def own_noise(
+    classifier: Attacked, x_t: Float[Tensor, " batch *event"], t: Float[Tensor, " batch"], process: Process
+) -> Float[Tensor, " batch *event"]:
+    r"""Return the noise that a classifier's energy implies, :math:`-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y}`."""
+    return -rows_like(process.sigma(t.long(), x_t.dtype), x_t) * density_score(classifier, x_t, t)
+
+
+def score_error(
+    classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int, seed: int = 0
+) -> float:
+    r"""Return the mean squared error per coordinate of a classifier's own score, as the noise that it means.
+
+    .. math:: \frac1d E \|-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y} - \epsilon\|^2
+
+    It is 1 for a score of 0 and what the best denoiser has for the score of the data; self-calibration lowers it.
+
+    Args:
+        classifier: Gives logits at ``(x_t, t)``.
+        x: Clean held-out rows, which are noised to the level.
+        process: The noise process.
+        timestep: The level.
+        seed: Seed of the noise.
+
+    Source:
+        CG-SC, eq. 9.
+    """
+    total = 0.0
+    for x_t, t, noise in _noised(x, process, timestep, seed):
+        total += float((own_noise(classifier, x_t, t, process) - noise).double().square().sum())
+    return total / x.numel()
+
+
+@dataclass(frozen=True)
+class GuidedError:
+    r"""What the gradient of the right class adds to a denoiser, as mean squared errors per coordinate beside the noise.
+
+    Args:
+        denoiser: Of the denoiser alone, which knows nothing of classes.
+        guided: Of :math:`\epsilon_\theta - \sigma_t \nabla \log p(y|x_t, t)`, the right class at weight 1: below the
+            denoiser's where the class gradient is right.
+    """
+
+    denoiser: float
+    guided: float
+
+
+def guided_error(
+    classifier: Attacked,
+    denoiser: Attacked,
+    x: Float[Tensor, " n *event"],
+    labels: Int[Tensor, " n"],
+    *,
+    process: Process,
+    timestep: int,
+    seed: int = 0,
+) -> GuidedError:
+    """Measure what the class gradient adds to a denoiser at one noise level, on clean held-out rows of known class.
+
+    Source:
+        Chao et al. 2022, eq. 12: the denoising likelihood score matching loss.
+    """
+    alone, together = 0.0, 0.0
+    for (x_t, t, noise), y in zip(_noised(x, process, timestep, seed), labels.split(CHUNK), strict=True):
+        with torch.no_grad():
+            predicted = denoiser(x_t, t)
+        sigma = rows_like(process.sigma(t.long(), x.dtype), x_t)
+        guided = predicted - sigma * log_likelihood_gradient(classifier, x_t, t, y)
+        alone += float((predicted - noise).double().square().sum())
+        together += float((guided - noise).double().square().sum())
+    return GuidedError(alone / x.numel(), together / x.numel())
+
+
+def _noised(
+    x: Float[Tensor, " n *event"], process: Process, timestep: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield chunks of noisy rows, their timesteps, and the noise in them: the same for the same seed."""
+    generator = torch.Generator(x.device).manual_seed(seed)
+    for rows in x.split(CHUNK):
+        noise = torch.randn(rows.shape, generator=generator, device=x.device, dtype=x.dtype)
+        t = torch.full((len(rows),), timestep, device=x.device)
+        yield noisy_rows(process, rows, t, noise), t.float(), noise
