@@ -78,7 +78,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = {}
         for name, recipe in recipes.items():
-            settings = dataclasses.replace(recipe.settings["small"], batch_size=arguments.batch)
+            settings = dataclasses.replace(recipe.settings, batch_size=arguments.batch)
             checkpoint = Path(folder) / f"{name}.pt"
             runs[name] = TrainingRun(
                 _trained(name, images), _later(recipe.loss(needed)), settings, checkpoint=checkpoint, seed=0, device=device

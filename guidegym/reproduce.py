@@ -18,7 +18,7 @@ from guidegym.settings import check_count
 from guidegym.testbeds import load_testbed
 
 PER_CLASS, TUNING = 150, 40
-QUICK_PER_CLASS, QUICK_TUNING = 16, 8
+QUICK_PER_CLASS, QUICK_TUNING = 100, 8
 
 
 def _parser() -> Parser:
@@ -83,6 +83,10 @@ def _main(argv: Sequence[str] | None) -> int:
         for claim in claims:
             if missing := claim.missing(testbed):
                 raise GuideGymError(f"claim '{claim.name}' needs {', '.join(missing)}, which {testbed.name} has not")
+            if unfit := claim.unfit(testbed):
+                raise GuideGymError(
+                    f"claim '{claim.name}' cannot be decided by the networks of {testbed.name}: {'; '.join(unfit)}"
+                )
     records = reproduce(claims, collection, tuning_per_class=tuning, out=out, page=page)
     if records:
         print(overview(records))

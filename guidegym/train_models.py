@@ -11,7 +11,7 @@ import torch
 from guidegym.command import Parser, add_device, check_device, folder, run_command
 from guidegym.errors import GuideGymError
 from guidegym.files import make_folder
-from guidegym.settings import check_count, check_seed
+from guidegym.settings import check_count, check_range, check_seed
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.images import build_energies, build_references
 from guidegym.training.recipes import Recipe
@@ -41,6 +41,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--list", action="store_true", help="print the networks, one line each, and train none")
     parser.add_argument("--labels", type=label_share, default=1.0, help="share of the labels to be told, as 5%%")
+    parser.add_argument(
+        "--loss-weight", type=float, help="weight of what stands beside cross-entropy; default: the recipe's own"
+    )
     parser.add_argument("--budget", default="small", choices=["small", "full"], help="small: for two CPU cores")
     parser.add_argument("--data", type=Path, help="folder with the four idx files of Fashion-MNIST")
     parser.add_argument("--out", type=folder, help="where the weights go; default: runs/models/TESTBED")
@@ -74,13 +77,23 @@ def _told(names: Sequence[str], recipes: Mapping[str, Recipe], *, named: bool) -
     return [name for name in names if name not in untold]
 
 
+def _unweighted(names: Sequence[str], recipes: Mapping[str, Recipe]) -> list[str]:
+    """Return the names of networks whose loss has no part that could be weighed."""
+    return [name for name in names if name not in recipes or recipes[name].weight is None]
+
+
 def _main(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     check_count("jobs", arguments.jobs, least=1)
     check_seed(arguments.seed)
     out = arguments.out or Path("runs/models") / arguments.testbed
     device = check_device(arguments.device)
-    task = Task(arguments.testbed, arguments.data, arguments.budget, arguments.labels, out, device, arguments.seed)
+    weight = arguments.loss_weight
+    if weight is not None:
+        check_range("loss_weight", weight, least=0)
+    task = Task(
+        arguments.testbed, arguments.data, arguments.budget, arguments.labels, weight, out, device, arguments.seed
+    )
     recipes = task.recipes
     names = list(dict.fromkeys(arguments.only or [*recipes, *MEASURED]))
     unknown = [name for name in names if name not in (*recipes, *MEASURED)]
@@ -90,6 +103,11 @@ def _main(argv: Sequence[str] | None) -> int:
         width = max(map(len, recipes))
         print("\n".join(f"{name:{width}}  {recipe.says}" for name, recipe in recipes.items() if name in names))
         return 0
+    if weight is not None and (fixed := _unweighted(names, recipes)):
+        weighed = [name for name in recipes if recipes[name].weight is not None]
+        raise GuideGymError(
+            f"`--loss-weight` is for {', '.join(weighed)}, got it for {fixed[0]}: name networks by `--only`"
+        )
     if task.labels < 1:
         names = _told(names, recipes, named=bool(arguments.only))
     make_folder(out)
@@ -104,7 +122,9 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    return run_command(_main, argv, flags={"jobs": "--jobs", "labels": "--labels", "seed": "--seed"})
+    return run_command(
+        _main, argv, flags={"jobs": "--jobs", "loss_weight": "--loss-weight", "labels": "--labels", "seed": "--seed"}
+    )
 
 
 if __name__ == "__main__":

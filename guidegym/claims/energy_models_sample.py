@@ -10,7 +10,7 @@ from guidegym.reproduction.lab import Lab
 from guidegym.testbeds.testbed import seen_by
 
 CLASSIFIERS = ("jem", "gmmc_generative")
-PER_CLASS = 40
+PER_CLASS = 100
 STEPS = 200
 STEP_SIZE = 1.0
 NOISE = 0.01

@@ -29,4 +29,5 @@ def claim() -> Claim:
         effect="slope of the accuracy under the judge over the training radius, each guide at its best weight",
         run=_run,
         classifiers=tuple(RADII),
+        alike=tuple(RADII),
     )

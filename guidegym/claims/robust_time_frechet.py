@@ -22,4 +22,5 @@ def claim() -> Claim:
         effect="Frechet distance with the vanilla guide less that with the robust one",
         run=_run,
         classifiers=("robust_time", "time_dependent"),
+        alike=("robust_time", "time_dependent"),
     )

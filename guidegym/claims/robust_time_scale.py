@@ -31,4 +31,5 @@ def claim() -> Claim:
         effect="binary logarithm of the ratio of the best scales by Frechet distance, on a grid of doublings",
         run=_run,
         classifiers=("robust_time", "time_dependent"),
+        alike=("robust_time", "time_dependent"),
     )

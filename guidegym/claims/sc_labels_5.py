@@ -23,6 +23,8 @@ def claim_at(percent: int) -> Claim:
         effect="intra-Frechet distance with the cross-entropy guide less that with the self-calibrated; weights by intra-KID",
         run=run,
         classifiers=(calibrated, vanilla),
+        calibrated=(calibrated,),
+        alike=(calibrated, vanilla),
     )
 
 

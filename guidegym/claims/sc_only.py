@@ -28,4 +28,6 @@ def claim() -> Claim:
         effect="the smaller of what self-calibration alone is above 50 % accuracy under the judge and cross-entropy alone below",
         run=_run,
         classifiers=("self_calibrated", "time_dependent"),
+        calibrated=("self_calibrated",),
+        alike=("self_calibrated", "time_dependent"),
     )

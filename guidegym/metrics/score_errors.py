@@ -12,6 +12,9 @@ from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.gradients import density_score, log_likelihood_gradient
 from guidegym.metrics.pgd import Attacked
 
+SCORE_LEVELS = (100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
+"""Timesteps over which score errors are averaged; at t = 0 there is next to no noise to be seen."""
+
 
 def own_noise(
     classifier: Attacked, x_t: Float[Tensor, " batch *event"], t: Float[Tensor, " batch"], process: Process
@@ -43,6 +46,12 @@ def score_error(
     for x_t, t, noise in _noised(x, process, timestep, seed):
         total += float((own_noise(classifier, x_t, t, process) - noise).double().square().sum())
     return total / x.numel()
+
+
+def mean_score_error(classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process) -> float:
+    """Return the mean of ``score_error`` over ``SCORE_LEVELS``: what a network is said to have learned of the score."""
+    errors = [score_error(classifier, x, process=process, timestep=level) for level in SCORE_LEVELS]
+    return sum(errors) / len(errors)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from guidegym.networks.blocks import ResidualBlock
+from guidegym.networks.blocks import ResidualBlock, group_norm
 from guidegym.networks.max_mahalanobis import max_mahalanobis_means
 
 
@@ -17,21 +17,33 @@ class Encoder(nn.Module):
         channels: Channels of the higher and of the lower resolution.
         image_size: Height and width of the image, a multiple of 4.
         dim: Length of the feature vector.
+        density: Whether its classifier's energy is that of a density that is to be sampled: then nothing is normalised, and
+            the image is seen at its own resolution first, whose gradients are smoother than those of unshuffled pixels.
     """
 
-    def __init__(self, *, image_channels: int, channels: tuple[int, int], image_size: int, dim: int) -> None:
+    def __init__(
+        self, *, image_channels: int, channels: tuple[int, int], image_size: int, dim: int, density: bool = False
+    ) -> None:
         super().__init__()
         high, low = channels
-        self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
-        self.high = ResidualBlock(high, high)
+        groups = 0 if density else 8
+        self.density = density
+        self.stem: nn.Module = nn.Conv2d(4 * image_channels, high, 3, padding=1)
+        if density:
+            self.stem = nn.Sequential(
+                nn.Conv2d(image_channels, high // 2, 3, padding=1),
+                nn.SiLU(),
+                nn.Conv2d(high // 2, high, 4, stride=2, padding=1),
+            )
+        self.high = ResidualBlock(high, high, groups=groups)
         self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
-        self.low = nn.ModuleList(ResidualBlock(low, low) for _ in range(2))
-        self.norm = nn.GroupNorm(8, low)
+        self.low = nn.ModuleList(ResidualBlock(low, low, groups=groups) for _ in range(2))
+        self.norm = group_norm(groups, low)
         self.project = nn.Linear((image_size // 4) ** 2 * low, dim)
 
     def forward(self, x: Float[Tensor, " batch channels height width"]) -> Float[Tensor, " batch dim"]:
         """Return the features of ``x``."""
-        hidden = self.reduce(self.high(self.stem(functional.pixel_unshuffle(x, 2))))
+        hidden = self.reduce(self.high(self.stem(x if self.density else functional.pixel_unshuffle(x, 2))))
         for block in self.low:
             hidden = block(hidden)
         features: Tensor = self.project(functional.silu(self.norm(hidden)).flatten(1))
@@ -47,6 +59,7 @@ class OffTheShelfClassifier(nn.Module):
         channels: Channels of the higher and of the lower resolution.
         image_size: Height and width of the image, a multiple of 4.
         feature_dim: Length of the last hidden layer.
+        density: Whether its energy is to be sampled; see ``Encoder``.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class OffTheShelfClassifier(nn.Module):
         channels: tuple[int, int] = (32, 64),
         image_size: int = 28,
         feature_dim: int = 128,
+        density: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -65,8 +79,11 @@ class OffTheShelfClassifier(nn.Module):
             "channels": list(channels),
             "image_size": image_size,
             "feature_dim": feature_dim,
+            **({"density": True} if density else {}),
         }
-        self.encoder = Encoder(image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim)
+        self.encoder = Encoder(
+            image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim, density=density
+        )
         self.head = nn.Linear(feature_dim, num_classes)
 
     def forward(
@@ -94,6 +111,7 @@ class MaxMahalanobisClassifier(nn.Module):
         image_size: Height and width of the image, a multiple of 4.
         feature_dim: Length of the features.
         scale: Norm ``S`` of the centres.
+        density: Whether its energy is to be sampled; see ``Encoder``.
 
     Source:
         Yang et al. 2021, eq. 6 and 11, appendix C; Pang et al. 2020.
@@ -111,6 +129,7 @@ class MaxMahalanobisClassifier(nn.Module):
         image_size: int = 28,
         feature_dim: int = 64,
         scale: float = 10.0,
+        density: bool = False,
     ) -> None:
         super().__init__()
         self.config = {
@@ -120,8 +139,11 @@ class MaxMahalanobisClassifier(nn.Module):
             "image_size": image_size,
             "feature_dim": feature_dim,
             "scale": scale,
+            **({"density": True} if density else {}),
         }
-        self.encoder = Encoder(image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim)
+        self.encoder = Encoder(
+            image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim, density=density
+        )
         means = max_mahalanobis_means(num_classes, feature_dim, scale).float()
         self.register_buffer("means", means, persistent=False)  # a function of the settings
         self.register_buffer("variance", torch.ones(()))

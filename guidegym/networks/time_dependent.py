@@ -129,5 +129,5 @@ class TimeDependentClassifier(nn.Module):
         logits: Tensor = self.head(low.mean(dim=(2, 3)))
         if self.energy is None:
             return logits
-        scalar = self.energy(x_t, high, low, signal_and_noise(self.process, t)[1])
+        scalar: Tensor = self.energy(x_t, high, low, signal_and_noise(self.process, t)[1])
         return logits + scalar[:, None]

@@ -24,7 +24,11 @@ from guidegym.testbeds.references import file_digest
 CLAIMS = "guidegym.claims"
 SHARED = ("claim.py", "families.py", "lab.py")
 """What all claims are run by, beside their own files."""
-Verdict = Literal["holds", "does not hold", "undecided"]
+Verdict = Literal["holds", "does not hold", "undecided", "too few samples"]
+FEWEST = 1000
+"""Samples of each method that a verdict rests on, at least."""
+LARGEST_SCORE_ERROR = 0.9
+"""Score error that a classifier has at most where a claim is about the density that it learned; a score of 0 has 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +38,13 @@ class Effect:
     Args:
         value: The number.
         draws: The same of each bootstrap resample.
+        counted: Whether it is counted, and no matter of samples.
         stepped: Whether it moves in steps, as a choice from a grid does: then its interval is that of the resamples as they are.
     """
 
     value: float
     draws: Float[Tensor, " resamples"]
+    counted: bool = False
     stepped: bool = False
 
     @classmethod
@@ -54,7 +60,7 @@ class Effect:
     @classmethod
     def known(cls, value: float) -> "Effect":
         """Return an effect that is counted, not sampled."""
-        return cls(value, torch.full((2,), value, dtype=torch.float64))
+        return cls(value, torch.full((2,), value, dtype=torch.float64), counted=True)
 
     @property
     def estimate(self) -> Estimate:
@@ -78,6 +84,9 @@ class Claim:
         above: The claim holds where the whole interval of the effect is above this, and does not where it is below.
         classifiers: Classifiers that the testbed must have.
         conditionals: Conditional denoisers that it must have.
+        calibrated: Those of the classifiers whose own score it is about: they must have learned one.
+        alike: Those of the classifiers that are compared by their training: they must have seen as many labelled examples, in
+            as many updates.
         unit: Unit of the effect.
     """
 
@@ -90,6 +99,8 @@ class Claim:
     above: float = 0.0
     classifiers: Sequence[str] = ()
     conditionals: Sequence[str] = ()
+    calibrated: Sequence[str] = ()
+    alike: Sequence[str] = ()
     unit: str = ""
 
     def __post_init__(self) -> None:
@@ -113,11 +124,13 @@ class Claim:
         """The rule of the verdict, in words."""
         return (
             f"holds if the 95 % interval of the effect lies above {self.above:g}{self.unit}, does not if below, "
-            "else undecided"
+            f"else undecided; at least {FEWEST} samples a method"
         )
 
-    def verdict(self, effect: Estimate) -> Verdict:
-        """Apply the rule."""
+    def verdict(self, effect: Estimate, samples: int | None = None) -> Verdict:
+        """Apply the rule to an effect that was measured on so many samples of each method; None where it was counted."""
+        if samples is not None and samples < FEWEST:
+            return "too few samples"
         if effect.low > self.above:
             return "holds"
         return "does not hold" if effect.high < self.above else "undecided"
@@ -127,6 +140,23 @@ class Claim:
         return [name for name in self.classifiers if name not in testbed.classifiers] + [
             name for name in self.conditionals if name not in testbed.conditionals
         ]
+
+    def unfit(self, testbed: Testbed) -> list[str]:
+        """Return why the testbed's networks cannot decide the claim: what they did not learn, or did not learn alike."""
+        known = testbed.trained
+        why = []
+        for name in self.calibrated:
+            error = known[name].score_error if name in known else None
+            if error is None:
+                why.append(f"the score error of {name} is not known")
+            elif not error < LARGEST_SCORE_ERROR:
+                why.append(f"{name} learned no score: its error is {error:.3f}, and that of none is 1")
+        budgets = {name: (known[name].examples, known[name].updates) for name in self.alike if name in known}
+        why += [f"the training of {name} is not known" for name in self.alike if name not in known]
+        if len(set(budgets.values())) > 1:
+            said = ", ".join(f"{name} {seen} in {updates}" for name, (seen, updates) in budgets.items())
+            why.append(f"they were not trained alike, labelled examples in updates: {said}")
+        return why
 
 
 def shipped_claims() -> list[str]:

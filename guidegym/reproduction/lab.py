@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Sampler
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge
+from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge, networks_used
 from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_names, check_size, measure_set
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
@@ -61,6 +61,7 @@ class Lab:
         on_rows: Told after each step how many rows took it.
         seen: The methods whose fresh samples were measured, by name, for the claim's table and picture.
         shown: Samples that were made otherwise, with their labels: all that were measured, of which its picture shows some.
+        used: Digests of the networks that anything was sampled with, by role and name.
         asked: Metrics that were measured on fresh samples, in order.
         notes: What a reader of the verdict must know, by what it is about.
         spent: What all of it took.
@@ -72,6 +73,7 @@ class Lab:
     on_rows: OnRows | None = None
     seen: dict[str, SampleSet] = field(default_factory=dict)
     shown: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    used: dict[str, dict[str, str]] = field(default_factory=dict)
     asked: dict[str, None] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     spent: Spending = field(default_factory=Spending)
@@ -97,6 +99,8 @@ class Lab:
 
     def _sets(self, methods: Mapping[str, Guidance], collection: Collection, sampler: Sampler) -> dict[str, SampleSet]:
         candidates = [Candidate(name, guidance, sampler) for name, guidance in methods.items()]
+        for guidance in methods.values():
+            self.note_networks(guidance.to_json(), collection.energy)
         began = time.perf_counter()
         collect(candidates, collection, on_rows=self.on_rows)
         self.spent.waited += time.perf_counter() - began
@@ -106,6 +110,11 @@ class Lab:
             known_by = f"{digest_of(one, collection)} {collection.per_class}"
             self.spent.sets[known_by] = (int(own.evaluations.sum()), own.seconds)
         return sets
+
+    def note_networks(self, guidance: str, *further: str | None) -> None:
+        """Note the networks that a guidance and further names stand for."""
+        for role, own in networks_used(self.testbed, guidance, *further).items():
+            self.used.setdefault(role, {}).update(own)
 
     def measured(
         self, methods: Mapping[str, Guidance], metrics: Sequence[str], *, sampler: Sampler = SAMPLER

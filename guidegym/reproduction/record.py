@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.sample_sets.collect import networks_used
 from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.record import estimate_to_json, result_of
 from guidegym.evaluation.sample_sets.run import energy_notes
@@ -18,7 +19,7 @@ from guidegym.reproduction.claim import Claim, Effect
 from guidegym.reproduction.lab import Lab
 from guidegym.testbeds import Testbed
 
-FORMAT = "guidegym-claim/2"
+FORMAT = "guidegym-claim/3"
 TABLE = (
     "frechet",
     "intra_frechet",
@@ -58,7 +59,9 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         effect: object = claim.run(lab)
     if not isinstance(effect, Effect):
         raise GuideGymError(f"`run` of claim '{claim.name}' must return an Effect, got {type(effect).__name__}")
+    lab.note_networks("", *claim.classifiers, *claim.conditionals)
     estimate = effect.estimate
+    samples = max([len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0])
     methods = _methods(lab)
     otherwise = time.perf_counter() - began - lab.spent.waited
     return {
@@ -69,13 +72,11 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "says": claim.says,
         "effect_is": claim.effect,
         "testbed": lab.testbed.name,
-        "networks": lab.testbed.identity,
+        "networks": lab.used,
         "extractor": {"name": lab.collection.extractor.name, "digest": lab.collection.extractor.digest},
-        "verdict": claim.verdict(estimate),
+        "verdict": claim.verdict(estimate, None if effect.counted else samples),
         "effect": estimate_to_json(estimate),
-        "samples": max(
-            [len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0]
-        ),
+        "samples": samples,
         "notes": [*lab.notes.values(), *_energy_notes(lab), *sorted({str(one.message) for one in caught})],
         "measured_in": list(lab.asked),
         "pictured": False,  # until its picture is there
@@ -126,12 +127,21 @@ def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
     }
 
 
+def same_networks(used: Mapping[str, Mapping[str, str]], testbed: Testbed) -> bool:
+    """Say whether a testbed still has all networks that a record was made with; what else it has makes nothing stale."""
+    names = [name for own in used.values() for name in own]
+    now = networks_used(testbed, "", *names)
+    return all(now[role].get(name) == digest for role, own in used.items() for name, digest in own.items())
+
+
 def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
     """Return a record on the same networks; None where there is none."""
     try:
         record: dict[str, Any] = read_json(path)
-        ours = (record["format"], record["testbed"], record["networks"]) == (FORMAT, testbed.name, testbed.identity)
-    except (OSError, ValueError, KeyError, TypeError):
+        ours = (record["format"], record["testbed"]) == (FORMAT, testbed.name) and same_networks(
+            record["networks"], testbed
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if ours else None
 

@@ -54,7 +54,7 @@ def reproduce(
         resamples: Bootstrap resamples.
 
     Returns:
-        The records, of claims that the testbed has the networks for.
+        The records, of claims that the testbed's networks can decide.
 
     Raises:
         GuideGymError: If two claims have one name, or one does not return an effect.
@@ -69,6 +69,9 @@ def reproduce(
             lab = Lab(collection, tuning_per_class=tuning_per_class, resamples=resamples, on_rows=bar.update)
             if missing := claim.missing(collection.testbed):
                 bar.write(f"{claim.name}: left out, {collection.testbed.name} has no {', '.join(missing)}")
+                continue
+            if unfit := claim.unfit(collection.testbed):
+                bar.write(f"{claim.name}: left out, {'; '.join(unfit)}")
                 continue
             record = kept_record(out / f"{claim.name}.json", claim, lab)
             before = "" if record is None else f", tested on {record['date']}"

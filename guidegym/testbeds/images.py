@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -14,6 +14,7 @@ from guidegym.errors import DataNotFoundError, FileFormatError
 from guidegym.guidance import Classifier, ConditionalNetwork
 from guidegym.networks import load_network
 from guidegym.networks.weights import read_metadata
+from guidegym.settings import check_count, finite_number
 from guidegym.testbeds.energies import class_energies, load_energies, save_energies
 from guidegym.testbeds.image_data import ImageData, to_unit_range
 from guidegym.testbeds.references import (
@@ -23,7 +24,7 @@ from guidegym.testbeds.references import (
     save_references,
 )
 from guidegym.testbeds.similarities import shipped_similarities
-from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, seen_by
+from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, Training, seen_by
 
 WEIGHTS = Path(__file__).parent / "weights"
 KEPT_REFERENCES = 1000
@@ -137,6 +138,17 @@ def _test_rows(images: ImageSet, source: Path | None) -> Rows:
     return Rows(to_unit_range(data.test_images), data.test_labels)
 
 
+def _training_of(path: Path) -> Training | None:
+    """Return what a weight file tells of its training; None where it does not."""
+    told: Any = read_metadata(path).get("training")
+    try:
+        updates, batch_size = (check_count(key, told[key], least=1) for key in ("steps", "batch_size"))
+        error = told.get("score_error")
+        return Training(updates * batch_size, updates, None if error is None else finite_number("score_error", error))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None
+
+
 def _check_belonging(images: ImageSet, folder: Path, roles: Mapping[str, Mapping[str, Path]]) -> None:
     """Check that a folder's weight files are of this testbed and of the kinds that their names say."""
     if not roles["guide"]:
@@ -191,6 +203,12 @@ def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path
         similarities=shipped_similarities(images.name, images.class_names),
         conditionals=cast(Mapping[str, ConditionalNetwork], conditionals),
         class_energies=load_energies(folder, num_classes=images.num_classes, device=device),
+        trained={
+            name: training
+            for role in ("guide", "conditional")
+            for name, path in roles[role].items()
+            if (training := _training_of(path)) is not None
+        },
         identity=hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16],
         test_data=functools.partial(_test_rows, images),
     )

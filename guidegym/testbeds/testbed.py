@@ -49,6 +49,22 @@ class SpatialJudge(JudgeNetwork, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Training:
+    """What a network has seen, as its weight file tells.
+
+    Args:
+        examples: Labelled examples, each counted as often as it was seen.
+        updates: Steps of the optimiser.
+        score_error: Mean squared error of a classifier's own score over the noise levels, per coordinate, as
+            ``metrics.score_errors`` counts it: 1 for a score of 0; None where it was not measured.
+    """
+
+    examples: int
+    updates: int
+    score_error: float | None = None
+
+
 CHUNK = 500
 """Samples that the judge sees at a time."""
 SPATIAL_MAPS = 4
@@ -135,6 +151,7 @@ class Testbed:
         judges: The bank of judges by name, the judge among them, for measuring by several; by default that one alone.
         test_data: Returns held-out real rows and their classes, from a folder or from where they are looked for; None where
             there are none.
+        trained: What is known of the training of classifiers and conditional denoisers, by name; what is not there is not known.
         exact: Logits whose softmax is the true class posterior and whose logsumexp the true log-density; None where unknown.
     """
 
@@ -158,6 +175,7 @@ class Testbed:
     judge_note: str = ""
     judges: Mapping[str, JudgeNetwork] = field(default_factory=dict)
     test_data: Callable[[Path | None], Rows] | None = None
+    trained: Mapping[str, Training] = field(default_factory=dict)
     exact: Classifier | None = None
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from guidegym.networks import (
     TimeDependentClassifier,
     UNet,
 )
+from guidegym.networks.noise_levels import process_name
 from guidegym.testbeds.images import ImageSet
 from guidegym.training.adversarial import adversarial_cross_entropy, noisy_adversarial_cross_entropy
 from guidegym.training.cross_entropy import noisy_cross_entropy, shifted_cross_entropy
@@ -42,6 +43,7 @@ SMOOTHING = 0.1
 JACOBIAN_WEIGHT = 0.01
 MAGNITUDE = 0.01
 """Weight of the squared energies in energy-based training: without it energies drift, and short trainings diverge."""
+TIMED_ENERGY_WEIGHT = 0.1
 TIMED_RADIUS = 0.5
 """L2 radius of the robust time-dependent classifier: the paper's."""
 RADII = {"robust_r0": 0.0, "robust_r025": 0.25, "robust_r05": 0.5, "robust": 1.0}
@@ -55,7 +57,7 @@ class Recipe:
     Args:
         build: Makes the network, freshly initialised.
         loss: Makes what is minimised, from the networks it needs.
-        settings: Loop settings by budget: ``small`` for two CPU cores, ``full`` for an accelerator.
+        settings: Loop settings of the budget.
         says: What the loss is, in words, for the weight file.
         batches: Which rows a batch is made of.
         needs: Networks that must be trained before, whose weights must lie in the same folder.
@@ -65,7 +67,7 @@ class Recipe:
 
     build: Callable[[], nn.Module]
     loss: Callable[[Needed], Loss]
-    settings: Mapping[Budget, LoopSettings]
+    settings: LoopSettings
     says: str
     batches: Batches = "labelled"
     needs: tuple[str, ...] = ()
@@ -73,26 +75,45 @@ class Recipe:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def recipes_for(images: ImageSet, size: Size) -> dict[str, Recipe]:
-    """Return the recipes of a testbed in the order they are run: the judge is first, as the references are its features."""
-    return {
-        **_judges(images, size),
-        **_denoisers(images, size),
-        **_timed(images, size),
-        **_off_the_shelf(images, size),
-        **_mixtures(images, size),
-    }
+@dataclass(frozen=True)
+class _Plan:
+    """What the recipes of a testbed are made from: its images, sizes, the loop settings of a budget, and a weight asked for."""
+
+    images: ImageSet
+    size: Size
+    budget: Mapping[Kind, LoopSettings]
+    weight: float | None
+
+    def weighed(self, own: float) -> float:
+        """Return the weight of a part of a loss: the one asked for, or its own."""
+        return own if self.weight is None else self.weight
 
 
-def _judges(images: ImageSet, size: Size) -> dict[str, Recipe]:
+def recipes_for(
+    images: ImageSet, size: Size, *, budget: Budget = "small", weight: float | None = None
+) -> dict[str, Recipe]:
+    """Return the recipes of a testbed in the order they are run: the judge is first, as the references are its features.
+
+    Args:
+        images: What the testbed is made of.
+        size: Sizes and budgets.
+        budget: ``small`` for two CPU cores, ``full`` for an accelerator.
+        weight: Weight of what stands beside cross-entropy, in recipes that have such a part; None for each one's own.
+    """
+    plan = _Plan(images, size, size.budgets[budget], weight)
+    return {**_judges(plan), **_denoisers(plan), **_timed(plan), **_off_the_shelf(plan), **_mixtures(plan)}
+
+
+def _judges(plan: _Plan) -> dict[str, Recipe]:
     """Return the bank of judges, four architectures that share nothing with the guides."""
+    images, size = plan.images, plan.size
     classes, (channels, height, _) = images.num_classes, images.event_shape
 
     def judge(build: Callable[[], nn.Module], kind: str) -> Recipe:
         return Recipe(
             build=build,
             loss=lambda _: shifted_cross_entropy(shift=size.shift, smoothing=0.05),
-            settings=size.settings("judge"),
+            settings=plan.budget["judge"],
             says=f"cross-entropy, label smoothing 0.05, shifts of up to {size.shift} pixels",
             about={"kind": kind},
         )
@@ -113,8 +134,9 @@ def _judges(images: ImageSet, size: Size) -> dict[str, Recipe]:
     }
 
 
-def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
+def _denoisers(plan: _Plan) -> dict[str, Recipe]:
     """Return the denoiser and the conditional ones."""
+    images, size = plan.images, plan.size
     process, channels = images.process, images.event_shape[0]
 
     def conditional(batches: Batches) -> Recipe:
@@ -124,10 +146,10 @@ def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
                 channels=size.denoiser_channels,
                 blocks=2,
                 num_classes=images.num_classes,
-                velocity=process.schedule,
+                velocity=process_name(process),
             ),
             loss=lambda _: conditional_noise_prediction(process, dropout=LABEL_DROPOUT),
-            settings=size.settings("denoiser"),
+            settings=plan.budget["denoiser"],
             says=f"mean squared error of the velocity, t uniform, {LABEL_DROPOUT:.0%} of the labels dropped",
             batches=batches,
         )
@@ -135,10 +157,10 @@ def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
     return {
         "denoiser": Recipe(
             build=lambda: UNet(
-                image_channels=channels, channels=size.denoiser_channels, blocks=2, velocity=process.schedule
+                image_channels=channels, channels=size.denoiser_channels, blocks=2, velocity=process_name(process)
             ),
             loss=lambda _: noise_prediction(process),
-            settings=size.settings("denoiser"),
+            settings=plan.budget["denoiser"],
             says="mean squared error of the velocity, t uniform",
             batches="all",
         ),
@@ -147,27 +169,34 @@ def _denoisers(images: ImageSet, size: Size) -> dict[str, Recipe]:
     }
 
 
-def _timed(images: ImageSet, size: Size) -> dict[str, Recipe]:
-    """Return the classifiers of noisy images."""
-    process = images.process
+def _timed(plan: _Plan) -> dict[str, Recipe]:
+    """Return the classifiers of noisy images: all see as many labelled images, in as many updates."""
+    images, size, process = plan.images, plan.size, plan.images.process
 
     def timed(
         loss: Callable[[Needed], Loss],
         says: str,
         *,
-        kind: Kind = "regularised",
+        density: bool = False,
         batches: Batches = "labelled",
         needs: tuple[str, ...] = (),
+        weight: float | None = None,
     ) -> Recipe:
         return Recipe(
             build=lambda: TimeDependentClassifier(
-                num_classes=images.num_classes, image_channels=images.event_shape[0], channels=size.guide_channels
+                num_classes=images.num_classes,
+                image_channels=images.event_shape[0],
+                channels=size.guide_channels,
+                process=process_name(process),
+                normalised=not density,
+                energy=density,
             ),
             loss=loss,
-            settings=size.settings(kind),
+            settings=plan.budget["timed"],
             says=says,
             batches=batches,
             needs=needs,
+            weight=weight,
         )
 
     def robust(norm: Norm, radius: float) -> Recipe:
@@ -176,55 +205,61 @@ def _timed(images: ImageSet, size: Size) -> dict[str, Recipe]:
             f"cross-entropy on noisy images under PGD of at most 7 steps, {norm} radius {radius:g} in units of [-1, 1]",
         )
 
-    calibrated = f"cross-entropy and {size.calibration:g} of self-calibration"
-
     def buffer() -> ReplayBuffer:
         return ReplayBuffer(images.event_shape, size=size.buffer, restart=0.05, gaussian=True)
 
+    slope, score, energy = map(plan.weighed, (JACOBIAN_WEIGHT, size.calibration, TIMED_ENERGY_WEIGHT))
+
+    def calibrated(batches: Batches, where: str) -> Recipe:
+        return timed(
+            lambda _: self_calibrated(process, weight=score),
+            f"cross-entropy and {score:g} of self-calibration on {where} data",
+            density=True,
+            batches=batches,
+            weight=score,
+        )
+
     return {
-        "time_dependent": timed(
-            lambda _: noisy_cross_entropy(process), "cross-entropy on noisy images, t uniform", kind="timed"
-        ),
+        "time_dependent": timed(lambda _: noisy_cross_entropy(process), "cross-entropy on noisy images, t uniform"),
         "label_smoothing": timed(
             lambda _: noisy_cross_entropy(process, smoothing=SMOOTHING),
             f"cross-entropy with label smoothing {SMOOTHING:g}",
-            kind="timed",
         ),
         "jacobian": timed(
-            lambda _: jacobian_regularised(process, weight=JACOBIAN_WEIGHT),
-            f"cross-entropy and {JACOBIAN_WEIGHT:g}/2 of the squared norm of the Jacobian",
+            lambda _: jacobian_regularised(process, weight=slope),
+            f"cross-entropy and {slope:g}/2 of the squared norm of the Jacobian",
+            weight=slope,
         ),
-        "self_calibrated": timed(
-            lambda _: self_calibrated(process, weight=size.calibration), f"{calibrated} on labelled data"
-        ),
-        "self_calibrated_all": timed(
-            lambda _: self_calibrated(process, weight=size.calibration), f"{calibrated} on all data", batches="both"
-        ),
+        "self_calibrated": calibrated("labelled", "labelled"),
+        "self_calibrated_all": calibrated("both", "all"),
         "dlsm": timed(
-            lambda needed: denoising_likelihood_score_matching(process, needed["denoiser"], weight=size.calibration),
-            f"cross-entropy and {size.calibration:g} of denoising likelihood score matching",
+            lambda needed: denoising_likelihood_score_matching(process, needed["denoiser"], weight=score),
+            f"cross-entropy and {score:g} of denoising likelihood score matching",
             needs=("denoiser",),
+            weight=score,
         ),
         "timed_jem": timed(
-            lambda _: TimedJointEnergy(process, buffer(), weight=0.1, magnitude=MAGNITUDE),
-            f"cross-entropy and 0.1 of the energy-based loss at the chains' timesteps, {MAGNITUDE:g} of squared energies",
-            kind="energy",
+            lambda _: TimedJointEnergy(process, buffer(), weight=energy, magnitude=MAGNITUDE),
+            f"cross-entropy and {energy:g} of the energy-based loss at the chains' timesteps, "
+            f"{MAGNITUDE:g} of squared energies",
+            density=True,
+            weight=energy,
         ),
         "robust_time": robust("l2", TIMED_RADIUS),
         "robust_time_linf": robust("linf", size.linf_radius),
     }
 
 
-def _off_the_shelf(images: ImageSet, size: Size) -> dict[str, Recipe]:
+def _off_the_shelf(plan: _Plan) -> dict[str, Recipe]:
     """Return the classifiers of clean images: adversarially trained, and energy-based."""
-    build = _encoder_of(OffTheShelfClassifier, images, size)
+    images, energy = plan.images, plan.weighed(1.0)
 
     def robust(radius: float) -> Recipe:
         attack = f"under 5-step L2 PGD, radius {2 * radius:g} in units of [-1, 1]" if radius else "on clean images"
         return Recipe(
-            build=build,
+            build=_encoder_of(OffTheShelfClassifier, plan),
             loss=lambda _: adversarial_cross_entropy(radius=2 * radius, num_steps=5),
-            settings=size.settings("robust"),
+            settings=plan.budget["robust"],
             says=f"cross-entropy {attack}",
             about={"radius_l2": 2 * radius},
         )
@@ -232,43 +267,47 @@ def _off_the_shelf(images: ImageSet, size: Size) -> dict[str, Recipe]:
     return {
         **{name: robust(radius) for name, radius in RADII.items()},
         "jem": Recipe(
-            build=build,
+            build=_encoder_of(OffTheShelfClassifier, plan, density=True),
             loss=lambda _: JointEnergy(
-                ReplayBuffer(images.event_shape, size=size.buffer, restart=0.05), magnitude=MAGNITUDE
+                ReplayBuffer(images.event_shape, size=plan.size.buffer, restart=0.05),
+                weight=energy,
+                magnitude=MAGNITUDE,
             ),
-            settings=size.settings("energy"),
-            says=f"cross-entropy and the energy-based loss by 20 Langevin steps, {MAGNITUDE:g} of squared energies",
+            settings=plan.budget["energy"],
+            says=f"cross-entropy and {energy:g} of the energy-based loss by 20 Langevin steps, "
+            f"{MAGNITUDE:g} of squared energies",
+            weight=energy,
         ),
     }
 
 
-def _mixtures(images: ImageSet, size: Size) -> dict[str, Recipe]:
+def _mixtures(plan: _Plan) -> dict[str, Recipe]:
     """Return the max-Mahalanobis classifiers."""
-    build = _encoder_of(MaxMahalanobisClassifier, images, size)
+    images, settings = plan.images, plan.budget["energy"]
 
     def generative(targets: Targets, *, joint: bool = False) -> Recipe:
         def loss(_: Needed) -> Loss:
             return GenerativeMaxMahalanobis(
-                ReplayBuffer(images.event_shape, size=size.buffer, restart=0.025),
+                ReplayBuffer(images.event_shape, size=plan.size.buffer, restart=0.025),
                 num_classes=images.num_classes,
                 targets=targets,
-                pretrain=size.settings("energy")["small"].num_steps // 3 if joint else 0,
+                pretrain=settings.num_steps // 3 if joint else 0,
                 magnitude=MAGNITUDE,
             )
 
         return Recipe(
-            build=build,
+            build=_encoder_of(MaxMahalanobisClassifier, plan, density=True),
             loss=loss,
-            settings=size.settings("energy"),
+            settings=settings,
             says=f"generative, {targets} targets, {MAGNITUDE:g} of squared energies"
             + (", after discriminative training" if joint else ""),
         )
 
     return {
         "gmmc_discriminative": Recipe(
-            build=build,
+            build=_encoder_of(MaxMahalanobisClassifier, plan),
             loss=lambda _: center_regression(),
-            settings=size.settings("robust"),
+            settings=plan.budget["robust"],
             says="squared distance of the features to their class' centre",
         ),
         "gmmc_generative": generative("staged"),
@@ -278,13 +317,14 @@ def _mixtures(images: ImageSet, size: Size) -> dict[str, Recipe]:
 
 
 def _encoder_of(
-    kind: type[OffTheShelfClassifier] | type[MaxMahalanobisClassifier], images: ImageSet, size: Size
+    kind: type[OffTheShelfClassifier] | type[MaxMahalanobisClassifier], plan: _Plan, *, density: bool = False
 ) -> Callable[[], nn.Module]:
-    """Return what builds a classifier of clean images."""
+    """Return what builds a classifier of clean images, or one whose energy is that of a density of images."""
     return lambda: kind(
-        num_classes=images.num_classes,
-        image_channels=images.event_shape[0],
-        channels=size.guide_channels,
-        image_size=images.event_shape[1],
+        num_classes=plan.images.num_classes,
+        image_channels=plan.images.event_shape[0],
+        channels=plan.size.guide_channels,
+        image_size=plan.images.event_shape[1],
         feature_dim=64,
+        density=density,
     )

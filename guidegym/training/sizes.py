@@ -7,8 +7,8 @@ from typing import Literal
 from guidegym.training.loop import LoopSettings
 
 Budget = Literal["small", "full"]
-Kind = Literal["judge", "denoiser", "timed", "regularised", "robust", "energy"]
-"""``regularised`` are classifiers of noisy images whose step costs several of cross-entropy's."""
+Kind = Literal["judge", "denoiser", "timed", "robust", "energy"]
+"""``timed`` are all classifiers of noisy images, ``robust`` those of clean ones, ``energy`` those with chains among them."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Size:
         buffer: Samples in the replay buffer of energy-based training.
         calibration: Weight of self-calibration and of likelihood score matching; their losses sum over pixels.
         linf_radius: Linf radius of a robust time-dependent classifier, in units of [-1, 1].
-        budgets: Loop settings by kind of network and by budget.
+        budgets: Loop settings by budget and by kind of network.
     """
 
     judge_channels: tuple[int, int, int]
@@ -35,11 +35,7 @@ class Size:
     buffer: int
     calibration: float
     linf_radius: float
-    budgets: Mapping[Kind, Mapping[Budget, LoopSettings]]
-
-    def settings(self, kind: Kind) -> Mapping[Budget, LoopSettings]:
-        """Return the loop settings of a kind of network by budget."""
-        return self.budgets[kind]
+    budgets: Mapping[Budget, Mapping[Kind, LoopSettings]]
 
 
 FASHION = Size(
@@ -52,49 +48,47 @@ FASHION = Size(
     calibration=0.01,
     linf_radius=0.05,
     budgets={
-        "judge": {
-            "small": LoopSettings(num_steps=3_750, batch_size=128, learning_rate=3e-3, weight_decay=0.02),
-            "full": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
+        "small": {
+            "judge": LoopSettings(num_steps=3_750, batch_size=128, learning_rate=3e-3, weight_decay=0.02),
+            "denoiser": LoopSettings(
+                num_steps=12_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True
+            ),
+            "timed": LoopSettings(num_steps=4_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995),
+            "robust": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
+            "energy": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
         },
-        "denoiser": {
-            "small": LoopSettings(num_steps=12_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True),
-            "full": LoopSettings(num_steps=60_000, batch_size=256, learning_rate=1e-3, ema_decay=0.9995),
-        },
-        "timed": {
-            "small": LoopSettings(num_steps=4_680, batch_size=128, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995),
-            "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
-        },
-        "regularised": {
-            "small": LoopSettings(num_steps=3_000, batch_size=64, learning_rate=3e-3, weight_decay=0.01, ema_decay=0.995),
-            "full": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
-        },
-        "robust": {
-            "small": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
-            "full": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
-        },
-        "energy": {
-            "small": LoopSettings(num_steps=1_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
-            "full": LoopSettings(num_steps=30_000, batch_size=64, learning_rate=1e-4, ema_decay=0.999),
+        "full": {
+            "judge": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
+            "denoiser": LoopSettings(num_steps=60_000, batch_size=256, learning_rate=1e-3, ema_decay=0.9995),
+            "timed": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
+            "robust": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
+            "energy": LoopSettings(num_steps=30_000, batch_size=64, learning_rate=1e-4, ema_decay=0.999),
         },
     },
 )  # fmt: skip
 
 
 def _digits(
-    num_steps: int, learning_rate: float, *, batch_size: int = 64, ema_decay: float = 0.0
-) -> dict[Budget, LoopSettings]:
-    """Return settings of the digits: ``full`` is five times as long."""
-    times: dict[Budget, int] = {"small": 1, "full": 5}
+    times: int, num_steps: int, learning_rate: float, *, batch_size: int = 64, ema_decay: float = 0.0
+) -> LoopSettings:
+    """Return settings of the digits, so many times as long."""
+    return LoopSettings(
+        num_steps=num_steps * times,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup=min(num_steps // 5, 200),
+        weight_decay=0.01,
+        ema_decay=ema_decay,
+    )
+
+
+def _digits_budget(times: int) -> dict[Kind, LoopSettings]:
     return {
-        budget: LoopSettings(
-            num_steps=num_steps * factor,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            warmup=min(num_steps // 5, 200),
-            weight_decay=0.01,
-            ema_decay=ema_decay,
-        )
-        for budget, factor in times.items()
+        "judge": _digits(times, 400, 5e-3),
+        "denoiser": _digits(times, 1200, 2e-3, ema_decay=0.995),
+        "timed": _digits(times, 700, 4e-3, ema_decay=0.98),
+        "robust": _digits(times, 400, 3e-3, ema_decay=0.98),
+        "energy": _digits(times, 250, 5e-4, batch_size=32, ema_decay=0.95),
     }
 
 
@@ -107,13 +101,6 @@ DIGITS = Size(
     buffer=1_000,
     calibration=0.3,
     linf_radius=0.1,
-    budgets={
-        "judge": _digits(400, 5e-3),
-        "denoiser": _digits(1200, 2e-3, ema_decay=0.995),
-        "timed": _digits(600, 3e-3, ema_decay=0.98),
-        "regularised": _digits(700, 6e-3, ema_decay=0.98),
-        "robust": _digits(400, 3e-3, ema_decay=0.98),
-        "energy": _digits(250, 5e-4, batch_size=32, ema_decay=0.95),
-    },
+    budgets={"small": _digits_budget(1), "full": _digits_budget(5)},
 )
 SIZES = {"fashion": FASHION, "digits": DIGITS}

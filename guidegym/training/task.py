@@ -12,8 +12,10 @@ from torch import nn
 from guidegym.errors import DataNotFoundError
 from guidegym.files import only_one
 from guidegym.metrics.accuracy import accuracy, noisy_accuracy, robust_accuracy
+from guidegym.metrics.score_errors import mean_score_error
 from guidegym.networks import MaxMahalanobisClassifier, TimeDependentClassifier, UNet, load_network, save_network
 from guidegym.networks.judges import BaseJudge
+from guidegym.networks.noise_levels import process_name
 from guidegym.settings import plain_fields
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.image_data import ImageData, hide_labels, to_unit_range
@@ -30,6 +32,9 @@ ATTACK_RADIUS = 2.0
 ATTACKED = 1000
 """Test images that are attacked."""
 
+SCORED = 500
+"""Test images on which the error of a classifier's own score is measured."""
+
 
 @functools.lru_cache(maxsize=1)
 def _loaded(testbed: str, folder: Path | None) -> ImageData:
@@ -45,6 +50,7 @@ class Task:
         folder: Folder of its data; None looks where it is usual.
         budget: Which of each recipe's budgets.
         labels: Share of the labels that trainings are told, in (0, 1].
+        weight: Weight of what stands beside cross-entropy in the loss; None for each recipe's own.
         out: Folder of the weight files and checkpoints.
         device: Where the networks are trained.
         seed: Seed of everything random.
@@ -54,6 +60,7 @@ class Task:
     folder: Path | None
     budget: Budget
     labels: float
+    weight: float | None
     out: Path
     device: torch.device
     seed: int
@@ -74,7 +81,7 @@ class Task:
     @property
     def recipes(self) -> Mapping[str, Recipe]:
         """The testbed's recipes by name."""
-        return recipes_for(self.images, SIZES[self.testbed])
+        return recipes_for(self.images, SIZES[self.testbed], budget=self.budget, weight=self.weight)
 
     def file(self, name: str) -> Path:
         """Return the weight file of a recipe: its name, and the share of labels in percent where it is not all."""
@@ -113,6 +120,7 @@ def _figures(network: nn.Module, task: Task) -> dict[str, float]:
             figures[f"test_accuracy_t{timestep}"] = noisy_accuracy(
                 network, x, labels, process=task.images.process, timestep=timestep
             )
+        figures["score_error"] = mean_score_error(network, x[:SCORED], process=task.images.process)
     elif not isinstance(network, BaseJudge):
         figures["robust_accuracy_pgd20"] = robust_accuracy(
             network, x[:ATTACKED], labels[:ATTACKED], radius=ATTACK_RADIUS
@@ -128,15 +136,16 @@ def _save(name: str, recipe: Recipe, task: Task, result: TrainingResult, said: d
         known = _pools(task, recipe)[0]
         said["variance"] = estimate_variance(network, to_unit_range(known.images), known.labels)
     shipped = network.half().float()
-    settings = recipe.settings[task.budget]
+    settings = recipe.settings
     metadata: dict[str, Any] = {
         "testbed": task.testbed,
         "recipe": name,
         "budget": task.budget,
         "loss": recipe.says,
+        **({} if recipe.weight is None else {"loss_weight": recipe.weight}),
         **recipe.about,
         "labels": task.labels,
-        "process": f"{task.images.process.schedule}, T = {task.images.process.num_timesteps}",
+        "process": f"{process_name(task.images.process)}, T = {task.images.process.num_timesteps}",
         "seed": task.seed,
         "data_sha256": task.data.digest,
         "steps": result.num_steps,
@@ -147,7 +156,9 @@ def _save(name: str, recipe: Recipe, task: Task, result: TrainingResult, said: d
         **{key: round(value, 4) for key, value in _figures(shipped, task).items()},
     }
     save_network(shipped, task.file(name), metadata=metadata, dtype=torch.float16)
-    figures = {key: value for key, value in metadata.items() if key == "final_loss" or "accuracy" in key}
+    figures = {
+        key: value for key, value in metadata.items() if key in ("final_loss", "score_error") or "accuracy" in key
+    }
     return f"{task.file(name)}: " + ", ".join(f"{key} {value:g}" for key, value in figures.items())
 
 
@@ -160,7 +171,7 @@ def train_network(name: str, task: Task, *, show_bar: bool = True) -> str:
         KeyboardInterrupt: After Ctrl-C or ``SIGTERM``, when its checkpoint is written.
     """
     recipe = task.recipes[name]
-    needed, settings = _needed(task, recipe), recipe.settings[task.budget]
+    needed, settings = _needed(task, recipe), recipe.settings
     torch.manual_seed(seed_for(task.seed, name, "initialisation"))
     network = recipe.build()
     parents = [file_digest(task.out / f"{parent}.safetensors") for parent in recipe.needs]

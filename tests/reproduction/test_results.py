@@ -8,6 +8,7 @@ import pytest
 from guidegym import load_testbed
 from guidegym.reproduction.claim import load_claim, shipped_claims
 from guidegym.reproduction.page import results_page
+from guidegym.reproduction.record import same_networks
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECORDS = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob("*.json"))]
@@ -27,7 +28,8 @@ def test_the_readme_counts_the_verdicts() -> None:
 
 def test_every_shipped_claim_was_tested_on_the_shipped_networks() -> None:
     assert [record["claim"] for record in RECORDS] == shipped_claims()
-    assert {record["networks"] for record in RECORDS} == {load_testbed("fashion").identity}
+    testbed = load_testbed("fashion")
+    assert all(same_networks(record["networks"], testbed) for record in RECORDS)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["claim"])

@@ -26,13 +26,13 @@ from guidegym.metrics.gradients import density_score, gradient_quality, log_like
 from guidegym.metrics.outside import detection
 from guidegym.metrics.pgd import Norm, pgd
 from guidegym.metrics.purification import purify
-from guidegym.metrics.score_errors import guided_error, score_error
+from guidegym.metrics.score_errors import SCORE_LEVELS, guided_error, score_error
 from guidegym.settings import check_count, plain_fields
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.outside_data import outside_images
 from guidegym.testbeds.testbed import Rows
 
-LEVELS = (0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
+LEVELS = (0, *SCORE_LEVELS)
 """Timesteps at which a classifier is asked."""
 RADII: dict[Norm, tuple[float, ...]] = {"l2": (0.5, 1.0, 2.0, 4.0), "linf": (0.05, 0.1, 0.2, 0.3)}
 """Radii of the attacks in units of [-1, 1] images."""

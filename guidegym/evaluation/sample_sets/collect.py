@@ -128,16 +128,29 @@ def _process_digest(testbed: Testbed) -> str:
     return hashlib.sha256(table.numpy().tobytes()).hexdigest()[:16]
 
 
+def networks_used(testbed: Testbed, guidance: str, *further: str | None) -> dict[str, dict[str, str]]:
+    """Return the digests of the networks that samples of a guidance are made with and measured by, by role and name.
+
+    Args:
+        testbed: The testbed.
+        guidance: The guidance file's text.
+        further: Names of classifiers and conditional denoisers that are used besides.
+    """
+    found: dict[str, dict[str, str]] = {"denoiser": {"denoiser": digest_in(testbed, testbed.denoiser)}}
+    roles = {"classifiers": testbed.classifiers, "conditionals": testbed.conditionals, "judges": testbed.judges}
+    for role, networks in roles.items():
+        named = [name for name in sorted(networks) if role == "judges" or f'"{name}"' in guidance or name in further]
+        found[role] = {name: digest_in(testbed, networks[name]) for name in named}
+    return found
+
+
 def _made_of(guidance: str, collection: Collection) -> str:
     """Return what of a testbed a method's chunks depend on; what else lies in its folder of weights changes nothing."""
     testbed, energy = collection.testbed, collection.energy
-    named = [testbed.denoiser, *testbed.judges.values()]
     tables: list[object] = [testbed.clip]
-    for networks in (testbed.classifiers, testbed.conditionals):
-        named += [networks[name] for name in sorted(networks) if f'"{name}"' in guidance or name == energy]
     for values in (testbed.class_energies, testbed.similarities):
         tables += [values[name].tolist() for name in sorted(values) if f'"{name}"' in guidance or name == energy]
-    return f"{[digest_in(testbed, one) for one in named]} {_process_digest(testbed)} {tables}"
+    return f"{networks_used(testbed, guidance, energy)} {_process_digest(testbed)} {tables}"
 
 
 def digest_of(candidate: Candidate, collection: Collection) -> str:
@@ -152,7 +165,7 @@ def digest_of(candidate: Candidate, collection: Collection) -> str:
         repr(candidate.sampler).encode(),
         f"{testbed.name} {testbed.num_classes} {collection.seed} {collection.energy}".encode(),
         _made_of(files["guidance.json"].decode(), collection).encode(),
-        f"{collection.extractor.name} {collection.extractor.digest} {', '.join(testbed.judges)}".encode(),
+        f"{collection.extractor.name} {collection.extractor.digest}".encode(),
     ):
         digest.update(part)
     return digest.hexdigest()[:16]
