@@ -95,10 +95,10 @@ def _main(argv: Sequence[str] | None) -> int:
         arguments.testbed, arguments.data, arguments.budget, arguments.labels, weight, out, device, arguments.seed
     )
     recipes = task.recipes
-    names = list(dict.fromkeys(arguments.only or [*recipes, *MEASURED]))
-    unknown = [name for name in names if name not in (*recipes, *MEASURED)]
-    if unknown:
-        raise GuideGymError(f"no network '{unknown[0]}'; known are {', '.join([*recipes, *MEASURED])}")
+    known = [*recipes, *(one for one in MEASURED if one != "references" or "judge" in recipes)]
+    names = list(dict.fromkeys(arguments.only or known))
+    if unknown := [name for name in names if name not in known]:
+        raise GuideGymError(f"no network '{unknown[0]}'; known are {', '.join(known)}")
     if arguments.list:
         width = max(map(len, recipes))
         print("\n".join(f"{name:{width}}  {recipe.says}" for name, recipe in recipes.items() if name in names))

@@ -1,6 +1,6 @@
 """What differs between testbeds for all studies: classifiers, useful weights, and how dear a sample is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guidegym.diffusion import DDIM
 
@@ -41,6 +41,7 @@ SCOPES = {
     "fashion-ve": FASHION,
     "digits": DIGITS,
     "digits-ve": DIGITS,
+    "digits-trained-ve": replace(DIGITS, off_the_shelf="time_dependent"),
     "gaussians": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-ve": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-imperfect": Scope("skewed", "skewed", 12.0, SMALL, SMALL, 100, 500),

@@ -8,7 +8,7 @@ import torch
 from guidegym.diffusion import VEProcess
 from guidegym.errors import GuideGymError
 from guidegym.files import import_file
-from guidegym.testbeds.digits import DIGITS
+from guidegym.testbeds.digits import DIGITS, DIGITS_TRAINED_VE
 from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.gaussians import load_gaussians, load_imperfect
 from guidegym.testbeds.images import load_images_testbed
@@ -17,9 +17,12 @@ from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, judge_features
 from guidegym.testbeds.variance_exploding import variance_exploding
 
-IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS)}
+IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED_VE)}
 """The testbeds of images, whose networks ``guidegym.train_models`` trains."""
-TESTBEDS = ("fashion", "fashion-ve", "digits", "digits-ve", "gaussians", "gaussians-ve", "gaussians-imperfect")
+TESTBEDS = (
+    *("fashion", "fashion-ve", "digits", "digits-ve", "digits-trained-ve"),
+    *("gaussians", "gaussians-ve", "gaussians-imperfect"),
+)
 
 __all__ = [
     "IMAGE_SETS",
@@ -52,10 +55,11 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
         FileFormatError: If a weight file is damaged.
     """
     target = torch.device(device)
-    if name.removesuffix("-ve") in IMAGE_SETS:
-        images = IMAGE_SETS[name.removesuffix("-ve")]
-        testbed = load_images_testbed(images, target, weights=None if weights is None else Path(weights))
-        return variance_exploding(testbed) if name.endswith("-ve") else testbed
+    folder = None if weights is None else Path(weights)
+    if name in IMAGE_SETS:
+        return load_images_testbed(IMAGE_SETS[name], target, weights=folder)
+    if name in ("fashion-ve", "digits-ve"):
+        return variance_exploding(load_images_testbed(IMAGE_SETS[name.removesuffix("-ve")], target, weights=folder))
     if weights is not None:
         known = ", ".join(IMAGE_SETS)
         raise GuideGymError(f"`weights` is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'")

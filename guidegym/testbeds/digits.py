@@ -1,8 +1,9 @@
 """The ``digits`` testbed: scikit-learn's 8x8 digits, small enough to train every network in minutes."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import VEProcess, VPProcess
 from guidegym.errors import GuideGymError
 from guidegym.testbeds.digits_data import load_digits
 from guidegym.testbeds.image_data import ImageData
@@ -22,3 +23,11 @@ DIGITS = ImageSet(
     process=VPProcess("cosine"),
     load=_load,
 )
+DIGITS_TRAINED_VE = replace(
+    DIGITS,
+    name="digits-trained-ve",
+    process=VEProcess(),
+    networks=("denoiser", "time_dependent", "self_calibrated"),
+    judged_as="digits",
+)
+"""The same with networks that were trained under a variance-exploding process themselves."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 
-from guidegym.diffusion import VPProcess
+from guidegym.diffusion import Process
 from guidegym.errors import DataNotFoundError, FileFormatError
 from guidegym.guidance import Classifier, ConditionalNetwork
 from guidegym.networks import load_network
@@ -40,13 +40,17 @@ class ImageSet:
         event_shape: Channels, height and width.
         process: The noise process that the networks are trained on.
         load: Loads the data, from a folder or from where it is looked for.
+        networks: Names of the networks that are trained for it; none for all that there are recipes for.
+        judged_as: Name of the testbed whose judges measure it; empty where it has its own.
     """
 
     name: str
     class_names: tuple[str, ...]
     event_shape: tuple[int, int, int]
-    process: VPProcess
+    process: Process
     load: Callable[[Path | None], ImageData]
+    networks: tuple[str, ...] = ()
+    judged_as: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -57,6 +61,11 @@ class ImageSet:
     def shipped(self) -> Path:
         """Folder of the weights that come with the package."""
         return WEIGHTS / self.name
+
+    @property
+    def judges(self) -> Path:
+        """Folder of the shipped judges and of what they saw in the data."""
+        return WEIGHTS / (self.judged_as or self.name)
 
 
 class Networks(Mapping[str, torch.nn.Module]):
@@ -176,13 +185,11 @@ def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path
     folder = weights if weights is not None else images.shipped
     roles = files_by_role(folder)
     _check_belonging(images, folder, roles)
-    judged_by = folder if "judge" in roles["judge"] else images.shipped
-    if folder != images.shipped:
-        shipped = files_by_role(images.shipped)
-        if "denoiser" not in roles["denoiser"]:
-            roles["denoiser"] = shipped["denoiser"]
-        if judged_by == images.shipped:
-            roles["judge"] = {**shipped["judge"], **roles["judge"]}
+    judged_by = folder if "judge" in roles["judge"] else images.judges
+    if "denoiser" not in roles["denoiser"]:
+        roles["denoiser"] = files_by_role(images.shipped)["denoiser"]
+    if judged_by != folder:
+        roles["judge"] = {**files_by_role(judged_by)["judge"], **roles["judge"]}
     judges = Networks(roles["judge"], device)
     conditionals = Networks(roles["conditional"], device)
     files = [path for own in roles.values() for path in own.values()]

@@ -103,4 +103,4 @@ DIGITS = Size(
     linf_radius=0.1,
     budgets={"small": _digits_budget(1), "full": _digits_budget(5)},
 )
-SIZES = {"fashion": FASHION, "digits": DIGITS}
+SIZES = {"fashion": FASHION, "digits": DIGITS, "digits-trained-ve": DIGITS}

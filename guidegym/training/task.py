@@ -81,7 +81,9 @@ class Task:
     @property
     def recipes(self) -> Mapping[str, Recipe]:
         """The testbed's recipes by name."""
-        return recipes_for(self.images, SIZES[self.testbed], budget=self.budget, weight=self.weight)
+        images = self.images
+        recipes = recipes_for(images, SIZES[images.name], budget=self.budget, weight=self.weight)
+        return {name: recipe for name, recipe in recipes.items() if not images.networks or name in images.networks}
 
     def file(self, name: str) -> Path:
         """Return the weight file of a recipe: its name, and the share of labels in percent where it is not all."""
