@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegym.errors import GuideGymError
-from guidegym.networks.blocks import ResidualBlock, TimestepEmbedding, group_norm
+from guidegym.networks.blocks import ResidualBlock, TimestepEmbedding
 from guidegym.networks.noise_levels import check_process_name, signal_and_noise, to_unit_variance
 
 LEAST_NOISE = 0.05
@@ -63,8 +63,8 @@ class EnergyHead(nn.Module):
 class TimeDependentClassifier(nn.Module):
     r"""Class logits :math:`f(x_t, t)` of a noisy image whose noise level is known.
 
-    A group normalisation takes the scale of the image away, and with it the part of the score that is radial: a network that
-    is to hold a score does without (``normalised``), or has a scalar added to all logits that is not normalised (``energy``).
+    Its group normalisations take the scale of the image away, and with it the part of the score that is radial: a network
+    that is to hold a score has a scalar added to all logits, which is not normalised (``energy``).
 
     Args:
         num_classes: Number ``K`` of classes.
@@ -73,7 +73,6 @@ class TimeDependentClassifier(nn.Module):
         embedding_dim: Length of the time embedding.
         process: Process that it is trained on, by its name among ``noise_levels.PROCESSES``; empty for one of a
             variance-preserving process that need not know more.
-        normalised: Whether its blocks and its last maps are normalised.
         energy: Whether an ``EnergyHead`` is added to all logits; it needs ``process``.
     """
 
@@ -85,7 +84,6 @@ class TimeDependentClassifier(nn.Module):
         channels: tuple[int, int] = (32, 64),
         embedding_dim: int = 64,
         process: str = "",
-        normalised: bool = True,
         energy: bool = False,
     ) -> None:
         super().__init__()
@@ -98,18 +96,16 @@ class TimeDependentClassifier(nn.Module):
             "channels": list(channels),
             "embedding_dim": embedding_dim,
             **({"process": process} if process else {}),
-            **({} if normalised else {"normalised": False}),
             **({"energy": True} if energy else {}),
         }
         self.process = process
         high, low = channels
-        groups = 8 if normalised else 0
         self.embed = TimestepEmbedding(high // 2, embedding_dim)
         self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
-        self.high = ResidualBlock(high, high, embedding_dim=embedding_dim, groups=groups)
+        self.high = ResidualBlock(high, high, embedding_dim=embedding_dim)
         self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
-        self.low = nn.ModuleList(ResidualBlock(low, low, embedding_dim=embedding_dim, groups=groups) for _ in range(2))
-        self.norm = group_norm(groups, low)
+        self.low = nn.ModuleList(ResidualBlock(low, low, embedding_dim=embedding_dim) for _ in range(2))
+        self.norm = nn.GroupNorm(8, low)
         self.head = nn.Linear(low, num_classes)
         self.energy = EnergyHead(image_channels=image_channels, channels=channels) if energy else None
 

@@ -188,7 +188,6 @@ def _timed(plan: _Plan) -> dict[str, Recipe]:
                 image_channels=images.event_shape[0],
                 channels=size.guide_channels,
                 process=process_name(process),
-                normalised=not density,
                 energy=density,
             ),
             loss=loss,

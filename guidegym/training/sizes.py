@@ -53,7 +53,9 @@ FASHION = Size(
             "denoiser": LoopSettings(
                 num_steps=12_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True
             ),
-            "timed": LoopSettings(num_steps=4_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995),
+            "timed": LoopSettings(
+                num_steps=4_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995, half_precision=True
+            ),
             "robust": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
             "energy": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
         },

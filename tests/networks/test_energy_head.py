@@ -59,15 +59,6 @@ def test_its_gradient_is_that_of_differences() -> None:
         assert float((higher - lower) / 2e-5) == pytest.approx(float(found[0, 0, row, column]), rel=1e-4, abs=1e-6)
 
 
-def test_without_normalisation_the_scale_of_the_image_is_felt() -> None:
-    x, t = _rows()
-    for normalised, felt in ((True, False), (False, True)):
-        network = _network(normalised=normalised)
-        assert any(isinstance(module, nn.GroupNorm) for module in network.modules()) == normalised
-        ratio = (network(8 * x, t) - network(4 * x, t)).norm() / network(4 * x, t).norm()
-        assert (float(ratio) > 0.3) == felt
-
-
 def test_a_network_without_options_has_the_settings_and_weights_that_it_always_had() -> None:
     network = _network()
     assert network.config == {"num_classes": 10, "image_channels": 1, "channels": [8, 16], "embedding_dim": 16}

@@ -120,16 +120,16 @@ def test_a_loss_with_a_memory_resumes_with_it(tmp_path: Path) -> None:
     assert resumed.final_loss == pytest.approx(whole.final_loss)
 
 
-def test_a_batch_has_an_equal_share_of_each_pool(tmp_path: Path) -> None:
+def test_a_step_takes_a_batch_of_each_pool(tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 
     def record(network: nn.Module, images: torch.Tensor, labels: torch.Tensor, g: torch.Generator) -> torch.Tensor:
         seen.append(labels)
         return NOISE(network, images, labels, g)
 
-    few, unlabelled = Pool(IMAGES[:6], LABELS[:6]), Pool(IMAGES, torch.full_like(LABELS, -1))
+    few, unlabelled = Pool(IMAGES[:9], LABELS[:9]), Pool(IMAGES, torch.full_like(LABELS, -1))
     train(_run(tmp_path, loss=record), few, unlabelled, name="run")
-    assert all(len(labels) == 8 and bool((labels[:4] >= 0).all() and (labels[4:] == -1).all()) for labels in seen)
+    assert all(len(labels) == 16 and bool((labels[:8] >= 0).all() and (labels[8:] == -1).all()) for labels in seen)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
