@@ -16,6 +16,7 @@ from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.images import build_energies, build_references
 from guidegym.training.recipes import Recipe
 from guidegym.training.side_by_side import side_by_side
+from guidegym.training.sizes import BUDGETS
 from guidegym.training.task import Task, train_network
 
 MEASURED = ("references", "energies")
@@ -44,7 +45,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--loss-weight", type=float, help="weight of what stands beside cross-entropy; default: the recipe's own"
     )
-    parser.add_argument("--budget", default="small", choices=["small", "full"], help="small: for two CPU cores")
+    parser.add_argument("--budget", default="small", choices=BUDGETS, help="small: for two CPU cores")
     parser.add_argument("--data", type=Path, help="folder with the four idx files of Fashion-MNIST")
     parser.add_argument("--out", type=folder, help="where the weights go; default: runs/models/TESTBED")
     add_device(parser)

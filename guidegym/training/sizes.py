@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from guidegym.training.loop import LoopSettings
 
 Budget = Literal["small", "full"]
+BUDGETS: tuple[Budget, ...] = get_args(Budget)
 Kind = Literal["judge", "denoiser", "timed", "robust", "energy"]
 """``timed`` are all classifiers of noisy images, ``robust`` those of clean ones, ``energy`` those with chains among them."""
 

@@ -6,16 +6,18 @@ import pytest
 import torch
 
 from guidegym import DDIM, Constant, DataNotFoundError, FileFormatError, Guidance, Likelihood, Testbed, load_testbed
+from guidegym.networks import TimeDependentClassifier
 from guidegym.networks.weights import read_metadata
 from guidegym.search import Candidate, Scorer
+from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.digits import DIGITS
 from guidegym.testbeds.digits_data import load_digits
 from guidegym.testbeds.fashion import FASHION
-from guidegym.testbeds.images import files_by_role
+from guidegym.testbeds.images import ImageSet, files_by_role
 from guidegym.train_models import main as train_models
 from guidegym.training.energy_based import check_energies
 from guidegym.training.recipes import recipes_for
-from guidegym.training.sizes import SIZES
+from guidegym.training.sizes import BUDGETS, SIZES
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +81,46 @@ def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytes
     assert "judge-20: resumed from" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("images", IMAGE_SETS.values(), ids=IMAGE_SETS)
+def test_all_classifiers_of_noisy_images_are_trained_alike(images: ImageSet) -> None:
+    for budget in BUDGETS:
+        recipes = recipes_for(images, SIZES[images.name], budget=budget)
+        timed = [recipe for recipe in recipes.values() if isinstance(recipe.build(), TimeDependentClassifier)]
+        assert len(timed) == 9
+        assert len({recipe.settings for recipe in timed}) == 1
+        clean = [recipes[name] for name in ("robust_r0", "robust_r025", "robust_r05", "robust", "gmmc_discriminative")]
+        assert len({recipe.settings for recipe in clean}) == 1
+
+
+def test_the_weight_of_a_loss_is_the_recipe_s_or_the_one_asked_for() -> None:
+    own, asked = (recipes_for(DIGITS, SIZES["digits"], weight=weight) for weight in (None, 0.25))
+    weighed = {name for name, recipe in own.items() if recipe.weight is not None}
+    assert weighed == {"jacobian", "self_calibrated", "self_calibrated_all", "dlsm", "timed_jem", "jem"}
+    for name, recipe in asked.items():
+        assert recipe.weight == (0.25 if name in weighed else None)
+        assert (recipe.says != own[name].says) == (name in weighed)
+    images, labels = torch.randn(8, 1, 8, 8), torch.arange(8)
+    network = own["self_calibrated"].build()
+
+    def loss(weight: float | None) -> float:
+        recipe = recipes_for(DIGITS, SIZES["digits"], weight=weight)["self_calibrated"]
+        return recipe.loss({})(network, images, labels, torch.Generator().manual_seed(0)).item()
+
+    light, heavy = loss(0.0), loss(1.0)
+    own_weight = own["self_calibrated"].weight
+    assert own_weight is not None
+    assert loss(None) == pytest.approx(light + own_weight * (heavy - light), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (
+            ["--loss-weight", "0.1"],
+            "`--loss-weight` is for jacobian, self_calibrated, self_calibrated_all, dlsm",
+        ),
+        (["--loss-weight", "-1", "--only", "jacobian"], "`--loss-weight` must be >= 0, got -1"),
+        (["--loss-weight", "nan", "--only", "jacobian"], "`--loss-weight` must be a finite number, got nan"),
         (["--only", "nothing"], "no network 'nothing'; known are judge, "),
         (["--only", "dlsm"], "denoiser.safetensors; train denoiser into"),
         (["--only", "denoiser", "--labels", "5%"], "denoiser learns from no labels: train it without `--labels`"),
