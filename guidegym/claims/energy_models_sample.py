@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from guidegym.metrics.gradients import density_score
+from guidegym.metrics.gradients import density_score, of_class
 from guidegym.metrics.resampling import resampling_weights
 from guidegym.reproduction.claim import Claim, Effect
 from guidegym.reproduction.lab import Lab
@@ -23,12 +23,11 @@ def _chains(lab: Lab, classifier: str, labels: Tensor) -> Tensor:
     generator = torch.Generator(testbed.device).manual_seed(lab.collection.seed)
     shape = (len(labels), *testbed.event_shape)
     x = 2 * torch.rand(shape, generator=generator, device=testbed.device) - 1
-    network, t = testbed.classifier(classifier), torch.zeros(len(labels), device=testbed.device)
+    # The density of one class: the others' logits are left out of the sum.
+    network, t = of_class(testbed.classifier(classifier), labels), torch.zeros(len(labels), device=testbed.device)
     for _ in range(STEPS):
         noise = torch.randn(shape, generator=generator, device=testbed.device)
-        # The density of one class: the others' logits are left out of the sum.
-        uphill = density_score(lambda rows, when: network(rows, when).gather(1, labels[:, None]), x, t)
-        x = x + STEP_SIZE * uphill + NOISE * noise
+        x = x + STEP_SIZE * density_score(network, x, t) + NOISE * noise
     return x.clamp(-1, 1)
 
 

@@ -26,6 +26,11 @@ def density_score(
     return found
 
 
+def of_class(classifier: Attacked, labels: Int[Tensor, " n"]) -> Attacked:
+    r"""Return what gives the one logit :math:`f(x, t)_y` of each row's class: its density score is that of ``p(x, y)``."""
+    return lambda *at: classifier(*at).gather(1, labels[:, None])
+
+
 @without_graph
 def log_likelihood_gradient(
     classifier: Attacked, x: Float[Tensor, " n *event"], t: Float[Tensor, " n"], labels: Int[Tensor, " n"]

@@ -67,6 +67,7 @@ class GenerativeMaxMahalanobis(nn.Module):
         magnitude: Weight of the squared energy of the samples beside their energy, >= 0: without it nothing holds that
             energy back once chains overshoot, and it runs away. It balances the first term at :math:`1 / 2\rho`, which should
             lie above the energy of the targets themselves, half the dimension.
+        clip: Bound on the absolute value of chains, which are images; None for none.
 
     Source:
         Yang et al. 2021, eq. 7-10, Algorithm 1, section 3.3; Table 8 for the settings; Du and Mordatch 2019 for the magnitude's
@@ -86,13 +87,14 @@ class GenerativeMaxMahalanobis(nn.Module):
         step_size: float = 1.0,
         pretrain: int = 0,
         magnitude: float = 0.0,
+        clip: float | None = None,
     ) -> None:
         super().__init__()
         if targets not in ("staged", "noise-injected"):
             raise GuideGymError(f"`targets` must be 'staged' or 'noise-injected', got {targets!r}")
         self.buffer, self.num_classes, self.targets = buffer, num_classes, targets
         self.beta, self.num_steps, self.step_size = beta, num_steps, step_size
-        self.pretrain, self.magnitude = pretrain, magnitude
+        self.pretrain, self.magnitude, self.clip = pretrain, magnitude, clip
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
 
     def _beta(self) -> float:
@@ -125,6 +127,7 @@ class GenerativeMaxMahalanobis(nn.Module):
                 here = chains.detach().requires_grad_(True)
                 (uphill,) = torch.autograd.grad(_energies(mixture.features(here), target).sum(), here)
             chains = here.detach() - self.step_size * uphill
+            chains = chains if self.clip is None else chains.clamp(-self.clip, self.clip)
             if self.targets == "noise-injected":
                 target = self._target(centres, generator)
         self.buffer.put(slots, chains, classes)

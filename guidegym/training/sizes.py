@@ -71,13 +71,11 @@ FASHION = Size(
 )  # fmt: skip
 
 
-def _digits(
-    times: int, num_steps: int, learning_rate: float, *, batch_size: int = 64, ema_decay: float = 0.0
-) -> LoopSettings:
+def _digits(times: int, num_steps: int, learning_rate: float, *, ema_decay: float = 0.0) -> LoopSettings:
     """Return settings of the digits, so many times as long."""
     return LoopSettings(
         num_steps=num_steps * times,
-        batch_size=batch_size,
+        batch_size=64,
         learning_rate=learning_rate,
         warmup=min(num_steps // 5, 200),
         weight_decay=0.01,
@@ -90,8 +88,8 @@ def _digits_budget(times: int) -> dict[Kind, LoopSettings]:
         "judge": _digits(times, 400, 5e-3),
         "denoiser": _digits(times, 1200, 2e-3, ema_decay=0.995),
         "timed": _digits(times, 700, 4e-3, ema_decay=0.98),
-        "robust": _digits(times, 400, 3e-3, ema_decay=0.98),
-        "energy": _digits(times, 250, 5e-4, batch_size=32, ema_decay=0.95),
+        "robust": _digits(times, 700, 3e-3, ema_decay=0.98),
+        "energy": _digits(times, 700, 5e-4, ema_decay=0.98),
     }
 
 
@@ -102,7 +100,7 @@ DIGITS = Size(
     patch=2,
     shift=1,
     buffer=1_000,
-    calibration=0.3,
+    calibration=0.1,
     linf_radius=0.1,
     budgets={"small": _digits_budget(1), "full": _digits_budget(5)},
 )

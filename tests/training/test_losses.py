@@ -1,6 +1,7 @@
 """Losses against closed forms (exact classifiers of the Gaussian mixture), finite differences and plain loops."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -214,6 +215,44 @@ def test_chains_sample_the_network_s_density() -> None:
     variance = 1 / (1 - 0.05 / 2)  # of the unadjusted chain of this step
     torch.testing.assert_close(buffer.samples.mean(dim=0), torch.zeros(2), rtol=0, atol=0.08)
     torch.testing.assert_close(buffer.samples.var(dim=0), torch.full((2,), variance), rtol=0.1, atol=0)
+
+
+class _Centres(nn.Module):
+    """Logits of unit Gaussians about (-3, 0), (0, 0) and (3, 0)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.tensor([[-3.0, 0.0], [0.0, 0.0], [3.0, 0.0]]))
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        return -(x[:, None] - self.centres).square().sum(dim=2) / 2
+
+
+def test_chains_of_a_class_sample_the_density_of_that_class() -> None:
+    buffer = ReplayBuffer((2,), size=3000, restart=0.0)
+    loss = JointEnergy(buffer, num_classes=3, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
+    network = _Centres()
+    loss(network, torch.zeros(3000, 2), torch.zeros(3000, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert torch.bincount(buffer.tags).tolist() == pytest.approx([1000] * 3, abs=120)
+    for label, centre in enumerate(network.centres.detach()):
+        own = buffer.samples[buffer.tags == label]
+        torch.testing.assert_close(own.mean(dim=0), centre, rtol=0, atol=0.12)
+        torch.testing.assert_close(own.var(dim=0), torch.full((2,), 1 / (1 - 0.05 / 2)), rtol=0.15, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["jem", "gmmc"])
+def test_chains_that_are_images_stay_within_their_bounds(kind: str) -> None:
+    settings: dict[str, Any] = {"num_classes": 10, "num_steps": 5, "step_size": 50.0}
+    bounded, free = (
+        JointEnergy(_buffer(), clip=clip, **settings)
+        if kind == "jem"
+        else GenerativeMaxMahalanobis(_buffer(), clip=clip, **settings)
+        for clip in (1.0, None)
+    )
+    for loss in (bounded, free):
+        loss(_mixture(), *_images(), torch.Generator().manual_seed(0))
+    assert float(bounded.buffer.samples.abs().max()) <= 1
+    assert float(free.buffer.samples.abs().max()) > 1
 
 
 def test_a_buffer_goes_on_where_chains_stood_and_restarts_a_share() -> None:
