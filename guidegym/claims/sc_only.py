@@ -29,5 +29,4 @@ def claim() -> Claim:
         run=_run,
         classifiers=("self_calibrated", "time_dependent"),
         calibrated=("self_calibrated",),
-        alike=("self_calibrated", "time_dependent"),
     )

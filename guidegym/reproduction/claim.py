@@ -144,19 +144,26 @@ class Claim:
     def unfit(self, testbed: Testbed) -> list[str]:
         """Return why the testbed's networks cannot decide the claim: what they did not learn, or did not learn alike."""
         known = testbed.trained
-        why = []
-        for name in self.calibrated:
-            error = known[name].score_error if name in known else None
-            if error is None:
-                why.append(f"the score error of {name} is not known")
-            elif not error < LARGEST_SCORE_ERROR:
-                why.append(f"{name} learned no score: its error is {error:.3f}, and that of none is 1")
+        errors = {name: known[name].score_error for name in self.calibrated if name in known}
+        why = [
+            f"{name} learned no score: its error is {error:.3f}, and that of none is 1"
+            for name, error in errors.items()
+            if error is not None and not error < LARGEST_SCORE_ERROR
+        ]
         budgets = {name: (known[name].examples, known[name].updates) for name in self.alike if name in known}
-        why += [f"the training of {name} is not known" for name in self.alike if name not in known]
         if len(set(budgets.values())) > 1:
             said = ", ".join(f"{name} {seen} in {updates}" for name, (seen, updates) in budgets.items())
             why.append(f"they were not trained alike, labelled examples in updates: {said}")
         return why
+
+    def untold(self, testbed: Testbed) -> list[str]:
+        """Return what is not known of the training of the testbed's networks, and would decide whether they are fit."""
+        known = testbed.trained
+        scores = [name for name in self.calibrated if name not in known or known[name].score_error is None]
+        budgets = [name for name in self.alike if name not in known]
+        return [f"the score error of {name} is not known" for name in scores] + [
+            f"the training of {name} is not known" for name in budgets
+        ]
 
 
 def shipped_claims() -> list[str]:

@@ -63,6 +63,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     estimate = effect.estimate
     samples = max([len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0])
     methods = _methods(lab)
+    warned = sorted({str(one.message) for one in caught})
     otherwise = time.perf_counter() - began - lab.spent.waited
     return {
         "format": FORMAT,
@@ -77,7 +78,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "verdict": claim.verdict(estimate, None if effect.counted else samples),
         "effect": estimate_to_json(estimate),
         "samples": samples,
-        "notes": [*lab.notes.values(), *_energy_notes(lab), *sorted({str(one.message) for one in caught})],
+        "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
         "measured_in": list(lab.asked),
         "pictured": False,  # until its picture is there
         "network_evaluations": lab.spent.evaluations,

@@ -206,8 +206,9 @@ def test_a_claim_refuses_networks_that_did_not_learn_what_it_is_about_or_not_ali
     assert why(a=Training(640, 10, 0.95), b=Training(640, 10)) == [
         "a learned no score: its error is 0.950, and that of none is 1"
     ]
-    assert why(a=Training(640, 10), b=Training(640, 10)) == ["the score error of a is not known"]
-    assert why(a=Training(640, 10, 0.2)) == ["the training of b is not known"]
+    assert why(a=Training(640, 10), b=Training(640, 10)) == why(a=Training(640, 10, 0.2)) == []
+    untold = claim.untold(replace(digits, trained={"a": Training(640, 10)}))
+    assert untold == ["the score error of a is not known", "the training of b is not known"]
     assert why(a=Training(640, 10, 0.2), b=Training(1280, 10)) == [
         "they were not trained alike, labelled examples in updates: a 640 in 10, b 1280 in 10"
     ]
@@ -342,7 +343,8 @@ def test_all_claims_are_tested_on_digits(tmp_path: Path, capsys: pytest.CaptureF
     assert reproduce_command(["--quick", "--per-class", "16", "--all", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert set(records) == set(shipped_claims())
+    digits = load_testbed("digits")
+    assert set(records) == {name for name in shipped_claims() if not load_claim(name).unfit(digits)}
     verdicts = {name: record["verdict"] for name, record in records.items()}
     assert set(verdicts.values()) <= {"holds", "does not hold", "undecided", "too few samples"}
     # What is far from undecided whatever the noise: counted costs, and a degree that never moves.
@@ -351,3 +353,6 @@ def test_all_claims_are_tested_on_digits(tmp_path: Path, capsys: pytest.CaptureF
     assert records["sc_only"]["effect"]["low"] > 0
     assert verdicts["sc_only"] == "too few samples"
     assert all(f"[{name}](#{name})" in said for name in verdicts)
+    assert all(
+        f"{name}: left out, they were not trained alike" in said for name in shipped_claims() if name not in verdicts
+    )
