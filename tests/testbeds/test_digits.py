@@ -68,16 +68,15 @@ def test_guidance_moves_digits_to_the_class(digits: Testbed) -> None:
 
 def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--testbed", "digits", "--out", str(tmp_path)]
-    assert train_models([*flags, "--only", "judge", "self_calibrated_all", "--labels", "20%"]) == 0
+    assert train_models([*flags, "--only", "judge", "time_dependent", "--labels", "20%"]) == 0
     shown = capsys.readouterr().out
     assert f"{tmp_path / 'judge-20.safetensors'}: final_loss 0." in shown
     trained = {
-        name: read_metadata(tmp_path / f"{name}-20.safetensors")["training"]
-        for name in ("judge", "self_calibrated_all")
+        name: read_metadata(tmp_path / f"{name}-20.safetensors")["training"] for name in ("judge", "time_dependent")
     }
     assert trained["judge"]["labels"] == 0.2
     assert trained["judge"]["test_accuracy"] > 0.9
-    assert trained["self_calibrated_all"]["test_accuracy"] > 0.8
+    assert trained["time_dependent"]["test_accuracy"] > 0.8
     # What is finished is not trained again.
     assert train_models([*flags, "--only", "judge", "--labels", "20%"]) == 0
     assert "judge-20: resumed from" in capsys.readouterr().out
