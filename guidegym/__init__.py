@@ -1,6 +1,6 @@
 """guidegym: the guidance of diffusion models as a tunable policy."""
 
-from gymnasium.envs.registration import register
+from gymnasium.envs.registration import register as register_environment
 
 from guidegym._checkout import serve_top_level_packages
 from guidegym.diffusion import DDIM, DDPM, AnnealedLangevin, PredictorCorrector, ProbabilityFlow, VEProcess, VPProcess
@@ -21,6 +21,7 @@ from guidegym.guidance import (
     EntropyScaled,
     Exponential,
     Guidance,
+    Guide,
     Interval,
     JointEnergy,
     Knots,
@@ -42,6 +43,7 @@ from guidegym.guidance import (
     Uniform,
     rate_of_gamma,
 )
+from guidegym.registry import register
 from guidegym.sampling import Samples, row_seeds, sample
 from guidegym.state import State
 from guidegym.testbeds import References, Testbed, load_testbed
@@ -52,7 +54,7 @@ for _name, _arguments in (
     ("GuidanceWeight", {}),
     ("ProgressiveGuidance", {"max_rate": 25.0, "degree": "uniform"}),
 ):
-    register(
+    register_environment(
         f"guidegym/{_name}-v0",
         entry_point="guidegym.envs:GuidanceEnv",
         vector_entry_point="guidegym.envs:GuidanceVectorEnv",
@@ -82,6 +84,7 @@ __all__ = [
     "Exponential",
     "FileFormatError",
     "Guidance",
+    "Guide",
     "GuideGymError",
     "Interval",
     "JointEnergy",
@@ -112,6 +115,7 @@ __all__ = [
     "VPProcess",
     "load_testbed",
     "rate_of_gamma",
+    "register",
     "row_seeds",
     "sample",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.metrics import cubic_kernel
-from guidegym.settings import check_type, plain_fields
+from guidegym.settings import coerce, plain_fields
 from guidegym.testbeds import judge_features
 
 FORMS = ("terminal", "difference")
@@ -258,6 +258,6 @@ def reward_mix(reward: str | Mapping[str, float], *, form: str = "terminal", eva
     """
     weights: Mapping[str, float] = {} if isinstance(reward, str) else reward
     for name, weight in weights.items():
-        check_type(name, weight, float)
+        coerce(name, weight, float)
     terms = ((reward, 1.0),) if isinstance(reward, str) else tuple((name, float(w)) for name, w in reward.items())
     return RewardMix(terms, form=form, evaluation_cost=evaluation_cost)

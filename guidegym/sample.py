@@ -16,8 +16,9 @@ from guidegym.errors import GuideGymError
 from guidegym.files import make_folder, write_atomically, write_or_remove
 from guidegym.guidance import Guidance
 from guidegym.pictures import COLUMNS, drawn_or_noted, sample_picture
+from guidegym.registry import names
 from guidegym.sampling import BATCH_SIZE, Samples, row_seeds, sample
-from guidegym.testbeds import TESTBEDS, Testbed, judge_features, load_testbed
+from guidegym.testbeds import Testbed, judge_features, load_testbed
 
 MAX_SAMPLES = 1_000_000
 """Samples of a run: they are held in memory until they are written."""
@@ -28,7 +29,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--guidance", type=folder, help="a guidance file, such as best.json; none samples without guidance"
     )
-    parser.add_argument("--testbed", default="fashion", help=f"{', '.join(TESTBEDS)}, or a path to a Python file")
+    parser.add_argument(
+        "--testbed", default="fashion", help=f"{', '.join(names('testbed'))}, or a path to a Python file"
+    )
     parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
     parser.add_argument("--num", type=int, default=80, help="number of samples (default: 80)")
     parser.add_argument(

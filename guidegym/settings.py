@@ -1,5 +1,6 @@
 """Settings given by name, from a command line or in code: checked against a function's own signature, in one clear line."""
 
+import contextlib
 import dataclasses
 import inspect
 import math
@@ -78,14 +79,72 @@ def true_or_false(name: str, value: object) -> bool:
     return plain
 
 
-def _sequence(name: str, value: object, kind: type) -> tuple[float, ...]:
-    """Return a list, tuple, array or tensor of numbers as a tuple of Python numbers, which compares by value."""
+def _sequence(name: str, value: object, hint: Any) -> tuple[Any, ...]:
+    """Return a list, tuple, array or tensor as a tuple of what the annotation says, which compares by value."""
     if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
         value = value.tolist()
+    kinds = typing.get_args(hint) or (Any, ...)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise GuideGymError(f"`{name}` must be a sequence of numbers, got {shown(value)}")
-    one = whole_number if kind is int else finite_number
-    return tuple(one(f"{name}[{place}]", number) for place, number in enumerate(value))
+        raise GuideGymError(
+            f"`{name}` must be a sequence{' of numbers' if kinds[0] in (int, float) else ''}, got {shown(value)}"
+        )
+    if kinds[-1] is not Ellipsis and len(kinds) != len(value):
+        raise GuideGymError(f"`{name}` must have {len(kinds)} parts, got {shown(value)}")
+    each = kinds if kinds[-1] is not Ellipsis else (kinds[0],) * len(value)
+    return tuple(
+        coerce(f"{name}[{place}]", one, kind) for place, (one, kind) in enumerate(zip(value, each, strict=True))
+    )
+
+
+def options_of(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the annotation alone."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def coerce(name: str, value: Any, hint: Any) -> Any:
+    """Return a value as its annotation says: numbers as Python's own, sequences as tuples where the annotation says tuple.
+
+    The one rule for what fits an annotation. Numbers are ints, floats, NumPy scalars and tensors without dimensions; booleans,
+    texts, NaN and infinities are none. What an annotation says beyond simple types, literals, tuples, sequences, mappings and
+    classes is not checked.
+
+    Args:
+        name: What an error calls it.
+        value: The value.
+        hint: The annotation.
+
+    Raises:
+        GuideGymError: If the value is something else.
+    """
+    options = options_of(hint)
+    if value is None and types.NoneType in options:
+        return None
+    wanted = [option for option in options if option is not types.NoneType] or list(options)
+    if len(wanted) == 1 and len(options) == 1:
+        return _coerced(name, value, wanted[0])
+    for option in wanted:
+        with contextlib.suppress(GuideGymError):
+            return _coerced(name, value, option)
+    raise GuideGymError(f"`{name}` must be {' or '.join(map(_word, options))}, got {shown(value)}")
+
+
+def _coerced(name: str, value: Any, option: Any) -> Any:
+    """Return a value as one simple annotation says."""
+    kind = typing.get_origin(option) or option
+    rules: dict[Any, Callable[[str, Any], Any]] = {int: whole_number, float: finite_number, bool: true_or_false}
+    if kind in rules:
+        return rules[kind](name, value)
+    if kind is typing.Literal:
+        allowed = typing.get_args(option)
+        if value not in allowed:
+            raise GuideGymError(f"`{name}` must be of {', '.join(map(str, allowed))}, got {shown(value)}")
+        return value
+    if kind is tuple:
+        return _sequence(name, value, option)
+    fits = not isinstance(kind, type) or (isinstance(value, kind) and not (kind is Sequence and isinstance(value, str)))
+    if not fits:
+        raise GuideGymError(f"`{name}` must be {_word(option)}, got {shown(value)}")
+    return value
 
 
 def plain_fields(record: Any) -> None:
@@ -99,23 +158,15 @@ def plain_fields(record: Any) -> None:
         GuideGymError: If a field holds something else.
     """
     for field in dataclasses.fields(record):
-        hint, value = field.type, getattr(record, field.name)
-        if typing.get_origin(hint) in (typing.Union, types.UnionType):
-            options = [option for option in typing.get_args(hint) if option is not types.NoneType]
-            if value is None or len(options) != 1:
-                continue
-            hint = options[0]
-        plain: object
-        if hint is int:
-            plain = whole_number(field.name, value)
-        elif hint is float:
-            plain = finite_number(field.name, value)
-        elif hint is bool:
-            plain = true_or_false(field.name, value)
-        elif typing.get_origin(hint) is tuple and typing.get_args(hint)[0] in (int, float):
-            plain = _sequence(field.name, value, typing.get_args(hint)[0])
-        else:
+        value, options = (
+            getattr(record, field.name),
+            [one for one in options_of(field.type) if one is not types.NoneType],
+        )
+        kinds = [typing.get_args(one)[0] if typing.get_origin(one) is tuple else one for one in options]
+        if len(kinds) != 1 or kinds[0] not in (int, float, bool):
             continue
+        optional = value is None and len(options) < len(options_of(field.type))
+        plain = value if optional else _coerced(field.name, value, options[0])
         if plain is not value:
             object.__setattr__(record, field.name, plain)
 
@@ -143,35 +194,13 @@ def check_settings(
     hints = typing.get_type_hints(function)
     for name, value in given.items():
         if name in hints and name in allowed:
-            check_type(name, value, hints[name])
+            coerce(name, value, hints[name])
 
 
 def with_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that a function then has: those given, and its defaults for what is left out."""
     parameters = inspect.signature(function).parameters.items()
     return {**{name: one.default for name, one in parameters if one.default is not one.empty}, **given}
-
-
-def check_type(name: str, value: Any, hint: Any) -> None:
-    """Check one value against an annotation made of simple types, mappings, sequences and unions of them."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if Any in options or any(_fits(value, option) for option in options):
-        return
-    raise GuideGymError(f"`{name}` must be {' or '.join(map(_word, options))}, got {shown(value)}")
-
-
-def _fits(value: Any, option: Any) -> bool:
-    kind = typing.get_origin(option) or option
-    rules = {int: whole_number, float: finite_number, bool: true_or_false}
-    if kind in rules:
-        try:
-            rules[kind]("", value)
-        except GuideGymError:
-            return False
-        return True
-    if kind is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str)
-    return isinstance(value, kind) if isinstance(kind, type) else True
 
 
 def _word(option: Any) -> str:

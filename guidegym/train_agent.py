@@ -1,6 +1,7 @@
 """``python -m guidegym.train_agent``: train an agent in an environment, and compare it with what needs no learning."""
 
 import argparse
+import inspect
 import json
 import shlex
 import sys
@@ -15,9 +16,9 @@ from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Guidance
+from guidegym.registry import find, names
 from guidegym.settings import check_settings, whole_number, with_defaults
 from guidegym.tables import format_table
-from guidegym.testbeds import TESTBEDS
 
 ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
 
@@ -42,7 +43,9 @@ def _parser() -> Parser:
     parser.add_argument("--list", action="store_true", help="print the shipped agents that learn and stop")
     parser.add_argument("--env", default=ENVIRONMENTS[0], help=f"{' or '.join(ENVIRONMENTS)} (default: the first)")
     parser.add_argument(
-        "--testbed", default="gaussians", help=f"{', '.join(TESTBEDS)}, or a path to a Python file (default: gaussians)"
+        "--testbed",
+        default="gaussians",
+        help=f"{', '.join(names('testbed'))}, or a path to a Python file (default: gaussians)",
     )
     parser.add_argument("--steps", type=int, help="reverse steps, which are the steps of an episode (default: 20)")
     parser.add_argument(
@@ -114,12 +117,11 @@ def _environment(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _list_agents() -> int:
-    from guidegym.finding import find_module
     from guidegym.learning import resolved_settings, shipped_learners
 
     for name in shipped_learners():
-        module = find_module(name, package="guidegym.agents", noun="agent")
-        print(f"{name:16s} {(module.__doc__ or '').splitlines()[0]}")
+        module = inspect.getmodule(find("agent", name))
+        print(f"{name:16s} {(getattr(module, '__doc__', None) or '').splitlines()[0]}")
         settings = ", ".join(f"{key}={value}" for key, value in resolved_settings(name, {}).items())
         print(f"{'':16s} {settings}")
     return 0

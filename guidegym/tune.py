@@ -7,10 +7,11 @@ from pathlib import Path
 
 from guidegym.command import Parser, add_device, check_device, folder, not_empty, run_command
 from guidegym.errors import GuideGymError, one_line
+from guidegym.registry import names
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.search.study import OBJECTIVES
 from guidegym.tables import format_table
-from guidegym.testbeds import TESTBEDS, load_testbed
+from guidegym.testbeds import load_testbed
 
 FLAGS = {
     "num_steps": "--steps",
@@ -38,7 +39,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--objectives", help=f"one or more of {','.join(OBJECTIVES)}, with commas (default: the study's)"
     )
-    parser.add_argument("--testbed", help=f"{', '.join(TESTBEDS)}, or a path to a Python file (default: the study's)")
+    parser.add_argument(
+        "--testbed", help=f"{', '.join(names('testbed'))}, or a path to a Python file (default: the study's)"
+    )
     parser.add_argument("--weights", type=Path, help="folder with other weights for the testbed's networks")
     parser.add_argument("--steps", type=int, help="reverse steps of the diffusion sampler (default: the study's)")
     parser.add_argument("--samples", type=int, help="samples of each class a trial is scored on (default: the study's)")

@@ -18,7 +18,9 @@ HEAVY = (
 )
 LAYERS = (
     ("errors", "_checkout"),
-    ("autograd", "files", "tensor_files", "interrupts", "finding", "page", "settings", "tables"),
+    ("autograd", "files", "tensor_files", "interrupts", "page", "settings", "tables"),
+    ("registry",),
+    ("codec",),
     ("diffusion", "networks", "metrics"),
     ("guidance",),
     ("testbeds",),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import guidegym as gg
 from guidegym import DDIM, FileFormatError, Guidance, GuideGymError
 from guidegym.evaluate import main as evaluate_main
-from guidegym.guidance import SCHEDULES
+from guidegym.registry import registered
 from guidegym.reproduce import main as reproduce_main
 from guidegym.testbeds.fashion_data import read_idx
 from guidegym.train_agent import main as train_agent_main
@@ -270,4 +270,4 @@ def test_curves_that_leave_double_precision_are_refused(weights: tuple[float, ..
 
 
 def test_there_is_a_schedule_of_every_kind_among_what_is_changed() -> None:
-    assert {type(one.weight) for one in GOOD} <= set(SCHEDULES.values())
+    assert {type(one.weight) for one in GOOD} <= set(registered("schedule").values())

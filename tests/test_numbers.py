@@ -15,7 +15,7 @@ import guidegym as gg
 from guidegym import Guidance, GuideGymError
 from guidegym.diffusion import SAMPLERS
 from guidegym.envs import GuidanceVectorEnv
-from guidegym.guidance import DEGREES, GUIDES, SCHEDULES, SCORES
+from guidegym.registry import registered
 from guidegym.settings import MAX_WHOLE, check_range, check_seed, finite_number, shown, true_or_false, whole_number
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -27,10 +27,10 @@ REQUIRED = {
     "max_weight": 8.0,
 }  # fmt: skip
 RECORDS = {
-    **SCHEDULES,
-    **GUIDES,
-    **SCORES,
-    **DEGREES,
+    **registered("schedule"),
+    **registered("guide"),
+    **registered("base_model"),
+    **registered("target"),
     **SAMPLERS,
     **{kind.__name__: kind for kind in (gg.VPProcess, gg.VEProcess, gg.ActionScale)},
 }

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from guidegym import GuideGymError
-from guidegym.settings import check_range, check_settings, check_type
+from guidegym.settings import check_range, check_settings, coerce
 
 
 def _function(
@@ -43,9 +43,9 @@ def test_what_does_not_fit_is_named(given: dict[str, Any], message: str) -> None
 
 
 def test_a_text_is_no_sequence() -> None:
-    check_type("seeds", [1, 2], Sequence[int])
+    coerce("seeds", [1, 2], Sequence[int])
     with pytest.raises(GuideGymError, match="`seeds` must be Sequence, got 'ab'"):
-        check_type("seeds", "ab", Sequence[int])
+        coerce("seeds", "ab", Sequence[int])
 
 
 def test_ranges() -> None:

@@ -71,8 +71,8 @@ def test_progressive_guidance_is_learned_and_compared(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "unknown agent": (["--agent", "nobody"], "unknown agent 'nobody'; shipped are ars"),
-    "no learner": (["--agent", "random"], "agent 'random' does not learn; those that do are ars"),
+    "unknown agent": (["--agent", "nobody"], "unknown agent 'nobody'; known are ars"),
+    "no learner": (["--agent", "random"], "agent 'random' has no function `learner`"),
     "unknown setting": (["--agent", "ppo", "--agent-kwargs", "speed=3"], "agent 'ppo' takes num_envs"),
     "unknown env": (["--agent", "ppo", "--env", "CartPole-v1"], "`--env` must be of guidegym/GuidanceWeight-v0"),
     "unknown testbed": (["--agent", "ppo", "--testbed", "moon"], "unknown testbed 'moon'"),

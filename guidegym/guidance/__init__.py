@@ -15,7 +15,7 @@ from guidegym.guidance.degree import (
 )
 from guidegym.guidance.guidance import DENOISER, ONE_HOT, Guidance
 from guidegym.guidance.guides import ClassEnergy, EnergyDivergence, Guide, JointEnergy, Likelihood
-from guidegym.guidance.kinds import DEGREES, GUIDES, SCHEDULES, SCORES, make_degree, make_guide, make_score
+from guidegym.guidance.named import make_degree, make_guide, make_score
 from guidegym.guidance.policy import ActionScale, Policy
 from guidegym.guidance.schedules import Constant, Cosine, Exponential, Linear, Power, Schedule, Sigmoid
 from guidegym.guidance.scores import ClassifierScore, ConditionalDenoiser, UnconditionalDenoiser
@@ -23,12 +23,8 @@ from guidegym.guidance.stages import Interval, NoiseInterval, Stages
 from guidegym.guidance.wrapping import Accumulated, AtClean, EntropyScaled, LookAhead, Momentum, Normalised
 
 __all__ = [
-    "DEGREES",
     "DENOISER",
-    "GUIDES",
     "ONE_HOT",
-    "SCHEDULES",
-    "SCORES",
     "Accumulated",
     "ActionScale",
     "Asked",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
+from guidegym.registry import contract
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
@@ -96,6 +97,7 @@ class Cost:
         return sum(self.counts)
 
 
+@contract("base_model")
 @runtime_checkable
 class Score(Protocol):
     """The unguided noise prediction that guidance is added to."""

@@ -7,8 +7,10 @@ import torch
 from guidegym.diffusion import rows_like
 from guidegym.guidance.asking import Asked, Cost, Guided, Networks, check_network_name
 from guidegym.guidance.scores import ConditionalDenoiser
+from guidegym.registry import register
 
 
+@register("guide", "classifier_free")
 @dataclass(frozen=True)
 class ClassifierFree:
     r"""The gradient of the classifier that a label-conditional denoiser implies.

@@ -13,6 +13,7 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction
+from guidegym.registry import register
 from guidegym.settings import check_range, plain_fields
 
 SCALE = 1000.0
@@ -22,6 +23,7 @@ MAX_WEIGHT = 1e100
 SHAPES = ("monotone", "free")
 
 
+@register("schedule", "knots")
 @dataclass(frozen=True)
 class Knots:
     """A smooth curve through weights at even fractions of the chain: the general open-loop schedule.
@@ -60,6 +62,7 @@ class Knots:
         return torch.from_numpy(np.asarray(values, dtype=np.float64)).to(t.device)
 
 
+@register("schedule", "table")
 @dataclass(frozen=True)
 class Table:
     """Weights at given timesteps, linear between them and level beyond them: any curve, such as a distilled policy.

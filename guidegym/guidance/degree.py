@@ -11,12 +11,14 @@ from torch.nn import functional
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Networks
+from guidegym.registry import contract, register
 from guidegym.settings import check_count, plain_fields
 
 SOURCE_STEPS = 250
 """Steps of the chain for which the source gives its update of a step."""
 
 
+@contract("target")
 @runtime_checkable
 class InitialDegree(Protocol):
     """The target distribution over classes that a trajectory starts with."""
@@ -30,6 +32,7 @@ class InitialDegree(Protocol):
         ...
 
 
+@register("target", "one_hot")
 @dataclass(frozen=True)
 class OneHot:
     """The wanted class alone: plain guidance."""
@@ -42,6 +45,7 @@ class OneHot:
         return functional.one_hot(label, networks.num_classes).double()
 
 
+@register("target", "uniform")
 @dataclass(frozen=True)
 class Uniform:
     """All classes alike."""
@@ -54,6 +58,7 @@ class Uniform:
         return torch.full((len(label), networks.num_classes), 1 / networks.num_classes, device=label.device).double()
 
 
+@register("target", "label_smoothing")
 @dataclass(frozen=True)
 class LabelSmoothing:
     """A share for the wanted class, the rest spread evenly over the others.
@@ -86,6 +91,7 @@ class LabelSmoothing:
         return rest + (self.share - rest) * hot
 
 
+@register("target", "similarity")
 @dataclass(frozen=True)
 class Similarity:
     r"""By how alike the classes' descriptions are to a text encoder.

@@ -8,13 +8,13 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from guidegym.codec import check_keys, from_object, to_object
 from guidegym.diffusion import Process, Sampler
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance.asking import Score
 from guidegym.guidance.degree import InitialDegree, OneHot
 from guidegym.guidance.guides import Guide
-from guidegym.guidance.kinds import DEGREES, GUIDES, SCHEDULES, SCORES, Kinds, check_keys, from_object, to_object
 from guidegym.guidance.policy import Policy, load_policy
 from guidegym.guidance.schedules import Constant, Schedule
 from guidegym.guidance.scores import UnconditionalDenoiser
@@ -102,15 +102,15 @@ class Guidance:
         """
         content: dict[str, Any] = {
             "format": f"{FORMAT}/{VERSION}",
-            "guide": None if self.guide is None else to_object(self.guide, GUIDES),
-            "weight": to_object(self.weight, SCHEDULES),
+            "guide": None if self.guide is None else to_object(self.guide, "guide"),
+            "weight": to_object(self.weight, "schedule"),
         }
         if self.rate is not None:
-            content["rate"] = to_object(self.rate, SCHEDULES)
+            content["rate"] = to_object(self.rate, "schedule")
         if self.degree != ONE_HOT:
-            content["degree"] = to_object(self.degree, DEGREES)
+            content["degree"] = to_object(self.degree, "target")
         if self.score != DENOISER:
-            content["score"] = to_object(self.score, SCORES)
+            content["score"] = to_object(self.score, "base_model")
         if self.policy is not None:
             content["policy"] = self.policy.describe(policy_file)
         return json.dumps(content, indent=2) + "\n"
@@ -142,11 +142,11 @@ class Guidance:
         guide, rate, policy = (content.get(key) for key in ("guide", "rate", "policy"))
         try:
             return cls(
-                guide=None if guide is None else from_object(guide, GUIDES, f"{source}: guide"),
-                weight=from_object(content["weight"], SCHEDULES, f"{source}: weight"),
-                rate=None if rate is None else from_object(rate, SCHEDULES, f"{source}: rate"),
-                degree=_part(content, "degree", DEGREES, source, ONE_HOT),
-                score=_part(content, "score", SCORES, source, DENOISER),
+                guide=None if guide is None else from_object(guide, "guide", f"{source}: guide"),
+                weight=from_object(content["weight"], "schedule", f"{source}: weight"),
+                rate=None if rate is None else from_object(rate, "schedule", f"{source}: rate"),
+                degree=_part(content, "degree", "target", source, ONE_HOT),
+                score=_part(content, "score", "base_model", source, DENOISER),
                 policy=None if policy is None else load_policy(policy, folder, f"{source}: policy"),
             )
         except FileFormatError:
@@ -169,8 +169,8 @@ class Guidance:
         return cls.from_json(text, source=str(path), folder=Path(path).parent)
 
 
-def _part(content: dict[str, Any], key: str, kinds: Kinds, source: str, default: Any) -> Any:
-    return from_object(content[key], kinds, f"{source}: {key}") if key in content else default
+def _part(content: dict[str, Any], key: str, kind: str, source: str, default: Any) -> Any:
+    return from_object(content[key], kind, f"{source}: {key}") if key in content else default
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from typing import Protocol, runtime_checkable
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Asked, Guided, Networks, check_classifier_name, gradient_of
+from guidegym.registry import contract, register
 from guidegym.settings import plain_fields
 
 
+@contract("guide")
 @runtime_checkable
 class Guide(Protocol):
     """A gradient field over a batch of noisy rows."""
@@ -63,6 +65,7 @@ class ClassifierGuide(ABC):
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
 
 
+@register("guide", "likelihood")
 @dataclass(frozen=True)
 class Likelihood(ClassifierGuide):
     r"""The gradient of the log-likelihood of the wanted classes.
@@ -84,6 +87,7 @@ class Likelihood(ClassifierGuide):
         return gradient_of(lambda logits: asked.degree * logits.log_softmax(dim=1), classify, asked.x_t, asked.t)
 
 
+@register("guide", "class_energy")
 @dataclass(frozen=True)
 class ClassEnergy(ClassifierGuide):
     r"""The gradient of the wanted classes' logits: a classifier read as an energy-based model.
@@ -105,6 +109,7 @@ class ClassEnergy(ClassifierGuide):
         return gradient_of(lambda logits: asked.degree * logits, classify, asked.x_t, asked.t)
 
 
+@register("guide", "joint_energy")
 @dataclass(frozen=True)
 class JointEnergy(ClassifierGuide):
     r"""The line between likelihood and class energy.
@@ -141,6 +146,7 @@ class JointEnergy(ClassifierGuide):
         )
 
 
+@register("guide", "energy_divergence")
 @dataclass(frozen=True)
 class EnergyDivergence(ClassifierGuide):
     r"""Class energy, with the classifier's energy held near what it is on real data.

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from guidegym.diffusion import Process, noise_share
 from guidegym.errors import GuideGymError
+from guidegym.registry import contract, register
 from guidegym.settings import plain_fields
 
 MAX_EXPONENT = 50.0
 """Bound on the rate of an exponential: beyond it a weight is nothing at one of the ends."""
 
 
+@contract("schedule")
 @runtime_checkable
 class Schedule(Protocol):
     """A weight curve over the chain."""
@@ -40,6 +42,7 @@ def chain_fraction(t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, 
     return (last - t.double()) / max(last, 1)
 
 
+@register("schedule", "constant")
 @dataclass(frozen=True)
 class Constant:
     """The same weight at every step.
@@ -58,6 +61,7 @@ class Constant:
         return torch.full(t.shape, self.value, dtype=torch.float64, device=t.device)
 
 
+@register("schedule", "linear")
 @dataclass(frozen=True)
 class Linear:
     r"""A straight line over the fraction of the chain.
@@ -80,6 +84,7 @@ class Linear:
         return self.start + (self.end - self.start) * chain_fraction(t, process)
 
 
+@register("schedule", "power")
 @dataclass(frozen=True)
 class Power:
     r"""A power of the noise level's variance, strong at high noise.
@@ -109,6 +114,7 @@ class Power:
         return self.scale * noise_share(process, t).pow(self.power)
 
 
+@register("schedule", "sigmoid")
 @dataclass(frozen=True)
 class Sigmoid:
     r"""A sigmoid over training timesteps with a floor.
@@ -139,6 +145,7 @@ class Sigmoid:
         return self.scale * ((1 - self.y0) * torch.sigmoid(self.k * (position - self.t0)) + self.y0)
 
 
+@register("schedule", "cosine")
 @dataclass(frozen=True)
 class Cosine:
     r"""Half a cosine wave over the fraction of the chain: level at both ends.
@@ -161,6 +168,7 @@ class Cosine:
         return self.end + (self.start - self.end) * (1 + torch.cos(math.pi * chain_fraction(t, process))) / 2
 
 
+@register("schedule", "exponential")
 @dataclass(frozen=True)
 class Exponential:
     r"""Exponential decay, or growth, over the fraction of the chain.

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from guidegym.diffusion import rows_like
 from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
+from guidegym.registry import register
 from guidegym.settings import plain_fields
 
 
+@register("base_model", "denoiser")
 @dataclass(frozen=True)
 class UnconditionalDenoiser:
     """The testbed's denoiser: what classifier guidance is made for."""
@@ -29,6 +31,7 @@ class UnconditionalDenoiser:
         return networks.unconditional()(x_t, t), Cost(denoiser=1)
 
 
+@register("base_model", "conditional")
 @dataclass(frozen=True)
 class ConditionalDenoiser:
     """A label-conditional denoiser, told the wanted class: with ``ClassifierFree``, or with a classifier on top.
@@ -57,6 +60,7 @@ class ConditionalDenoiser:
         return networks.conditional(self.network)(x_t, t, label), Cost(denoiser=1)
 
 
+@register("base_model", "classifier")
 @dataclass(frozen=True)
 class ClassifierScore:
     r"""A time-dependent classifier's own score: no denoiser at all.

@@ -9,6 +9,7 @@ from torch import Tensor
 from guidegym.diffusion import Process, noise_ratio
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction
+from guidegym.registry import register
 from guidegym.settings import plain_fields
 
 
@@ -18,6 +19,7 @@ def _chosen(mask: Bool[Tensor, " steps"], inside: float, outside: float) -> Floa
     return values[mask.long()]
 
 
+@register("schedule", "stages")
 @dataclass(frozen=True)
 class Stages:
     """One weight first, another after a fraction of the chain.
@@ -46,6 +48,7 @@ class Stages:
         return _chosen(late, self.second, self.first)
 
 
+@register("schedule", "interval")
 @dataclass(frozen=True)
 class Interval:
     """One weight within an interval of the chain, another before and after it.
@@ -74,6 +77,7 @@ class Interval:
         return _chosen(within, self.inside, self.outside)
 
 
+@register("schedule", "noise_interval")
 @dataclass(frozen=True)
 class NoiseInterval:
     r"""One weight within an interval of noise levels, another at higher and lower ones.

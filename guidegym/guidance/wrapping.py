@@ -12,6 +12,7 @@ from guidegym.diffusion import clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance.asking import Asked, Cost, Guided, Networks
 from guidegym.guidance.guides import Guide
+from guidegym.registry import register
 from guidegym.settings import check_range, plain_fields, whole_number
 
 MAX_STEPS = 1000
@@ -61,6 +62,7 @@ class Wrapper(ABC):
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), with logits and cost."""
 
 
+@register("wrapper", "look_ahead")
 @dataclass(frozen=True)
 class LookAhead(Wrapper):
     r"""The guide's gradient from a few steps uphill, used where one stands.
@@ -91,6 +93,7 @@ class LookAhead(Wrapper):
         return Guided(way[-1].gradient, way[0].logits, cost, way[-1].memory)
 
 
+@register("wrapper", "accumulated")
 @dataclass(frozen=True)
 class Accumulated(Wrapper):
     r"""The sum of the guide's gradients at successive intermediate images.
@@ -121,6 +124,7 @@ class Accumulated(Wrapper):
         return Guided(total, way[0].logits, cost, way[-1].memory)
 
 
+@register("wrapper", "at_clean")
 @dataclass(frozen=True)
 class AtClean(Wrapper):
     r"""The guide's gradient at the clean estimate, for classifiers that know clean images only.
@@ -166,6 +170,7 @@ class AtClean(Wrapper):
         return Guided(gradient, inner.logits, inner.cost + cost, inner.memory)
 
 
+@register("wrapper", "entropy_scaled")
 @dataclass(frozen=True)
 class EntropyScaled(Wrapper):
     r"""The guide's gradient, stronger where the classifier is surer: entropy-driven sampling.
@@ -202,6 +207,7 @@ class EntropyScaled(Wrapper):
         return guided._replace(gradient=guided.gradient * rows_like(factor.to(guided.gradient), guided.gradient))
 
 
+@register("wrapper", "normalised")
 @dataclass(frozen=True)
 class Normalised(Wrapper):
     r"""The guide's direction at the length of the noise: the weight is then in units of the noise itself.
@@ -222,6 +228,7 @@ class Normalised(Wrapper):
         return guided._replace(gradient=unit(guided.gradient) * rows_like(size, guided.gradient))
 
 
+@register("wrapper", "momentum")
 @dataclass(frozen=True)
 class Momentum(Wrapper):
     r"""The running mean of the guide's gradients over the steps of a trajectory.

@@ -5,11 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from guidegym.envs import Task
 from guidegym.errors import GuideGymError
-from guidegym.finding import find_module, shipped
 from guidegym.guidance import Policy
+from guidegym.registry import find, registered
 from guidegym.settings import check_seed, check_settings, with_defaults
-
-AGENTS = "guidegym.agents"
 
 
 @runtime_checkable
@@ -39,7 +37,7 @@ class Learner(Protocol):
 
 def shipped_learners() -> list[str]:
     """Return the names of the shipped agents that learn."""
-    return [name for name in shipped(AGENTS) if hasattr(find_module(name, package=AGENTS, noun="agent"), "learner")]
+    return list(registered("agent"))
 
 
 def load_learner(
@@ -61,9 +59,9 @@ def load_learner(
     if timesteps < 1:
         raise GuideGymError(f"`timesteps` must be >= 1, got {timesteps}")
     check_seed(seed)
-    make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
+    make = find("agent", where)
     if not callable(make):
-        raise GuideGymError(f"agent '{where}' does not learn; those that do are {', '.join(shipped_learners())}")
+        raise GuideGymError(f"`learner` of agent '{where}' must be a function, got {type(make).__name__}")
     given = dict(settings or {})
     check_settings(make, given, what=f"agent '{where}'", but=("arguments", "timesteps", "seed"))
     made: object = make(arguments, timesteps=timesteps, seed=seed, **given)
@@ -74,5 +72,5 @@ def load_learner(
 
 def resolved_settings(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return an agent's settings, those that are left out at their defaults."""
-    make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
+    make = find("agent", where)
     return with_defaults(make, settings) if callable(make) else dict(settings)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.sample_sets.metrics import Measured
-from guidegym.finding import find_module, shipped
 from guidegym.metrics.resampling import Estimate, percentiles, recentred
+from guidegym.registry import find, names
 from guidegym.reproduction.lab import Lab
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.references import file_digest
@@ -168,7 +168,7 @@ class Claim:
 
 def shipped_claims() -> list[str]:
     """Return the names of the shipped claims."""
-    return shipped(CLAIMS)
+    return names("claim")
 
 
 def load_claim(where: str) -> Claim:
@@ -177,7 +177,7 @@ def load_claim(where: str) -> Claim:
     Raises:
         GuideGymError: If there is no such claim, or its file has no such function.
     """
-    make = getattr(find_module(where, package=CLAIMS, noun="claim"), "claim", None)
+    make = find("claim", where)
     if not callable(make) or inspect.signature(make).parameters:
         raise GuideGymError(f"{where} has no function `claim` without arguments")
     claim = make()

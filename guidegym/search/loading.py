@@ -3,15 +3,13 @@
 import inspect
 
 from guidegym.errors import GuideGymError
-from guidegym.finding import find_module, shipped
+from guidegym.registry import find, names
 from guidegym.search.study import Study
-
-STUDIES = "guidegym.studies"
 
 
 def shipped_studies() -> list[str]:
     """Return the names of the shipped studies."""
-    return shipped(STUDIES)
+    return names("study")
 
 
 def load_study(where: str, *, testbed: str | None = None) -> Study:
@@ -26,9 +24,9 @@ def load_study(where: str, *, testbed: str | None = None) -> Study:
         GuideGymError: If there is no such study, or its file has no such function. An error inside the study's own
             file is left as it is.
     """
-    make = getattr(find_module(where, package=STUDIES, noun="study"), "study", None)
+    make = find("study", where)
     if not callable(make):
-        raise GuideGymError(f"{where} has no function `study`")
+        raise GuideGymError(f"`study` of {where} must be a function, got {type(make).__name__}")
     if testbed is not None and not inspect.signature(make).parameters:
         raise GuideGymError(f"`study` of {where} takes no testbed, got {testbed!r}")
     study = make() if testbed is None else make(testbed)

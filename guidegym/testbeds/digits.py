@@ -3,11 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from guidegym.diffusion import VEProcess, VPProcess
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.testbeds.digits_data import load_digits
 from guidegym.testbeds.image_data import ImageData
-from guidegym.testbeds.images import ImageSet
+from guidegym.testbeds.images import ImageSet, load_images_testbed
+from guidegym.testbeds.testbed import Testbed
+from guidegym.testbeds.variance_exploding import variance_exploding
 
 
 def _load(folder: Path | None) -> ImageData:
@@ -31,3 +36,21 @@ DIGITS_TRAINED_VE = replace(
     judged_as="digits",
 )
 """The same with networks that were trained under a variance-exploding process themselves."""
+
+
+@register("testbed", "digits")
+def digits(device: torch.device, weights: Path | None = None) -> Testbed:
+    """Return the testbed."""
+    return load_images_testbed(DIGITS, device, weights=weights)
+
+
+@register("testbed", "digits-ve")
+def digits_ve(device: torch.device, weights: Path | None = None) -> Testbed:
+    """Return the testbed, its networks asked under a variance-exploding process."""
+    return variance_exploding(digits(device, weights))
+
+
+@register("testbed", "digits-trained-ve")
+def digits_trained_ve(device: torch.device, weights: Path | None = None) -> Testbed:
+    """Return the testbed of networks that were trained under a variance-exploding process."""
+    return load_images_testbed(DIGITS_TRAINED_VE, device, weights=weights)

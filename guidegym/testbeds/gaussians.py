@@ -10,6 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion import Process, VEProcess, VPProcess
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.testbed import Rows, Testbed
 
@@ -142,16 +143,17 @@ def _test_rows(mixture: GaussianMixture, source: Path | None) -> Rows:
     return Rows(mixture.sample(labels, torch.Generator().manual_seed(2000)), labels)
 
 
-def load_imperfect(device: torch.device, *, dtype: torch.dtype = torch.float32) -> Testbed:
+@register("testbed", "gaussians-imperfect")
+def load_imperfect(device: torch.device) -> Testbed:
     """Build ``gaussians-imperfect``: the same data, with a denoiser and a guide that are wrong as trained ones are.
 
     The denoiser blurs - it is exact for modes 1.5 times as wide - and the classifier ``skewed`` is overconfident and a little
     off: it is exact for modes 0.7 times as wide, moved by (0.25, -0.2). What weight is best then depends on where a sample
     stands, and no constant is. Judge and references are exact.
     """
-    perfect = load_gaussians(device, dtype=dtype)
-    blurred = GaussianMixture(LINEAR, dtype=dtype, device=device, widen=1.5)
-    skewed = GaussianMixture(LINEAR, dtype=dtype, device=device, widen=0.7, offset=(0.25, -0.2))
+    perfect = load_gaussians(device)
+    blurred = GaussianMixture(LINEAR, dtype=perfect.dtype, device=device, widen=1.5)
+    skewed = GaussianMixture(LINEAR, dtype=perfect.dtype, device=device, widen=0.7, offset=(0.25, -0.2))
     return replace(
         perfect,
         name="gaussians-imperfect",
@@ -190,3 +192,15 @@ def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32, 
         exact=mixture.logits,
         judge_note="The judge is the exact posterior, which is the guide's classifier, too.",
     )
+
+
+@register("testbed", "gaussians")
+def gaussians(device: torch.device) -> Testbed:
+    """Return the mixture under a linear VP process."""
+    return load_gaussians(device)
+
+
+@register("testbed", "gaussians-ve")
+def gaussians_ve(device: torch.device) -> Testbed:
+    """Return the mixture under a variance-exploding process."""
+    return load_gaussians(device, process=VEProcess())

@@ -26,7 +26,8 @@ from guidegym import (
     row_seeds,
 )
 from guidegym.diffusion import Sampler, with_steps
-from guidegym.guidance import DEGREES, advance_degree, step_gamma
+from guidegym.guidance import advance_degree, step_gamma
+from guidegym.registry import names, registered
 
 LABEL = torch.tensor([1, 3])
 DEGREE = torch.tensor([[0.1, 0.4, 0.3, 0.2], [0.25, 0.25, 0.25, 0.25]], dtype=torch.float64)
@@ -132,9 +133,9 @@ class _Named:
 THREE: Any = _Named()
 
 
-@pytest.mark.parametrize("kind", DEGREES)
+@pytest.mark.parametrize("kind", names("target"))
 def test_every_degree_is_a_distribution_with_the_wanted_class_first(kind: str) -> None:
-    record = Similarity("words") if kind == "similarity" else DEGREES[kind]()
+    record = Similarity("words") if kind == "similarity" else registered("target")[kind]()
     record.check(THREE)
     degree = record.rows(THREE, torch.tensor([0, 1, 2]))
     assert bool((degree >= 0).all())

@@ -28,7 +28,7 @@ from guidegym import (
     Table,
     VPProcess,
 )
-from guidegym.guidance import SCHEDULES
+from guidegym.registry import names
 
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -60,7 +60,7 @@ SCHEDULE_VALUES = {
 GOOD = json.loads(Guidance(ClassEnergy("robust"), Sigmoid(12.0, 0.1, 650.0, 0.01)).to_json())
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", names("schedule"))
 def test_every_schedule_survives_the_round_trip_exactly(name: str) -> None:
     @given(weight=SCHEDULE_VALUES[name], guide=st.sampled_from([Likelihood("time_dependent"), ClassEnergy("robust")]))
     def check(weight: Any, guide: Likelihood) -> None:
@@ -96,10 +96,10 @@ BAD = {
     "future version": (_changed(format="guidegym-guidance/2"), "was written by a later version of guidegym"),
     "unknown guide": (
         _changed(guide={"kind": "magic"}),
-        "guide: unknown kind 'magic'; known are likelihood, class_energy",
+        "guide: unknown guide 'magic'; known are accumulated, at_clean",
     ),
-    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown kind 'zigzag'; known are constant"),
-    "kind of a wrong type": (_changed(weight={"kind": ["constant"]}), "weight: unknown kind"),
+    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown schedule 'zigzag'; known are constant"),
+    "kind of a wrong type": (_changed(weight={"kind": ["constant"]}), "weight: `kind` must be the name of a schedule"),
     "weight of a wrong type": (_changed(weight=3), "weight must be an object with a `kind`, got 3"),
     "missing key": (json.dumps({k: v for k, v in GOOD.items() if k != "weight"}), "lacks 'weight'"),
     "extra key": (_changed(extra=1), "does not allow 'extra'"),
@@ -113,9 +113,9 @@ BAD = {
         _weight().replace("650.0", "9" * 5000),
         "a number that is too long|finite number",
     ),
-    "text for a number": (_weight(scale="12"), "`scale` must be a number, got '12'"),
-    "bool for a number": (_weight(scale=True), "`scale` must be a number, got True"),
-    "null for a number": (_weight(scale=None), "`scale` must be a number, got None"),
+    "text for a number": (_weight(scale="12"), "`scale` must be a finite number, got '12'"),
+    "bool for a number": (_weight(scale=True), "`scale` must be a finite number, got True"),
+    "null for a number": (_weight(scale=None), "`scale` must be a finite number, got None"),
     "number for a text": (
         _changed(guide={"kind": "likelihood", "classifier": 3}),
         "`classifier` must be a text, got 3",

@@ -23,7 +23,8 @@ from guidegym import (
     Normalised,
     Testbed,
 )
-from guidegym.guidance import DENOISER, GUIDES, Asked, Guide
+from guidegym.guidance import DENOISER, Asked, Guide
+from guidegym.registry import registered
 
 SOFT = torch.tensor([[0.3, 0.7], [0.5, 0.5], [1.0, 0.0], [0.9, 0.1]], dtype=torch.float64)
 EXAMPLES: dict[str, Guide] = {
@@ -46,7 +47,7 @@ def _onehot(label: int) -> torch.Tensor:
 
 
 def test_there_is_an_example_of_every_guide() -> None:
-    assert EXAMPLES.keys() == GUIDES.keys()
+    assert EXAMPLES.keys() == registered("guide").keys()
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -27,7 +27,8 @@ from guidegym import (
     VEProcess,
     VPProcess,
 )
-from guidegym.guidance import SCHEDULES, Schedule
+from guidegym.guidance import Schedule
+from guidegym.registry import names, registered
 
 PROCESS = VPProcess("cosine")
 EXAMPLES: dict[str, Schedule] = {
@@ -94,17 +95,17 @@ def _plain(schedule: Schedule, t: int) -> float:  # noqa: PLR0911 - one formula 
 
 
 def test_there_is_an_example_of_every_schedule() -> None:
-    assert EXAMPLES.keys() == SCHEDULES.keys()
+    assert EXAMPLES.keys() == registered("schedule").keys()
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", names("schedule"))
 def test_schedule_equals_its_formula(name: str) -> None:
     t = torch.arange(999, -1, -37)
     wanted = torch.tensor([_plain(EXAMPLES[name], int(one)) for one in t], dtype=torch.float64)
     torch.testing.assert_close(EXAMPLES[name](t, PROCESS), wanted, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", names("schedule"))
 @pytest.mark.parametrize("num_steps", [10, 50, 250])
 def test_schedule_traces_the_same_curve_at_any_number_of_steps(name: str, num_steps: int) -> None:
     every = EXAMPLES[name](torch.arange(1000), PROCESS)
@@ -112,7 +113,7 @@ def test_schedule_traces_the_same_curve_at_any_number_of_steps(name: str, num_st
     torch.testing.assert_close(EXAMPLES[name](grid, PROCESS), every[grid])
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", names("schedule"))
 def test_a_parameter_that_is_not_finite_is_refused(name: str) -> None:
     for field in dataclasses.fields(EXAMPLES[name]):  # type: ignore[arg-type]
         for wrong in (math.nan, math.inf, -math.inf):

@@ -31,7 +31,8 @@ from guidegym import (
     row_seeds,
     sample,
 )
-from guidegym.guidance import SCORES, Score, diffusers_scale, weight_of_diffusers_scale
+from guidegym.guidance import Score, diffusers_scale, weight_of_diffusers_scale
+from guidegym.registry import registered
 from guidegym.search import Candidate, Scorer
 from guidegym.state import fork
 
@@ -44,7 +45,7 @@ EXAMPLES: dict[str, Score] = {
 
 
 def test_there_is_an_example_of_every_score() -> None:
-    assert EXAMPLES.keys() == SCORES.keys()
+    assert EXAMPLES.keys() == registered("base_model").keys()
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -76,8 +76,8 @@ def test_an_exported_policy_acts_as_the_model_does(name: str) -> None:
 
 def test_wrong_agents_and_settings_are_refused() -> None:
     for name, settings, message in (
-        ("nobody", {}, "unknown agent 'nobody'; shipped are ars, beam_search, constant"),
-        ("greedy", {}, "agent 'greedy' does not learn; those that do are ars, group_reinforce, ppo, sac"),
+        ("nobody", {}, "unknown agent 'nobody'; known are ars, beam_search, constant"),
+        ("greedy", {}, "agent 'greedy' has no function `learner`"),
         ("ppo", {"speed": 1}, "agent 'ppo' takes num_envs, .*; got 'speed'"),
         ("group_reinforce", {"rows": 1}, "`rows` must be >= 2, got 1"),
         ("group_reinforce", {"spread": 0.0}, "`spread` must be > 0, got 0.0"),

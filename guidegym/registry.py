@@ -1,0 +1,324 @@
+"""The registry: every part that files and command lines can name, ours and everybody's.
+
+A part is found by the name it was registered under, or by a reference, ``package.module:Name`` or ``path/to/file.py:Name``. A
+file never runs code: a reference in one is followed only into code that the user has imported.
+"""
+
+import functools
+import importlib
+import importlib.metadata
+import pkgutil
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from guidegym.errors import GuideGymError
+from guidegym.files import USER_MODULE, import_file
+
+ENTRY_POINTS = "guidegym.parts"
+"""Entry points of installed packages under this name are imported before a part is looked up."""
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of part.
+
+    Args:
+        home: Package whose modules register the shipped parts of the kind as they are imported.
+        attribute: What a module or a file that is named without ``:Name`` must have; empty where the name is needed.
+        modular: Whether each shipped part is a module of ``home`` with that attribute: such modules are imported one by one,
+            when they are asked for.
+        among: The kind whose names it shares: a wrapper is a guide.
+    """
+
+    home: str
+    attribute: str = ""
+    modular: bool = False
+    among: str = ""
+
+
+KINDS: Mapping[str, Kind] = {
+    "guide": Kind("guidegym.guidance"),
+    "wrapper": Kind("guidegym.guidance", among="guide"),
+    "base_model": Kind("guidegym.guidance"),
+    "target": Kind("guidegym.guidance"),
+    "schedule": Kind("guidegym.guidance"),
+    "sampler": Kind("guidegym.diffusion"),
+    "testbed": Kind("guidegym.testbeds", attribute="testbed"),
+    "agent": Kind("guidegym.agents", attribute="learner", modular=True),
+    "study": Kind("guidegym.studies", attribute="study", modular=True),
+    "claim": Kind("guidegym.claims", attribute="claim", modular=True),
+}
+"""Every kind of part."""
+
+_PARTS: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+_CONTRACTS: dict[type, str] = {}
+
+
+def _known(kind: str) -> str:
+    """Return the kind that a kind's names are kept under.
+
+    Raises:
+        GuideGymError: If there is no such kind.
+    """
+    if kind not in KINDS:
+        raise GuideGymError(f"unknown kind of part {kind!r}; the kinds are {', '.join(KINDS)}")
+    return KINDS[kind].among or kind
+
+
+def contract(kind: str) -> Callable[[type[Part]], type[Part]]:
+    """Declare a protocol as what every part of a kind must satisfy; a field of that type holds such a part."""
+
+    def declare(protocol: type[Part]) -> type[Part]:
+        _CONTRACTS[protocol] = _known(kind)
+        return protocol
+
+    return declare
+
+
+def kind_of_contract(hint: object) -> str | None:
+    """Return the kind of part that a protocol declares, None for any other type."""
+    return _CONTRACTS.get(hint) if isinstance(hint, type) else None
+
+
+def register(kind: str, name: str) -> Callable[[Part], Part]:
+    """Give a part a name that files and command lines may use; a decorator.
+
+    Args:
+        kind: One of ``KINDS``.
+        name: The name: letters, digits, ``_``, ``-`` and ``.``.
+
+    Raises:
+        GuideGymError: If the kind is unknown, the name is malformed, or another part has it. Registering the same definition
+            again, as when a notebook's cell is run twice, replaces it.
+    """
+    known = _known(kind)
+    if not name or any(not (letter.isalnum() or letter in "_-.") for letter in name):
+        raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {name!r}")
+
+    def add(part: Part) -> Part:
+        before = _PARTS[known].get(name)
+        if before is not None and _definition(before) != _definition(part):
+            raise GuideGymError(f"{kind} '{name}' is registered already, by {_definition(before)}")
+        _check_contract(known, part)
+        _PARTS[known][name] = part
+        return part
+
+    return add
+
+
+def names(kind: str) -> list[str]:
+    """Return the names of all parts of a kind, sorted."""
+    known = _known(kind)
+    _import_parts(known)
+    own = KINDS[known]
+    return sorted({*_PARTS[known], *(_modules(own.home) if own.modular else ())})
+
+
+def registered(kind: str) -> dict[str, Any]:
+    """Return all parts of a kind by name, sorted; modules of the kind's package that have no such part are left out."""
+    found = {name: _registered(kind, name) for name in names(kind)}
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def find(kind: str, where: str) -> Any:
+    """Return the part that a user names: importing what the reference says is what they ask for.
+
+    Args:
+        kind: One of ``KINDS``.
+        where: A registered name, or a reference. Where parts of the kind may be modules of their own, a dotted module or the
+            path of a Python file is enough.
+
+    Raises:
+        GuideGymError: If there is no such part. An error inside the part's own code is left as it is.
+    """
+    found = _registered(kind, where)
+    if found is not None:
+        return found
+    own = KINDS[_known(kind)]
+    place, colon, attribute = where.rpartition(":")
+    if not colon:
+        place, attribute = where, own.attribute
+    if not place or not attribute or place.startswith("."):
+        raise _unknown(kind, where)
+    part = getattr(_import(kind, place, own), attribute, None)
+    if part is None:
+        raise GuideGymError(f"{kind} '{place}' has no {'' if colon else 'function '}`{attribute}`")
+    _check_contract(_known(kind), part)
+    return part
+
+
+def find_loaded(kind: str, name: str) -> Any:
+    """Return the part that a file names: a registered one, or one in code that has been imported; nothing is run.
+
+    Raises:
+        GuideGymError: If it is neither.
+    """
+    found = _registered(kind, name)
+    if found is not None:
+        return found
+    place, colon, attribute = name.rpartition(":")
+    if not colon:
+        raise _unknown(kind, name)
+    module = _loaded_file(place) if place.endswith(".py") else sys.modules.get(place)
+    part = None if module is None else getattr(module, attribute, None)
+    if part is None:
+        raise GuideGymError(
+            f"{kind} '{name}' is code that was not imported: import it first, or give the command `--import`"
+        )
+    if not isinstance(part, type) or not hasattr(part, "__dataclass_fields__"):
+        raise GuideGymError(f"{kind} '{name}' is no dataclass")
+    _check_contract(_known(kind), part)
+    return part
+
+
+def name_of(kind: str, part: Any) -> str:
+    """Return what a file calls a part: its registered name, or a reference to where it is defined.
+
+    Raises:
+        GuideGymError: If it has neither: it was defined in an interactive session or inside a function.
+    """
+    for name, known in _PARTS[_known(kind)].items():
+        if known is part:
+            return name
+    module, qualified = getattr(part, "__module__", ""), getattr(part, "__qualname__", "")
+    where = sys.modules.get(module)
+    if where is None or not qualified or getattr(where, qualified, None) is not part:
+        raise GuideGymError(
+            f"{getattr(part, '__name__', part)!s} has no name that a file could use: register it by "
+            f"@guidegym.register({kind!r}, NAME)"
+        )
+    file = getattr(where, "__file__", None)
+    if module == "__main__" or module.startswith(USER_MODULE):
+        if file is None:
+            raise GuideGymError(
+                f"{qualified} was defined interactively: register it by @guidegym.register({kind!r}, NAME)"
+            )
+        return f"{Path(file).name}:{qualified}"
+    return f"{module}:{qualified}"
+
+
+def import_parts(where: str) -> ModuleType:
+    """Import a user's parts, so that they register themselves: a Python file, or a dotted module.
+
+    Raises:
+        GuideGymError: If there is no such file or module. An error inside it is left as it is.
+    """
+    if _is_file(where):
+        return import_file(Path(where))
+    module = _import_module(where)
+    if module is None:
+        raise GuideGymError(f"no module {where!r}, and no path to a .py file")
+    return module
+
+
+def _registered(kind: str, name: str) -> Any:
+    """Return the part registered under a name, a shipped module's included; None where there is none."""
+    known = _known(kind)
+    if name not in _PARTS[known]:
+        _import_parts(known)
+    if name in _PARTS[known]:
+        return _PARTS[known][name]
+    own = KINDS[known]
+    if own.modular and name in _modules(own.home):
+        return getattr(importlib.import_module(f"{own.home}.{name}"), own.attribute, None)
+    return None
+
+
+def _is_file(where: str) -> bool:
+    return where.endswith(".py") or "/" in where
+
+
+def _import(kind: str, place: str, own: Kind) -> ModuleType:
+    """Import the file or the module that a user named; a shipped module by its own name."""
+    if _is_file(place):
+        return import_file(Path(place))
+    shipped = own.modular and place in _modules(own.home)
+    module = _import_module(f"{own.home}.{place}" if shipped else place)
+    if module is None:
+        raise _unknown(kind, place)
+    return module
+
+
+def _import_module(where: str) -> ModuleType | None:
+    """Import a dotted module; None where it is that very module that is missing."""
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (where == error.name or where.startswith(f"{error.name}.")):
+            return None
+        raise
+
+
+def _unknown(kind: str, where: str) -> GuideGymError:
+    example = (
+        "a dotted module or a path to a .py file" if KINDS[_known(kind)].attribute else "MODULE:NAME or FILE.py:NAME"
+    )
+    return GuideGymError(f"unknown {kind} {where!r}; known are {', '.join(names(kind))}; {example} will do, too")
+
+
+def _loaded_file(name: str) -> ModuleType | None:
+    """Return the imported user's file of that name, whatever its folder."""
+    users = [module for key, module in list(sys.modules.items()) if key == "__main__" or key.startswith(USER_MODULE)]
+    files = {Path(file).name: module for module in users if (file := getattr(module, "__file__", None))}
+    return files.get(Path(name).name)
+
+
+@functools.cache
+def _modules(package: str) -> tuple[str, ...]:
+    """Return the names of the modules of a package."""
+    return tuple(module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
+
+
+@functools.cache
+def _import_parts(kind: str) -> None:
+    """Import the shipped parts of a kind that register themselves, and the installed packages that have parts."""
+    own = KINDS[kind]
+    if not own.modular:
+        for name in _modules(own.home):
+            importlib.import_module(f"{own.home}.{name}")
+    _import_entry_points()
+
+
+@functools.cache
+def _import_entry_points() -> None:
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        _import_entry_point(point)
+
+
+def _import_entry_point(point: importlib.metadata.EntryPoint) -> None:
+    """Import one; somebody else's package must not keep ours from working."""
+    try:
+        point.load()
+    except Exception as error:
+        warnings.warn(f"parts of '{point.value}' cannot be imported: {error}", UserWarning, stacklevel=2)
+
+
+def _definition(part: Any) -> str:
+    return f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', repr(part))}"
+
+
+def _check_contract(kind: str, part: Any) -> None:
+    """Check that a class has what parts of its kind must have; functions are checked by what they return.
+
+    Raises:
+        GuideGymError: If it lacks something.
+    """
+    if not isinstance(part, type):
+        return
+    for protocol, own in _CONTRACTS.items():
+        members = [name for name in vars(protocol) if not name.startswith("_") or name == "__call__"]
+        lacking = [name for name in members if name not in _members(part)]
+        if own == kind and lacking:
+            raise GuideGymError(f"{part.__name__} is no {kind}: it has no `{lacking[0]}`; see {protocol.__name__}")
+
+
+def _members(part: type) -> set[str]:
+    """Return the names that a class' instances have: its attributes and annotated fields."""
+    return {name for base in part.__mro__ for name in (*vars(base), *getattr(base, "__annotations__", {}))}

@@ -1,0 +1,176 @@
+"""Parts of one's own: registered or referred to, in files and in code, and never run by a file."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import guidegym as gg
+from guidegym import registry
+from guidegym.guidance import Asked, Guided, make_guide
+from guidegym.testbeds import load_testbed
+
+PARTS = '''
+"""Parts of a user's own."""
+from dataclasses import dataclass
+
+import torch
+
+import guidegym as gg
+
+
+@gg.register("schedule", "zigzag")
+@dataclass(frozen=True)
+class Zigzag:
+    """Two weights in turn."""
+
+    first: float
+    second: float
+
+    def __call__(self, t, process):
+        """Return the weights."""
+        turn = torch.arange(len(t), device=t.device) % 2
+        return torch.where(turn == 0, self.first, self.second).double()
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Twice the gradient of the guide inside."""
+
+    guide: gg.Guide
+    named: "gg.Guide | None" = None
+
+    @property
+    def classifier(self):
+        """That of the guide inside."""
+        return self.guide.classifier
+
+    @property
+    def through_denoiser(self):
+        """As the guide inside."""
+        return self.guide.through_denoiser
+
+    def check(self, networks):
+        """Check the guide inside."""
+        self.guide.check(networks)
+
+    def gradient(self, asked):
+        """Return twice its gradient."""
+        guided = self.guide.gradient(asked)
+        return guided._replace(gradient=2 * guided.gradient)
+'''
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    path = tmp_path_factory.mktemp("parts") / "my_parts.py"
+    path.write_text(PARTS)
+    return registry.import_parts(str(path))
+
+
+def test_own_parts_save_load_and_sample_like_ours(parts: ModuleType, tmp_path: Path) -> None:
+    own = gg.Guidance(parts.Doubled(gg.Likelihood("exact")), parts.Zigzag(1.0, 0.5))
+    own.save(tmp_path / "own.json")
+    written = json.loads((tmp_path / "own.json").read_text())
+    assert written["weight"] == {"kind": "zigzag", "first": 1.0, "second": 0.5}
+    assert written["guide"]["kind"] == "my_parts.py:Doubled"
+    assert gg.Guidance.load(tmp_path / "own.json") == own
+    testbed = load_testbed("gaussians")
+    doubled = gg.sample(testbed, own, labels=[0, 1, 0, 1], sampler=gg.DDIM(4))
+    twice = gg.Guidance(gg.Likelihood("exact"), parts.Zigzag(2.0, 1.0))
+    torch.testing.assert_close(doubled.x, gg.sample(testbed, twice, labels=[0, 1, 0, 1], sampler=gg.DDIM(4)).x)
+
+
+def test_a_guide_within_a_guide_within_a_guide_survives_the_round_trip(parts: ModuleType) -> None:
+    inner = gg.Momentum(parts.Doubled(gg.LookAhead(gg.ClassEnergy("exact"))))
+    own = gg.Guidance(parts.Doubled(inner, named=gg.Likelihood("exact")), gg.Constant(1.0))
+    assert gg.Guidance.from_json(own.to_json()) == own
+
+
+def test_a_file_never_imports_what_it_names(tmp_path: Path) -> None:
+    (tmp_path / "never.py").write_text("raise SystemExit('this code must not run')\n")
+    for kind in (str(tmp_path / "never.py") + ":Guide", "never.py:Guide", "a_module_nobody_imported:Guide"):
+        content = {
+            "format": "guidegym-guidance/1",
+            "guide": {"kind": kind, "classifier": "exact"},
+            "weight": {"kind": "constant", "value": 1.0},
+        }
+        with pytest.raises(gg.FileFormatError, match="is code that was not imported: import it first"):
+            gg.Guidance.from_json(json.dumps(content))
+    assert "a_module_nobody_imported" not in sys.modules
+
+
+@pytest.mark.parametrize("kind", ["os:system", "subprocess:Popen", "pathlib:Path", "guidegym.guidance:Constant"])
+def test_a_file_builds_nothing_but_parts_of_the_kind(kind: str) -> None:
+    content = {"format": "guidegym-guidance/1", "guide": {"kind": kind}, "weight": {"kind": "constant", "value": 1.0}}
+    with pytest.raises(gg.FileFormatError, match=r"is no dataclass|is no guide: it has no"):
+        gg.Guidance.from_json(json.dumps(content))
+
+
+def test_a_name_belongs_to_one_part() -> None:
+    with pytest.raises(gg.GuideGymError, match="guide 'likelihood' is registered already, by guidegym"):
+
+        @gg.register("guide", "likelihood")
+        @dataclass(frozen=True)
+        class Other(gg.Likelihood):
+            """Another guide of that name."""
+
+    assert gg.Guidance.from_json(gg.Guidance(gg.Likelihood("exact"), gg.Constant(1.0)).to_json()).guide == (
+        gg.Likelihood("exact")
+    )
+
+
+def test_what_lacks_a_method_is_refused_where_it_is_registered() -> None:
+    with pytest.raises(gg.GuideGymError, match="Half is no guide: it has no `through_denoiser`"):
+
+        @gg.register("guide", "half")
+        @dataclass(frozen=True)
+        class Half:
+            """A guide without all that guides have."""
+
+            classifier: str
+
+            def gradient(self, asked: Asked) -> Guided:
+                """Not reached."""
+                raise NotImplementedError
+
+    assert "half" not in registry.names("guide")
+
+
+def test_wrong_names_and_kinds_get_one_line() -> None:
+    with pytest.raises(gg.GuideGymError, match="unknown kind of part 'magic'; the kinds are guide, wrapper"):
+        gg.register("magic", "one")
+    with pytest.raises(gg.GuideGymError, match="`name` must be letters, digits"):
+        gg.register("guide", "two words")
+    with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known are constant"):
+        registry.find("schedule", "zagzig")
+    with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and no path to a \.py file"):
+        registry.import_parts("no_such_parts")
+
+
+def test_what_is_defined_inside_a_function_must_be_registered() -> None:
+    @dataclass(frozen=True)
+    class Inside(gg.Likelihood):
+        """A guide that no reference leads to."""
+
+    with pytest.raises(gg.GuideGymError, match="Inside has no name that a file could use: register it by"):
+        gg.Guidance(Inside("exact"), gg.Constant(1.0)).to_json()
+
+
+def test_an_environment_takes_own_parts_as_objects(parts: ModuleType) -> None:
+    guide = parts.Doubled(gg.Likelihood("exact"))
+    assert make_guide(guide) is guide
+    assert make_guide({"kind": "my_parts.py:Doubled", "guide": {"kind": "likelihood", "classifier": "exact"}}) == guide
+
+
+def test_a_file_that_has_not_changed_is_not_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "counted.py"
+    path.write_text("from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass One:\n    x: float\n")
+    first = registry.import_parts(str(path))
+    assert registry.import_parts(str(path)).One is first.One
+    path.write_text(path.read_text() + "\nCHANGED = True\n")
+    assert registry.import_parts(str(path)).CHANGED
