@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.json_numbers import estimate_to_json
+from guidegym.evaluation.measuring.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.collect import networks_used
-from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
-from guidegym.evaluation.sample_sets.record import estimate_to_json, result_of
+from guidegym.evaluation.sample_sets.record import result_of
 from guidegym.evaluation.sample_sets.run import energy_notes
 from guidegym.files import read_json
 from guidegym.reproduction.claim import Claim, Effect
@@ -100,7 +101,7 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
             {
                 "method": name,
                 "metrics": {key: estimate_to_json(one) for key, one in result.estimates.items()},
-                "guidance": json.loads(own.candidate.guidance.to_json()),
+                "guidance": json.loads(own.method.guidance.to_json()),
                 "sampler": result.sampler,
                 "evaluations_per_sample": result.evaluations,
                 "failed": result.failed,
@@ -111,7 +112,7 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
 
 def _energy_notes(lab: Lab) -> list[str]:
     """Return notes on methods that are guided by the classifier whose energies the effect is measured in."""
-    candidates = [own.candidate for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
+    candidates = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
     return energy_notes(candidates, lab.collection)
 
 

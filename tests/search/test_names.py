@@ -21,9 +21,9 @@ from guidegym.envs.vector import GuidanceVectorEnv
 from guidegym.evaluate import main as evaluate
 from guidegym.evaluation.classifiers import run as classifiers_run
 from guidegym.evaluation.classifiers.measure import Effort
+from guidegym.evaluation.measuring.metrics import METRICS, _estimate
 from guidegym.evaluation.sample_sets import pictures as sample_sets_pictures
 from guidegym.evaluation.sample_sets import run as sample_sets_run
-from guidegym.evaluation.sample_sets.metrics import METRICS, _estimate
 from guidegym.files import file_names
 from guidegym.metrics.resampling import interval_around
 from guidegym.pictures import plain_text, sample_picture, schedule_picture
