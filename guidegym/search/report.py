@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
-from guidegym.page import note, page, picture, table
+from guidegym.page import note, page, sample_grids, table
 from guidegym.pictures import plain_text
 from guidegym.search.confirm import COLUMNS, Confirmed
 from guidegym.search.queue import BASELINE, trial_name, trial_place
@@ -41,7 +41,7 @@ def build_report(
         _table(study, testbed, confirmed),
         "<h2>Schedules</h2>" + _figure(_curves(testbed, confirmed, best)),
         "<h2>Search</h2>" + _figure(_history(study, opened)) + _importances(study, opened),
-        _grids(pictures),
+        sample_grids(pictures),
     ]
     return page(f"{study.name} on {testbed.name}", parts, script=get_plotlyjs())
 
@@ -54,11 +54,8 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
         "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
         "evaluations per sample. " + testbed.judge_note
     )
-    return "<h2>Confirmed on fresh seeds</h2>" + _ranked(confirmed) + note(said)
-
-
-def _ranked(confirmed: list[Confirmed]) -> str:
-    return table(headings(COLUMNS), ranked_rows(confirmed, COLUMNS), ranked=True)
+    ranked = table(headings(COLUMNS), ranked_rows(confirmed, COLUMNS), ranked=True)
+    return f"<h2>Confirmed on fresh seeds</h2>{ranked}{note(said)}"
 
 
 def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Method | None) -> go.Figure:
@@ -142,10 +139,3 @@ def _figure(figure: go.Figure, *, height: int = 420) -> str:
     figure.update_layout(template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 40, "b": 60})
     text: str = figure.to_html(full_html=False, include_plotlyjs=False)
     return text
-
-
-def _grids(pictures: Mapping[str, bytes]) -> str:
-    if not pictures:
-        return ""
-    grids = [picture(name, drawn) for name, drawn in pictures.items()]
-    return f'<h2>Samples</h2>{note("The same seeds in every grid.")}<div class="grids">{"".join(grids)}</div>'

@@ -13,9 +13,9 @@ from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import ranked_json
+from guidegym.evaluation.sample_sets.pictures import grids
 from guidegym.files import file_names, read_json, write_atomically, write_or_remove
 from guidegym.page import encoded
-from guidegym.pictures import drawn_or_noted, sample_picture
 from guidegym.search.confirm import COLUMNS, Confirmed
 from guidegym.search.report import build_report
 from guidegym.search.storage import complete
@@ -131,13 +131,9 @@ def write_files(
     }
     write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     files = file_names([one.name for one in confirmed])
-    pictures: dict[str, bytes] = {}
-    for one in confirmed:
-        own, names = one.of.own, testbed.class_names
-        png = drawn_or_noted(f"'{one.name}'", sample_picture, own.shown, own.shown_labels, names, title=one.name)
-        write_or_remove(out / "samples" / f"{files[one.name]}.png", png)
-        if png is not None:
-            pictures[one.name] = png
+    pictures = grids([one.of.own for one in confirmed], testbed.class_names)
+    for name, file in files.items():
+        write_or_remove(out / "samples" / f"{file}.png", pictures.get(name))
     verdict = outcome.failure if best is None else ""
     html = build_report(study, testbed, opened, confirmed, best, pictures=pictures, failure=verdict)
     write_atomically(out / "report.html", encoded(html))

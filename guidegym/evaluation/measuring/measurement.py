@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from guidegym.metrics.resampling import Estimate, interval_around, recentred
@@ -35,11 +35,11 @@ class Measurement:
         return cls(value, draws, Estimate(value, value, value))
 
     @classmethod
-    def mean(cls, rows: Float[Tensor, " n"], weights: Float[Tensor, " resamples n"]) -> "Measurement":
+    def mean(cls, rows: Shaped[Tensor, " n"], weights: Float[Tensor, " resamples n"]) -> "Measurement":
         """Return the mean over rows, and that of each resample.
 
         Args:
-            rows: One number per row.
+            rows: One number, or yes or no, per row.
             weights: How often each row is drawn in each resample.
         """
         values = rows.double()

@@ -10,7 +10,7 @@ from guidegym.evaluation.measuring.measurement import Delta
 from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
 from guidegym.evaluation.sample_sets.table import legend, table_rows
-from guidegym.page import note, page, picture, table
+from guidegym.page import note, page, picture, sample_grids, table
 
 
 def build_page(
@@ -38,9 +38,7 @@ def build_page(
         parts += [f"<h2>Differences from {html.escape(results[0].name)}</h2>", _differences(results)]
     if curves is not None:
         parts += ["<h2>Against the weight</h2>", f"<p>{picture('curves', curves)}</p>"]
-    if grids:
-        parts += ["<h2>Samples</h2>", note("The same seeds in every grid."), '<div class="grids">']
-        parts += [picture(name, png) for name, png in grids.items()] + ["</div>"]
+    parts.append(sample_grids(grids))
     parts.append(
         f"<details><summary>How it was measured</summary><pre>{html.escape(json.dumps(about, indent=1))}</pre></details>"
     )
