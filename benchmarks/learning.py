@@ -24,7 +24,6 @@ from guidegym import Constant, Guidance, Sigmoid, Table
 from guidegym.agent_comparison import COLUMNS, best_constant, compare
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import Act, draw_episodes
-from guidegym.evaluation.measuring.json_numbers import delta_to_json
 from guidegym.evaluation.measuring.measurement import delta
 from guidegym.evaluation.measuring.ranking import headings, ranked_json, ranked_rows
 from guidegym.learning import load_learner
@@ -146,7 +145,7 @@ def main() -> None:
             if isinstance(method, Guidance) and method.policy is None
         },
         "methods": [
-            {**found, "delta_to_best_open_loop": delta_to_json(delta(one.numbers["reward"], best.numbers["reward"]))}
+            {**found, "delta_to_best_open_loop": delta(one.numbers["reward"], best.numbers["reward"]).to_json()}
             for found, one in zip(ranked_json(compared, COLUMNS), compared, strict=True)
         ],
     }

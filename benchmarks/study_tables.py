@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from guidegym.evaluation.measuring.json_numbers import delta_to_best
+from guidegym.evaluation.measuring.ranking import delta_to_best
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.tune import main as tune
 

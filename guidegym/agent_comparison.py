@@ -16,7 +16,6 @@ from guidegym.agents.random import RandomAgent
 from guidegym.distillation import distill
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import Act, draw_episodes, play
-from guidegym.evaluation.measuring.json_numbers import estimate_to_json
 from guidegym.evaluation.measuring.measurement import Measurement, delta
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.ranking import Column, Standing, rank, ranked_json
@@ -108,7 +107,7 @@ class AgentComparison:
         return {
             "methods": ranked_json(self.compared, COLUMNS),
             "constants": self.tried,
-            "distilling_loses": estimate_to_json(self.lost),
+            "distilling_loses": self.lost.to_json(),
         }
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.errors import GuideGymError
-from guidegym.evaluation.measuring.json_numbers import estimate_to_json
 from guidegym.evaluation.measuring.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.collect import networks_used
 from guidegym.evaluation.sample_sets.record import result_of
@@ -77,7 +76,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "networks": lab.used,
         "extractor": {"name": lab.collection.extractor.name, "digest": lab.collection.extractor.digest},
         "verdict": claim.verdict(estimate, None if effect.counted else samples),
-        "effect": estimate_to_json(estimate),
+        "effect": estimate.to_json(),
         "samples": samples,
         "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
         "measured_in": list(lab.asked),
@@ -100,7 +99,7 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
         found.append(
             {
                 "method": name,
-                "metrics": {key: estimate_to_json(one) for key, one in result.estimates.items()},
+                "metrics": {key: one.to_json() for key, one in result.estimates.items()},
                 "guidance": json.loads(own.method.guidance.to_json()),
                 "sampler": result.sampler,
                 "evaluations_per_sample": result.evaluations,

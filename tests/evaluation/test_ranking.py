@@ -11,16 +11,18 @@ from torch import Tensor
 from guidegym import DDIM, Constant, Guidance, Likelihood, Testbed, agent_comparison, load_testbed, row_seeds
 from guidegym.envs import make_task
 from guidegym.evaluation.measuring.extractor import judge_extractor
-from guidegym.evaluation.measuring.json_numbers import (
-    delta_to_best,
-    delta_to_json,
-    estimate_from_json,
-    estimate_to_json,
-)
 from guidegym.evaluation.measuring.measurement import Measurement, delta
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.metrics import measure_set, values_of
-from guidegym.evaluation.measuring.ranking import Column, Standing, headings, rank, ranked_json, ranked_rows
+from guidegym.evaluation.measuring.ranking import (
+    Column,
+    Standing,
+    delta_to_best,
+    headings,
+    rank,
+    ranked_json,
+    ranked_rows,
+)
 from guidegym.evaluation.sample_sets.collect import Collection, collect, merge
 from guidegym.metrics.resampling import Estimate, interval_around, resampling_weights
 from guidegym.search import Scorer
@@ -79,7 +81,7 @@ def test_methods_are_ranked_and_the_delta_to_the_best_is_positive_either_way(low
     assert headings(columns) == ["method", "the number", "delta to best", "cost"]
     first, second, *_ = ranked_rows(found, columns)
     assert (first[2], second[2]) == ("", found[1].delta_to_best.estimate.text())
-    assert ranked_json(found, columns)[1]["delta_to_best"] == delta_to_json(found[1].delta_to_best)
+    assert ranked_json(found, columns)[1]["delta_to_best"] == found[1].delta_to_best.to_json()
 
 
 def test_the_spellings_of_earlier_records_are_read() -> None:
@@ -88,10 +90,8 @@ def test_the_spellings_of_earlier_records_are_read() -> None:
             older = method.pop(key)
             numbers = older if isinstance(older, list) else [older["value"], older["low"], older["high"]]
             assert delta_to_best({**method, key: older}) == Estimate(*numbers)
-            assert delta_to_best({**method, "delta_to_best": estimate_to_json(Estimate(*numbers))}) == Estimate(
-                *numbers
-            )
-    lost = estimate_from_json(estimate_to_json(Estimate(math.nan, -math.inf, 1.0)), worst=math.inf)
+            assert delta_to_best({**method, "delta_to_best": Estimate(*numbers).to_json()}) == Estimate(*numbers)
+    lost = Estimate.from_json(Estimate(math.nan, -math.inf, 1.0).to_json(), worst=math.inf)
     assert lost == Estimate(math.inf, math.inf, 1.0)
 
 

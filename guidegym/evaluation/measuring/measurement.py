@@ -59,6 +59,10 @@ class Delta:
     estimate: Estimate
     p_value: float
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return its numbers; None where one is not finite."""
+        return {**self.estimate.to_json(), "p_value": self.p_value if math.isfinite(self.p_value) else None}
+
 
 def delta(one: Measurement, other: Measurement, *, interval: Interval = recentred) -> Delta:
     r"""Compare two methods that were resampled alike.

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from guidegym.evaluation.measuring.json_numbers import delta_to_json, estimate_to_json
 from guidegym.evaluation.measuring.measurement import Delta, Measurement, delta
 from guidegym.metrics.resampling import Estimate, interval_around
 
@@ -96,10 +95,16 @@ def ranked_json(ranked: Sequence[Standing[Of]], columns: Sequence[Column]) -> li
     return [
         {
             "method": one.name,
-            **{column.name: estimate_to_json(one.numbers[column.name].estimate) for column in columns},
-            "delta_to_best": delta_to_json(one.delta_to_best),
+            **{column.name: one.numbers[column.name].estimate.to_json() for column in columns},
+            "delta_to_best": one.delta_to_best.to_json(),
             "network_evaluations_per_sample": one.evaluations,
             "failed_samples": one.failed,
         }
         for one in ranked
     ]
+
+
+def delta_to_best(method: Mapping[str, Any]) -> Estimate:
+    """Return how far a record's method is from the best, in whichever spelling the record has it."""
+    spellings = ("delta_to_best", "behind_best_by", "behind_best")
+    return Estimate.from_json(next(method[name] for name in spellings if name in method))

@@ -222,13 +222,18 @@ def merge(method: Method, collection: Collection) -> SampleSet:
             raise GuideGymError(f"chunk {chunk + 1} of {collection.num_chunks} of '{method.name}' is missing: {path}")
         chunks.append(read_chunk(path, size))
     together = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    seconds, shown, evaluations = (together.pop(name) for name in ("seconds", "shown", "evaluations"))
-    seen = {name: value.to(collection.testbed.device) for name, value in together.items()}
+    device = collection.testbed.device
+    seen = {name: value.to(device) for name, value in together.items() if name not in ("shown", "evaluations")}
     return SampleSet(
         method=method,
-        **{"spatial": None, "divergence": None, **seen},
-        evaluations=evaluations,
-        shown=shown,
+        features=seen["features"],
+        logits=seen["logits"],
+        spatial=seen.get("spatial"),
+        hits=seen["hits"],
+        divergence=seen.get("divergence"),
+        failed=seen["failed"],
+        evaluations=together["evaluations"],
+        shown=together["shown"],
         num_classes=collection.testbed.num_classes,
-        seconds=float(seconds.sum()),
+        seconds=float(together["seconds"].sum()),
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.evaluation.measuring.json_numbers import delta_to_json, estimate_from_json, estimate_to_json
 from guidegym.evaluation.measuring.measurement import Delta, Measurement
 from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.measuring.sample_set import SampleSet
@@ -85,18 +84,13 @@ def comparable(collection: Collection) -> dict[str, Any]:
     }
 
 
-def metric_from_json(name: str, content: Any) -> Estimate:
-    """Return a metric's estimate; where there was no number it is the metric's worst."""
-    return estimate_from_json(content, worst=METRICS[name].worst)
-
-
 def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """Return the file's content."""
     methods = [
         {
             "method": one.name,
-            "metrics": {name: estimate_to_json(value) for name, value in one.estimates.items()},
-            "delta_to_first": {name: delta_to_json(value) for name, value in one.deltas.items()},
+            "metrics": {name: value.to_json() for name, value in one.estimates.items()},
+            "delta_to_first": {name: value.to_json() for name, value in one.deltas.items()},
             "network_evaluations_per_sample": dict(one.cost),
             "seconds_per_1000": one.seconds_per_1000,
             "failed_samples": one.failed,
@@ -140,7 +134,8 @@ def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
 
 
 def _read(one: Mapping[str, Any], path: Path) -> Result:
-    estimates = {name: metric_from_json(name, value) for name, value in one["metrics"].items() if name in METRICS}
+    known = {name: value for name, value in one["metrics"].items() if name in METRICS}
+    estimates = {name: Estimate.from_json(value, worst=METRICS[name].worst) for name, value in known.items()}
     return Result(
         name=f"{path.parent.name}/{one['method']}",
         estimates=estimates,

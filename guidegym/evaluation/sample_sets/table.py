@@ -37,7 +37,7 @@ def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """
     names = [name for name in METRICS if any(name in result.estimates for result in results)]
     rows = [[title_of(name), *(_cell(result, name) for result in results)] for name in names]
-    rows.append(["evaluations a sample", *(f"{result.evaluations:.0f}" for result in results)])
+    rows.append(["evaluations per sample", *(f"{result.evaluations:.0f}" for result in results)])
     rows.append(["seconds for 1000", *(f"{result.seconds_per_1000:.3g}" for result in results)])
     if any(result.failed for result in results):
         rows.append(["failed samples", *(str(result.failed) for result in results)])
