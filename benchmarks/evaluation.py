@@ -25,12 +25,13 @@ import torch
 from speed import machine
 
 from guidegym import DDIM, Constant, Guidance, Likelihood, load_testbed
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet
-from guidegym.evaluation.sample_sets.extractor import judge_extractor
+from guidegym.evaluation.measuring.extractor import judge_extractor
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.metrics import METRICS, measure_set
+from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.methods import methods
-from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.run import Plan, evaluate_methods
-from guidegym.search import Candidate
 from guidegym.testbeds import References
 
 EVALUATED = {"unguided": Guidance(), "guided": Guidance(Likelihood("time_dependent"), Constant(4.0))}
@@ -46,9 +47,9 @@ def _set(per_class: int, device: torch.device) -> tuple[SampleSet, References]:
     features = real + 0.3 * torch.randn(real.shape, generator=generator).to(device)
     assert references.spatial is not None
     rows, places = per_class * classes, len(references.spatial[0])
-    (candidate,) = methods(["unguided"], DDIM(15))
+    (method,) = methods(["unguided"], DDIM(15))
     return SampleSet(
-        candidate=candidate,
+        method=method,
         features=features,
         logits=torch.randn(rows, classes, generator=generator).to(device),
         spatial=torch.randn(rows, places, generator=generator).to(device),
@@ -56,7 +57,6 @@ def _set(per_class: int, device: torch.device) -> tuple[SampleSet, References]:
         divergence=torch.rand(rows, generator=generator).to(device),
         failed=torch.zeros(rows, dtype=torch.bool, device=device),
         evaluations=torch.zeros(rows, 4, dtype=torch.long),
-        seconds=0.0,
         shown=torch.zeros(0),
         num_classes=classes,
     ), references
@@ -114,7 +114,7 @@ def _apart(name: str, per_class: int, device: str) -> dict[str, float]:
 def _evaluation(guidance: Guidance, images: int, device: torch.device) -> dict[str, float]:
     """Time a whole evaluation of one method, and the sampling in it."""
     testbed = load_testbed("fashion", device=device)
-    candidates = [Candidate("method", guidance, DDIM(15, eta=1.0))]
+    candidates = [Method("method", guidance, DDIM(15, eta=1.0))]
     with tempfile.TemporaryDirectory() as folder:
         collection = Collection(
             testbed,

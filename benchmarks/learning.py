@@ -21,10 +21,11 @@ from speed import machine
 from tqdm import tqdm
 
 from guidegym import Constant, Guidance, Sigmoid, Table
-from guidegym.contest import best_constant
+from guidegym.agent_comparison import COLUMNS, best_constant, compare
 from guidegym.envs import Task, make_task
-from guidegym.envs.comparison import HEADINGS, compare, comparison_rows, interval
 from guidegym.envs.play import Act, draw_episodes
+from guidegym.evaluation.measuring.measurement import delta
+from guidegym.evaluation.measuring.ranking import headings, ranked_json, ranked_rows
 from guidegym.learning import load_learner
 from guidegym.learning.loop import as_guidance
 from guidegym.sampling import rollout
@@ -128,8 +129,8 @@ def main() -> None:
             seconds[name] = round(time.monotonic() - began, 1)
             methods[name] = as_guidance(test, learner.policy())
     compared = compare(test, methods, num=arguments.episodes, seed=arguments.episodes_seed)
-    print(format_table(HEADINGS, comparison_rows(compared)))
-    best = max((one for one in compared if one.name in ("tuned sigmoid", "tuned knots")), key=lambda o: o.worth.mean())
+    print(format_table(headings(COLUMNS), ranked_rows(compared, COLUMNS)))
+    best = next(one for one in compared if one.name in ("tuned sigmoid", "tuned knots"))
     content = {
         "date": datetime.date.today().isoformat(),
         "machine": machine(torch.device("cpu")),
@@ -144,14 +145,8 @@ def main() -> None:
             if isinstance(method, Guidance) and method.policy is None
         },
         "methods": [
-            {
-                "method": one.name,
-                "reward": interval(one.worth),
-                "ahead_of_best_open_loop": interval(one.worth - best.worth),
-                "accuracy": interval(one.hits),
-                "network_evaluations_per_sample": one.cost,
-            }
-            for one in compared
+            {**found, "delta_to_best_open_loop": delta(one.numbers["reward"], best.numbers["reward"]).to_json()}
+            for found, one in zip(ranked_json(compared, COLUMNS), compared, strict=True)
         ],
     }
     path = ROOT / "benchmarks" / "results" / f"{content['date']}-{arguments.name}.json"

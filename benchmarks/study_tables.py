@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from guidegym.evaluation.measuring.ranking import delta_to_best
 from guidegym.search.loading import load_study, shipped_studies
 from guidegym.tune import main as tune
 
@@ -30,12 +31,12 @@ def markdown(name: str, content: dict[str, Any]) -> str:
         "",
         load_study(name).description + ".",
         "",
-        "| method | KID | behind best | accuracy | cost |",
+        "| method | KID | delta to best | accuracy | cost |",
         "| --- | --- | --- | --- | --- |",
     ]
     for method in chosen:
-        behind = "" if method is methods[0] else _interval(method["behind_best_by"])
-        row = (method["method"], _interval(method["kid"]), behind, _interval(method["accuracy"], 100) + " %")
+        apart = "" if method is methods[0] else _interval(vars(delta_to_best(method)))
+        row = (method["method"], _interval(method["kid"]), apart, _interval(method["accuracy"], 100) + " %")
         lines.append("| " + " | ".join(row) + f" | {method['network_evaluations_per_sample']:.0f} |")
     kept = {key: value for key, value in content["best_guidance"].items() if key != "format"}
     return "\n".join([*lines, "", f"The best is `{json.dumps(kept)}`."]) + "\n"

@@ -11,10 +11,10 @@ from guidegym.command import Parser, add_device, add_sampler, check_device, fold
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.measure import Effort
 from guidegym.evaluation.classifiers.run import evaluate_classifiers
+from guidegym.evaluation.measuring.extractor import Extractor, inception_extractor, judge_extractor
+from guidegym.evaluation.measuring.metrics import METRICS, RESAMPLES
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.extractor import Extractor, inception_extractor, judge_extractor
 from guidegym.evaluation.sample_sets.methods import methods
-from guidegym.evaluation.sample_sets.metrics import METRICS, RESAMPLES
 from guidegym.evaluation.sample_sets.run import Plan, energy_for, evaluate_methods
 from guidegym.sampling import BATCH_SIZE
 from guidegym.settings import check_count, whole_number

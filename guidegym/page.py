@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1400px; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -45,3 +45,11 @@ def picture(name: str, png: bytes) -> str:
 def note(text: str) -> str:
     """Return a paragraph of plain text in a quieter tone."""
     return f'<p class="note">{html.escape(text)}</p>'
+
+
+def sample_grids(pictures: Mapping[str, bytes]) -> str:
+    """Return a section with one picture of samples per method, side by side; nothing where there are none."""
+    if not pictures:
+        return ""
+    grids = "".join(picture(name, png) for name, png in pictures.items())
+    return f'<h2>Samples</h2>{note("The same seeds in every grid.")}<div class="grids">{grids}</div>'

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from guidegym.command import Parser, add_device, check_device, folder, run_command
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.extractor import judge_extractor
 from guidegym.evaluation.sample_sets.run import energy_for
 from guidegym.files import make_folder
 from guidegym.reproduction.claim import load_claim, shipped_claims

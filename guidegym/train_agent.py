@@ -207,11 +207,12 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: dict[str, Guidance], out: Path) -> int:
     """Print and write the table on fresh episodes, and say how to replay the agent."""
-    from guidegym.contest import contest
+    from guidegym.agent_comparison import COLUMNS, compare_agents
+    from guidegym.evaluation.measuring.ranking import headings, ranked_rows
     from guidegym.learning.loop import AGENT, BEST
 
     began = time.monotonic()
-    result = contest(
+    result = compare_agents(
         environment,
         agent=out / AGENT,
         best=out / BEST,
@@ -219,7 +220,7 @@ def _compare(arguments: argparse.Namespace, environment: dict[str, Any], tuned: 
         num=arguments.compare_episodes,
         seed=1 + arguments.seed,
     )
-    print(format_table(result.headings, result.rows))
+    print(format_table(headings(COLUMNS), ranked_rows(result.compared, COLUMNS)))
     print(result.note)
     content = {**result.to_json(), "environment": environment, "agent": arguments.agent, "seed": arguments.seed}
     write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())

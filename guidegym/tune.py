@@ -76,8 +76,9 @@ def _main(argv: Sequence[str] | None) -> int:
     # Imported here, after the arguments are known to be good: Optuna and plotly take seconds.
     import optuna
 
+    from guidegym.evaluation.measuring.ranking import headings, ranked_rows
+    from guidegym.search.confirm import COLUMNS
     from guidegym.search.run import RunSettings, run_study, with_overrides
-    from guidegym.search.table import HEADINGS, table_rows
     from guidegym.search.writing import replay_command
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -111,7 +112,7 @@ def _main(argv: Sequence[str] | None) -> int:
             file=sys.stderr,
         )
         raise
-    print(format_table(HEADINGS, table_rows(outcome.confirmed)))
+    print(format_table(headings(COLUMNS), ranked_rows(outcome.confirmed, COLUMNS)))
     if outcome.best is None:
         print(f"wrote {outcome.report} and {settings.out / 'results.json'}")
         print(f"error: {outcome.failure}", file=sys.stderr)

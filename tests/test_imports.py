@@ -27,11 +27,22 @@ LAYERS = (
     ("state",),
     ("engine",),
     ("observation",),
-    ("sampling", "distillation", "judging", "rewards", "pictures"),
-    ("envs", "training", "search", "evaluation", "reproduction"),
-    ("learning",),
+    ("sampling", "distillation", "rewards", "pictures"),
+    ("envs", "training", "evaluation"),
+    ("search", "learning"),
+    ("reproduction",),
     ("agents", "claims", "studies"),
-    ("command", "contest", "tune", "train_agent", "train_models", "sample", "similarity", "evaluate", "reproduce"),
+    (
+        "command",
+        "agent_comparison",
+        "tune",
+        "train_agent",
+        "train_models",
+        "sample",
+        "similarity",
+        "evaluate",
+        "reproduce",
+    ),
 )
 
 

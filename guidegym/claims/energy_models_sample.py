@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from guidegym.evaluation.measuring.families import in_rows
+from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.metrics.gradients import density_score, of_class
 from guidegym.metrics.resampling import resampling_weights
 from guidegym.reproduction.claim import Claim, Effect
@@ -35,16 +37,14 @@ def _run(lab: Lab) -> Effect:
     classes = lab.testbed.num_classes
     labels = (torch.arange(PER_CLASS * classes) % classes).to(lab.testbed.device)
     weights = resampling_weights(classes, PER_CLASS, resamples=lab.resamples, seed=0)
-    shares = weights.transpose(1, 2).flatten(1) / (PER_CLASS * classes)
-    values, draws = [], []
+    found = []
     for name in CLASSIFIERS:
         x = _chains(lab, name, labels)
         lab.show(f"{name} alone", x, labels)
-        hits = (seen_by(lab.testbed.judge, x).logits.argmax(dim=1) == labels).double().cpu()
-        values.append(float(hits.mean()))
-        draws.append(shares @ hits)
-    worse = values.index(min(values))
-    return Effect(values[worse], draws[worse])
+        hits = (seen_by(lab.testbed.judge, x).logits.argmax(dim=1) == labels).cpu()
+        found.append(Measurement.mean(hits, in_rows(weights)))
+    worse = min(found, key=lambda one: one.value)
+    return Effect(worse.value, worse.draws)
 
 
 def claim() -> Claim:

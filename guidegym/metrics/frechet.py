@@ -37,7 +37,7 @@ def frechet_distance(
     mean_2: Float[Tensor, " dim"],
     covariance_2: Float[Tensor, " dim dim"],
 ) -> float:
-    r"""Return the Frechet distance of two Gaussians, as torch-fidelity computes it.
+    r"""Return the Frechet distance of two Gaussians.
 
     .. math:: \|\mu_1 - \mu_2\|^2 + \mathrm{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2})
 
@@ -49,16 +49,17 @@ def frechet_distance(
     check_moments(mean_1, covariance_1)
     check_moments(mean_2, covariance_2)
     check_sets(mean_1[None], mean_2[None])
-    # Imported here: torch-fidelity brings torchvision along, which takes seconds.
-    from threadpoolctl import threadpool_limits
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+    return float(_distance(mean_1.double(), covariance_1.double(), mean_2, covariance_2, matrix_root(covariance_2)))
 
-    statistics = []
-    for mean, covariance in ((mean_1, covariance_1), (mean_2, covariance_2)):
-        statistics.append({"mu": mean.double().cpu().numpy(), "sigma": covariance.double().cpu().numpy()})
-    # One BLAS thread: eigenvalues of small matrices are slower, and sometimes hang, on many.
-    with threadpool_limits(1, "blas"):
-        return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+
+def _distance(own_mean: Tensor, own_covariance: Tensor, mean: Tensor, covariance: Tensor, root: Tensor) -> Tensor:
+    r"""Return the distance, given the root of the second covariance.
+
+    :math:`\mathrm{tr}(\Sigma_1 \Sigma_2)^{1/2}` is that of the symmetric :math:`\Sigma_2^{1/2} \Sigma_1 \Sigma_2^{1/2}`, whose
+    eigenvalues are the same and found far faster.
+    """
+    shared = torch.linalg.eigvalsh(root @ own_covariance @ root).clamp_min(0).sqrt().sum()
+    return (own_mean - mean).square().sum() + own_covariance.trace() + covariance.double().trace() - 2 * shared
 
 
 def matrix_root(covariance: Float[Tensor, " dim dim"]) -> Float[Tensor, " dim dim"]:
@@ -74,10 +75,7 @@ def resampled_frechet(
     mean: Float[Tensor, " dim"],
     covariance: Float[Tensor, " dim dim"],
 ) -> Float[Tensor, " resamples"]:
-    r"""Return the Frechet distance of many resamples of one sample set from one reference.
-
-    The reference's root is taken once, and :math:`\mathrm{tr}(\Sigma_1 \Sigma_2)^{1/2}` from the symmetric
-    :math:`\Sigma_2^{1/2} \Sigma_1 \Sigma_2^{1/2}`, whose eigenvalues are the same and found far faster.
+    """Return the Frechet distance of many resamples of one sample set from one reference, whose root is taken once.
 
     Args:
         features: One row a sample.
@@ -92,13 +90,8 @@ def resampled_frechet(
     check_sets(features, mean[None], least=2)
     check_moments(mean, covariance)
     check_weights(weights, num_rows=len(features))
-    root, trace = matrix_root(covariance), covariance.double().trace()
-    found = []
-    for counts in weights:
-        own_mean, own_covariance = moments(features, counts)
-        shared = torch.linalg.eigvalsh(root @ own_covariance @ root).clamp_min(0).sqrt().sum()
-        found.append((own_mean - mean).square().sum() + own_covariance.trace() + trace - 2 * shared)
-    return torch.stack(found)
+    root = matrix_root(covariance)
+    return torch.stack([_distance(*moments(features, counts), mean, covariance, root) for counts in weights])
 
 
 def extrapolated_frechet(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -31,6 +32,21 @@ class Estimate:
             return "failed"
         value, low, high = (_digits(part * scale) for part in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return its numbers; None, as JSON has no other word, where one is not finite."""
+        return {name: one if math.isfinite(one) else None for name, one in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, content: Any, *, worst: float = math.nan) -> "Estimate":
+        """Return what ``to_json`` wrote, or the list of the same numbers that earlier comparisons of agents have.
+
+        Args:
+            content: What a record has.
+            worst: What stands for numbers that were not finite.
+        """
+        numbers = content if isinstance(content, list) else [content[name] for name in ("value", "low", "high")]
+        return cls(*(worst if one is None else float(one) for one in numbers))
 
 
 def resampling_weights(

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.evaluation.sample_sets.metrics import Measured
+from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.metrics.resampling import Estimate, percentiles, recentred
 from guidegym.registry import find, names
 from guidegym.reproduction.lab import Lab
@@ -48,12 +48,12 @@ class Effect:
     stepped: bool = False
 
     @classmethod
-    def less(cls, one: Measured, other: Measured) -> "Effect":
+    def less(cls, one: Measurement, other: Measurement) -> "Effect":
         """Return how much smaller ``one`` is than ``other`` on the same rows."""
         return cls(other.value - one.value, other.draws - one.draws)
 
     @classmethod
-    def more(cls, one: Measured, other: Measured) -> "Effect":
+    def more(cls, one: Measurement, other: Measurement) -> "Effect":
         """Return how much larger ``one`` is than ``other`` on the same rows."""
         return cls.less(other, one)
 

@@ -9,11 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Sampler
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, collect, digest_of, merge, networks_used
-from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_names, check_size, measure_set
+from guidegym.evaluation.measuring.measurement import Measurement
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.metrics import METRICS, check_names, check_size, measure_set, values_of
+from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge, networks_used
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
-from guidegym.search import Candidate
 from guidegym.search.scope import SAMPLER, Scope, scope_of
 from guidegym.testbeds import Testbed
 
@@ -98,7 +100,7 @@ class Lab:
         self.shown[name] = (x.cpu(), labels.cpu())
 
     def _sets(self, methods: Mapping[str, Guidance], collection: Collection, sampler: Sampler) -> dict[str, SampleSet]:
-        candidates = [Candidate(name, guidance, sampler) for name, guidance in methods.items()]
+        candidates = [Method(name, guidance, sampler) for name, guidance in methods.items()]
         for guidance in methods.values():
             self.note_networks(guidance.to_json(), collection.energy)
         began = time.perf_counter()
@@ -118,7 +120,7 @@ class Lab:
 
     def measured(
         self, methods: Mapping[str, Guidance], metrics: Sequence[str], *, sampler: Sampler = SAMPLER
-    ) -> dict[str, dict[str, Measured]]:
+    ) -> dict[str, dict[str, Measurement]]:
         """Measure methods on the fresh seeds."""
         check_names(metrics)
         check_size(metrics, self.collection.extractor.references, per_class=self.collection.per_class)
@@ -134,7 +136,7 @@ class Lab:
         collection = replace(self.collection, per_class=self.tuning_per_class, seed=TUNING_SEED + self.collection.seed)
         sets = self._sets(methods, collection, sampler)
         references = collection.extractor.references
-        return {name: measure_set(own, references, [metric], resamples=2)[metric].value for name, own in sets.items()}
+        return {name: values_of(own, references, [metric])[metric] for name, own in sets.items()}
 
     def best_weight(
         self, family: Family, *, metric: str = "intra_kid", weights: Sequence[float] = (), name: str = ""
@@ -175,7 +177,7 @@ class Lab:
 
     def compare_best(
         self, one: Family, other: Family, names: tuple[str, str], metric: str, *, tune_on: str = ""
-    ) -> tuple[Measured, Measured]:
+    ) -> tuple[Measurement, Measurement]:
         """Measure two methods, each at its best weight, on the fresh seeds."""
         best = self.best(dict(zip(names, (one, other), strict=True)), metric=tune_on or metric)
         first, second = self.measured(best, [metric]).values()

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidegym.evaluation.sample_sets.metrics import METRICS
-from guidegym.evaluation.sample_sets.record import estimate_from_json
+from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.sample_sets.table import number_of
 from guidegym.metrics.resampling import Estimate
 from guidegym.tables import as_markdown, markdown_table
@@ -42,7 +41,7 @@ def overview(records: Sequence[Mapping[str, Any]]) -> str:
 def _cell(method: Mapping[str, Any], name: str) -> str:
     if name not in method["metrics"]:
         return ""
-    return number_of(name, estimate_from_json(name, method["metrics"][name]))
+    return number_of(name, Estimate.from_json(method["metrics"][name], worst=METRICS[name].worst))
 
 
 def _cost(record: Mapping[str, Any]) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.collect import networks_used
-from guidegym.evaluation.sample_sets.metrics import METRICS, measure_set
-from guidegym.evaluation.sample_sets.record import estimate_to_json, result_of
+from guidegym.evaluation.sample_sets.record import result_of
 from guidegym.evaluation.sample_sets.run import energy_notes
 from guidegym.files import read_json
 from guidegym.reproduction.claim import Claim, Effect
@@ -76,7 +76,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "networks": lab.used,
         "extractor": {"name": lab.collection.extractor.name, "digest": lab.collection.extractor.digest},
         "verdict": claim.verdict(estimate, None if effect.counted else samples),
-        "effect": estimate_to_json(estimate),
+        "effect": estimate.to_json(),
         "samples": samples,
         "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
         "measured_in": list(lab.asked),
@@ -99,8 +99,8 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
         found.append(
             {
                 "method": name,
-                "metrics": {key: estimate_to_json(one) for key, one in result.estimates.items()},
-                "guidance": json.loads(own.candidate.guidance.to_json()),
+                "metrics": {key: one.to_json() for key, one in result.estimates.items()},
+                "guidance": json.loads(own.method.guidance.to_json()),
                 "sampler": result.sampler,
                 "evaluations_per_sample": result.evaluations,
                 "failed": result.failed,
@@ -111,7 +111,7 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
 
 def _energy_notes(lab: Lab) -> list[str]:
     """Return notes on methods that are guided by the classifier whose energies the effect is measured in."""
-    candidates = [own.candidate for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
+    candidates = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
     return energy_notes(candidates, lab.collection)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.metrics import RESAMPLES
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.metrics import RESAMPLES
 from guidegym.evaluation.sample_sets.pictures import grids, side_by_side
 from guidegym.files import make_folder, write_atomically, write_or_remove
 from guidegym.page import encoded

@@ -3,7 +3,7 @@
 The record and the scoring need no Optuna; what runs a search is imported from ``guidegym.search.run``.
 """
 
-from guidegym.search.scoring import Candidate, Measured, Scorer
+from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.study import OBJECTIVES, Baseline, Study
 
-__all__ = ["OBJECTIVES", "Baseline", "Candidate", "Measured", "Scorer", "Study"]
+__all__ = ["OBJECTIVES", "Baseline", "Scored", "Scorer", "Study"]

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import optuna
 from optuna.trial import FrozenTrial, Trial
 
+from guidegym.evaluation.measuring.method import Method
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
 from guidegym.search.comparability import guidance_of
 from guidegym.search.patience import StorageError
 from guidegym.search.queue import BASELINE, ask, plan_batch, trial_name
-from guidegym.search.scoring import Candidate, Measured, Scorer
+from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.storage import GUIDANCE, clear_unfinished, complete
 from guidegym.search.study import OBJECTIVES, Study
 
@@ -38,7 +39,7 @@ class LoopSettings:
     owner: str
 
 
-OnTrial = Callable[[Trial, Measured], None]
+OnTrial = Callable[[Trial, Scored], None]
 """Told of each trial right before its values are."""
 
 
@@ -94,20 +95,20 @@ def _score(
 ) -> None:
     """Sample and measure a batch of trials, and tell the study."""
     candidates = [
-        Candidate(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler) for trial in trials
+        Method(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler) for trial in trials
     ]
     for trial, measured in zip(trials, scorer.measure(candidates, on_rows=on_rows), strict=True):
         on_trial(trial, measured)
         tell(opened, study, trial, measured)
 
 
-def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Measured) -> None:
+def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Scored) -> None:
     """Record what a trial measured and tell the study its values."""
     trial.set_user_attr("kid", measured.kid)
     trial.set_user_attr("accuracy", measured.accuracy)
-    trial.set_user_attr("failed_samples", measured.num_failed)
+    trial.set_user_attr("failed_samples", measured.own.num_failed)
     trial.set_user_attr("sound", measured.sound)
-    trial.set_user_attr("network_evaluations", measured.samples.cost.total)
+    trial.set_user_attr("network_evaluations", int(measured.own.evaluations.sum()))
     opened.tell(trial, [measured.score(name) for name in study.objectives])
 
 
@@ -119,7 +120,7 @@ def _beats(one: FrozenTrial, other: FrozenTrial, signs: list[int]) -> bool:
 
 def best_trials(
     opened: optuna.Study, study: Study, count: int, *, with_baselines: bool = False, sound: bool = False
-) -> list[Candidate]:
+) -> list[Method]:
     """Return the best distinct searched trials, best first; for a Pareto search, the best of the front by first objective.
 
     Baselines are left out unless asked for: they are confirmed in any case. ``sound`` leaves out those that failed.
@@ -134,9 +135,9 @@ def best_trials(
     if len(signs) > 1:
         finished = [trial for trial in finished if not any(_beats(other, trial, signs) for other in finished)]
     sign = signs[0]
-    ranked: list[Candidate] = []
+    ranked: list[Method] = []
     for trial in sorted(finished, key=lambda trial: (sign * trial.values[0], trial.number)):
-        candidate = Candidate(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler)
+        candidate = Method(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler)
         if all(replace(candidate, name=other.name) != other for other in ranked):
             ranked.append(candidate)
     return ranked[:count]

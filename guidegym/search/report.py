@@ -10,14 +10,14 @@ import torch
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from plotly.offline import get_plotlyjs
 
-from guidegym.page import note, page, picture, table
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.ranking import headings, ranked_rows
+from guidegym.page import note, page, sample_grids, table
 from guidegym.pictures import plain_text
-from guidegym.search.confirm import Confirmed
+from guidegym.search.confirm import COLUMNS, Confirmed
 from guidegym.search.queue import BASELINE, trial_name, trial_place
-from guidegym.search.scoring import Candidate
 from guidegym.search.storage import baseline_scores, complete
 from guidegym.search.study import Study
-from guidegym.search.table import HEADINGS, table_rows
 from guidegym.testbeds import Testbed
 
 
@@ -26,7 +26,7 @@ def build_report(
     testbed: Testbed,
     opened: optuna.Study,
     confirmed: list[Confirmed],
-    best: Candidate | None,
+    best: Method | None,
     *,
     pictures: Mapping[str, bytes],
     failure: str = "",
@@ -41,7 +41,7 @@ def build_report(
         _table(study, testbed, confirmed),
         "<h2>Schedules</h2>" + _figure(_curves(testbed, confirmed, best)),
         "<h2>Search</h2>" + _figure(_history(study, opened)) + _importances(study, opened),
-        _grids(pictures),
+        sample_grids(pictures),
     ]
     return page(f"{study.name} on {testbed.name}", parts, script=get_plotlyjs())
 
@@ -52,21 +52,22 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
     said = (
         f"Measured on {study.confirm_per_class} fresh samples a class, the same seeds for every method; 95 % bootstrap "
         "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
-        "evaluations a sample. " + testbed.judge_note
+        "evaluations per sample. " + testbed.judge_note
     )
-    return "<h2>Confirmed on fresh seeds</h2>" + table(HEADINGS, table_rows(confirmed), ranked=True) + note(said)
+    ranked = table(headings(COLUMNS), ranked_rows(confirmed, COLUMNS), ranked=True)
+    return f"<h2>Confirmed on fresh seeds</h2>{ranked}{note(said)}"
 
 
-def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Candidate | None) -> go.Figure:
+def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Method | None) -> go.Figure:
     figure = go.Figure()
     t = torch.arange(testbed.process.num_timesteps - 1, -1, -1)
     unconfirmed = [] if best is None else [best]
-    for candidate in [one.measured.candidate for one in confirmed] or unconfirmed:
-        weights = candidate.guidance.weight(t, testbed.process)
-        line: dict[str, object] = {"width": 4 if best is not None and candidate.name == best.name else 1.5}
-        if candidate.guidance.guide is None:
+    for method in [one.of.method for one in confirmed] or unconfirmed:
+        weights = method.guidance.weight(t, testbed.process)
+        line: dict[str, object] = {"width": 4 if best is not None and method.name == best.name else 1.5}
+        if method.guidance.guide is None:
             line |= {"color": "#888", "dash": "dot"}
-        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=_plain(candidate.name), line=line)
+        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=_plain(method.name), line=line)
     figure.update_xaxes(title="training timestep (noise to the left)", autorange="reversed")
     figure.update_yaxes(title="guidance weight")
     return figure
@@ -138,10 +139,3 @@ def _figure(figure: go.Figure, *, height: int = 420) -> str:
     figure.update_layout(template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 40, "b": 60})
     text: str = figure.to_html(full_html=False, include_plotlyjs=False)
     return text
-
-
-def _grids(pictures: Mapping[str, bytes]) -> str:
-    if not pictures:
-        return ""
-    grids = [picture(name, drawn) for name, drawn in pictures.items()]
-    return f'<h2>Samples</h2>{note("The same seeds in every grid.")}<div class="grids">{"".join(grids)}</div>'

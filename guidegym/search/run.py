@@ -13,16 +13,18 @@ from optuna_dashboard import save_note
 from tqdm import tqdm
 
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.ranking import headings, ranked_rows
 from guidegym.files import file_name, unfinished_prefix
 from guidegym.interrupts import hold_interrupts
 from guidegym.pictures import drawn_or_noted, sample_picture, schedule_picture
 from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
-from guidegym.search.confirm import Confirmed, confirm
+from guidegym.search.confirm import COLUMNS, Confirmed, confirm
 from guidegym.search.loop import LoopSettings, best_trials, search
 from guidegym.search.queue import BASELINE
 from guidegym.search.samplers import check_sampler
-from guidegym.search.scoring import Candidate, Measured, Scorer
+from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.storage import (
     baseline_scores,
     complete,
@@ -34,7 +36,6 @@ from guidegym.search.storage import (
     owner_of,
 )
 from guidegym.search.study import OBJECTIVES, Baseline, Study
-from guidegym.search.table import HEADINGS, table_rows
 from guidegym.search.writing import Outcome, check_folder, holds_confirmed_results, write_files
 from guidegym.settings import check_count, plain_fields, whole_number
 from guidegym.tables import as_markdown, format_table
@@ -170,9 +171,9 @@ class _Run:
             except KeyboardInterrupt:
                 self._write_unconfirmed()
                 raise
-        best = confirmed[0].measured  # sound ones come first
-        outcome = self._write(confirmed, best.candidate if best.sound else None)
-        table = format_table(HEADINGS, table_rows(confirmed))
+        best = confirmed[0]  # sound ones come first
+        outcome = self._write(confirmed, best.of.method if best.sound else None)
+        table = format_table(headings(COLUMNS), ranked_rows(confirmed, COLUMNS))
         fence = "`" * (3 + table.count("`"))  # longer than any that a name could end it with
         save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n{fence}\n{table}\n{fence}"))
         return outcome
@@ -191,8 +192,8 @@ class _Run:
     def _num_confirmed(self) -> int:
         return NUM_CONFIRMED if len(self.study.objectives) == 1 else 2 * NUM_CONFIRMED
 
-    def _candidate(self, baseline: Baseline) -> Candidate:
-        return Candidate(baseline.name, baseline.guidance, baseline.sampler or self.study.sampler)
+    def _candidate(self, baseline: Baseline) -> Method:
+        return Method(baseline.name, baseline.guidance, baseline.sampler or self.study.sampler)
 
     def _score_outside(self, baselines: list[Baseline], on_rows: OnRows) -> None:
         """Measure the baselines that have no place in the search space on the search seeds."""
@@ -202,18 +203,18 @@ class _Run:
         if not complete(self.opened):
             save_note(self.opened, self._note())
 
-    def _keep(self, bar: "tqdm[Any]") -> Callable[[Trial, Measured], None]:
+    def _keep(self, bar: "tqdm[Any]") -> Callable[[Trial, Scored], None]:
         """Return what is done with each measured trial: artifacts, and the best value on the bar."""
         objective = self.study.objectives[0]
         best: list[float] = [trial.values[0] for trial in complete(self.opened)]
         pick = min if OBJECTIVES[objective] == "minimize" else max
 
-        def keep(trial: Trial, measured: Measured) -> None:
-            name, guidance = measured.candidate.name, measured.candidate.guidance
+        def keep(trial: Trial, measured: Scored) -> None:
+            name, guidance = measured.method.name, measured.method.guidance
             curve = drawn_or_noted(f"'{name}'", schedule_picture, {name: guidance}, self.testbed.process)
             title = f"{name}: KID {measured.kid:.4g}"
-            samples, names = measured.samples, self.testbed.class_names
-            grid = drawn_or_noted(f"'{name}'", sample_picture, samples.x, samples.labels, names, title=title)
+            own, names = measured.own, self.testbed.class_names
+            grid = drawn_or_noted(f"'{name}'", sample_picture, own.shown, own.shown_labels, names, title=title)
             try:
                 self._attach(trial, {"schedule": curve, "samples": grid}, file_name(name) or str(trial.number))
             except OSError as error:
@@ -238,15 +239,15 @@ class _Run:
         done = {trial.user_attrs.get(BASELINE) for trial in complete(self.opened)}
         return sum(baseline.params is not None and baseline.name not in done for baseline in self.study.baselines)
 
-    def _to_confirm(self) -> list[Candidate]:
+    def _to_confirm(self) -> list[Method]:
         searched = best_trials(self.opened, self.study, self._num_confirmed())
         return [*searched, *map(self._candidate, self.study.baselines)]
 
     def _confirm(self, on_rows: OnRows) -> list[Confirmed]:
-        measured = self.fresh.measure(self._to_confirm(), on_rows=on_rows)
-        return confirm(self.fresh, measured, seed=self.settings.seed, objective=self.study.objectives[0])
+        scored = self.fresh.measure(self._to_confirm(), on_rows=on_rows)
+        return confirm(scored, seed=self.settings.seed, objective=self.study.objectives[0])
 
-    def _write(self, confirmed: list[Confirmed], best: Candidate | None) -> Outcome:
+    def _write(self, confirmed: list[Confirmed], best: Method | None) -> Outcome:
         return write_files(
             self.settings.out,
             self.study,

@@ -11,15 +11,15 @@ import optuna
 
 from guidegym.diffusion import Sampler, sampler_flags
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.ranking import ranked_json
+from guidegym.evaluation.sample_sets.pictures import grids
 from guidegym.files import file_names, read_json, write_atomically, write_or_remove
 from guidegym.page import encoded
-from guidegym.pictures import drawn_or_noted, sample_picture
-from guidegym.search.confirm import Confirmed
+from guidegym.search.confirm import COLUMNS, Confirmed
 from guidegym.search.report import build_report
-from guidegym.search.scoring import Candidate
 from guidegym.search.storage import complete
 from guidegym.search.study import Study
-from guidegym.search.table import table_json
 from guidegym.testbeds import Testbed
 
 
@@ -34,7 +34,7 @@ class Outcome:
     """
 
     confirmed: list[Confirmed]
-    best: Candidate | None
+    best: Method | None
     report: Path
 
     @property
@@ -42,11 +42,11 @@ class Outcome:
         """What went wrong where no method gave sound samples, by what was wrong with how many of them."""
         counts: dict[str, int] = {}
         for one in self.confirmed:
-            for name, count in one.measured.failures.items():
+            for name, count in (one.of.own.failures or {}).items():
                 counts[name] = counts.get(name, 0) + count
-        total = sum(len(one.measured.samples.x) for one in self.confirmed)
+        total = sum(len(one.of.own.failed) for one in self.confirmed)
         said = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
-        if absurd := sum(not one.measured.num_failed for one in self.confirmed):
+        if absurd := sum(not one.failed for one in self.confirmed):
             said.append(f"and {absurd} sets farther from real data than blank ones")
         return f"every method has samples that failed (of {total} samples {', '.join(said)}), so there is no best one"
 
@@ -101,7 +101,7 @@ def write_files(
     *,
     settings: dict[str, Any],
     confirmed: list[Confirmed],
-    best: Candidate | None,
+    best: Method | None,
 ) -> Outcome:
     """Write ``best.json``, ``results.json``, ``report.html`` and the sample pictures, each atomically, the numbers first.
 
@@ -124,18 +124,16 @@ def write_files(
         "replay": None if best is None else replay_command(Path("best.json"), study, best.sampler),
         **({"failure": outcome.failure} if best is None else {}),
         "judge_note": testbed.judge_note,
-        "methods": table_json(confirmed),
+        "methods": [
+            {**found, "sampler": repr(one.of.method.sampler)}
+            for found, one in zip(ranked_json(confirmed, COLUMNS), confirmed, strict=True)
+        ],
     }
     write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     files = file_names([one.name for one in confirmed])
-    pictures: dict[str, bytes] = {}
-    for one in confirmed:
-        samples = one.measured.samples
-        names = testbed.class_names
-        png = drawn_or_noted(f"'{one.name}'", sample_picture, samples.x, samples.labels, names, title=one.name)
-        write_or_remove(out / "samples" / f"{files[one.name]}.png", png)
-        if png is not None:
-            pictures[one.name] = png
+    pictures = grids([one.of.own for one in confirmed], testbed.class_names)
+    for name, file in files.items():
+        write_or_remove(out / "samples" / f"{file}.png", pictures.get(name))
     verdict = outcome.failure if best is None else ""
     html = build_report(study, testbed, opened, confirmed, best, pictures=pictures, failure=verdict)
     write_atomically(out / "report.html", encoded(html))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from guidegym import Testbed, load_testbed
+from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.extractor import judge_extractor
 
 
 @pytest.fixture(scope="session")

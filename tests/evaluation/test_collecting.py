@@ -10,9 +10,9 @@ from sampled import GUIDED, PLAIN, collected
 from torch import Tensor
 
 from guidegym import DDIM, GuideGymError, Testbed, VPProcess, sample
+from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.sample_sets import collect as collecting
 from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge
-from guidegym.search import Candidate
 from guidegym.testbeds import judge_features
 
 
@@ -54,7 +54,7 @@ def test_what_was_sampled_is_not_sampled_again_and_a_larger_set_begins_with_it(
     calls: list[int] = []
     real = collecting._sample
 
-    def counted(candidate: Candidate, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
+    def counted(candidate: Method, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
         if len(calls) == 1:
             calls.append(-1)
             raise KeyboardInterrupt
@@ -82,7 +82,7 @@ def test_of_shards_beside_each_other_the_last_to_end_finds_all_there(
     monkeypatch.setattr(collecting, "CHUNK_ROWS", 40)
     real, other = collecting._sample, []
 
-    def meanwhile(candidate: Candidate, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
+    def meanwhile(candidate: Method, own: Collection, chunk: int, on_rows: object) -> dict[str, Tensor]:
         if chunk == 0:  # the other shard does its part while this one samples
             other.append(collect([GUIDED], own, shard=1, shards=2))
         return real(candidate, own, chunk, None)

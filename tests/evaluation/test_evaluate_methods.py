@@ -48,7 +48,7 @@ def test_the_command_measures_compares_and_draws(tmp_path: Path, capsys: pytest.
     content = json.loads((tmp_path / "a" / "results.json").read_text())
     assert [one["method"] for one in content["methods"]] == ["unguided", "guided"]
     assert content["extractor"]["name"] == "digits judge"
-    assert content["methods"][1]["less_first"]["accuracy"]["value"] > 0.3
+    assert content["methods"][1]["delta_to_first"]["accuracy"]["value"] > 0.3
     rows = list(csv.DictReader((tmp_path / "a" / "table.csv").read_text().splitlines()))
     assert {row["method"] for row in rows} == {"unguided", "guided"}
     for name in ("samples.png", "curves.png"):

@@ -9,7 +9,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as published
 
 from guidegym import GuideGymError, Testbed, load_testbed
 from guidegym.errors import FileFormatError
-from guidegym.evaluation.sample_sets.extractor import INCEPTION, inception_extractor, to_bytes
+from guidegym.evaluation.measuring.extractor import INCEPTION, inception_extractor, to_bytes
 from guidegym.testbeds.testbed import Rows
 
 ROWS = 20

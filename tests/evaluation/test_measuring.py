@@ -11,9 +11,9 @@ from torch import Tensor
 
 from guidegym import GuideGymError, Testbed
 from guidegym.errors import FileFormatError
+from guidegym.evaluation.measuring.measurement import Measurement, delta, deltas
+from guidegym.evaluation.measuring.metrics import METRICS, check_size, measure_set
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.compare import compared, difference
-from guidegym.evaluation.sample_sets.metrics import METRICS, Measured, check_size, measure_set
 from guidegym.evaluation.sample_sets.record import comparable, from_json, result_of, to_json
 from guidegym.metrics import frechet_distance, moments
 from guidegym.metrics.neighbours import neighbour_scores
@@ -78,7 +78,7 @@ def test_a_failed_sample_spoils_distances_and_counts_as_a_miss(collection: Colle
     assert math.isnan(found["precision"].value)
     assert math.isfinite(found["accuracy"].value)
     clean = measure_set(own, digits.references, ["frechet"])
-    assert math.isnan(difference(found["frechet"], clean["frechet"]).p_value)
+    assert math.isnan(delta(found["frechet"], clean["frechet"]).p_value)
 
 
 def test_sets_too_small_are_refused_and_small_ones_warned_of(digits: Testbed) -> None:
@@ -91,9 +91,9 @@ def test_sets_too_small_are_refused_and_small_ones_warned_of(digits: Testbed) ->
     check_size(list(METRICS), digits.references, per_class=128)
 
 
-def _fake(values: Tensor, draws: Tensor) -> Measured:
+def _fake(values: Tensor, draws: Tensor) -> Measurement:
     value, drawn = float(values.mean()), values[draws].mean(dim=1)
-    return Measured(value, drawn, percentiles(value, drawn))
+    return Measurement(value, drawn, percentiles(value, drawn))
 
 
 def test_the_paired_test_is_calibrated_and_sees_what_the_intervals_hide() -> None:
@@ -102,7 +102,7 @@ def test_the_paired_test_is_calibrated_and_sees_what_the_intervals_hide() -> Non
     p_values = []
     for _ in range(200):
         shared, noise = (torch.randn(200, generator=generator, dtype=torch.float64) for _ in range(2))
-        p_values.append(difference(_fake(shared + 0.1 * noise, draws), _fake(shared, draws)).p_value)
+        p_values.append(delta(_fake(shared + 0.1 * noise, draws), _fake(shared, draws)).p_value)
     # Uniform under no difference: about 5 % below 0.05.
     below = sum(p < 0.05 for p in p_values) / len(p_values)
     assert 0.01 < below < 0.11
@@ -110,10 +110,10 @@ def test_the_paired_test_is_calibrated_and_sees_what_the_intervals_hide() -> Non
     noise = 0.1 * torch.randn(200, generator=generator, dtype=torch.float64)
     one, other = _fake(shared + 0.05 + noise, draws), _fake(shared, draws)
     assert one.estimate.low < other.estimate.high  # the intervals overlap
-    found = difference(one, other)
+    found = delta(one, other)
     assert found.p_value < 1e-3
     assert found.estimate.low > 0
-    assert compared({"x": one}, {"x": one, "y": other})["x"].p_value == 1.0
+    assert deltas({"x": one}, {"x": one, "y": other})["x"].p_value == 1.0
 
 
 def test_results_are_read_back_and_stand_only_beside_their_like(collection: Collection, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
     measured = measure_set(own, collection.testbed.references, ["frechet", "accuracy"], resamples=4)
     path, shared = tmp_path / "earlier" / "results.json", comparable(collection)
     path.parent.mkdir()
-    path.write_text(to_json([result_of(own, measured, compared(measured, measured), seed=3)], shared, {"seed": 3}))
+    path.write_text(to_json([result_of(own, measured, deltas(measured, measured), seed=3)], shared, {"seed": 3}))
     (found,) = from_json(path, shared)
     assert found.name == "earlier/guided"
     assert found.estimates["frechet"] == measured["frechet"].estimate

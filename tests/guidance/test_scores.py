@@ -31,9 +31,10 @@ from guidegym import (
     row_seeds,
     sample,
 )
+from guidegym.evaluation.measuring.method import Method
 from guidegym.guidance import Score, diffusers_scale, weight_of_diffusers_scale
 from guidegym.registry import registered
-from guidegym.search import Candidate, Scorer
+from guidegym.search import Scorer
 from guidegym.state import fork
 
 LABEL = torch.tensor([0, 1, 1, 0])
@@ -131,12 +132,12 @@ def test_rows_that_are_guided_in_an_interval_are_as_if_all_were_asked(exact: Tes
     early, late = (Guidance(guide, Interval(1.5, 0.0, *ends)) for ends in ((0.0, 0.5), (0.3, 1.0)))
     alone = [sample(exact, guidance, labels=labels, sampler=sampler) for guidance in (early, late)]
     scorer = Scorer(exact, seed=0, samples_per_class=3)
-    together = scorer.measure([Candidate("early", early, sampler), Candidate("late", late, sampler)])
+    together = scorer.measure([Method("early", early, sampler), Method("late", late, sampler)])
     seeds, rows = scorer.seeds, torch.arange(6) % 2
     for guidance, measured in zip((early, late), together, strict=True):
         own = sample(exact, guidance, labels=rows, seeds=seeds, sampler=sampler)
-        torch.testing.assert_close(measured.samples.x, own.x, rtol=1e-9, atol=1e-9)
-        assert measured.samples.cost == own.cost
+        torch.testing.assert_close(measured.own.shown, own.x, rtol=1e-9, atol=1e-9)
+        assert torch.equal(measured.own.evaluations, own.evaluations)
     assert alone[0].cost.guide_backward == 3 * 4
 
 
@@ -157,11 +158,11 @@ def test_moving_degrees_share_a_batch(exact: Testbed) -> None:
         return denoiser(x, t)
 
     counting = replace(scorer, testbed=replace(exact, denoiser=counted))
-    together = counting.measure([Candidate(str(i), guidance, sampler) for i, guidance in enumerate(guidances)])
+    together = counting.measure([Method(str(i), guidance, sampler) for i, guidance in enumerate(guidances)])
     assert calls == 6  # one a step for all candidates
     for guidance, measured in zip(guidances, together, strict=True):
         own = sample(exact, guidance, labels=[0, 1, 0, 1], seeds=scorer.seeds, sampler=sampler)
-        torch.testing.assert_close(measured.samples.x, own.x, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(measured.own.shown, own.x, rtol=1e-10, atol=1e-10)
 
 
 def test_momentum_is_the_running_mean_over_a_trajectory_and_forks_with_it(exact: Testbed) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from guidegym import Guidance, Table
+from guidegym.agent_comparison import compare
 from guidegym.envs import make_task
-from guidegym.envs.comparison import compare, interval
+from guidegym.evaluation.measuring.measurement import delta
 from guidegym.learning import load_learner
 from guidegym.learning.loop import as_guidance
 
@@ -29,8 +30,7 @@ def test_an_agent_beats_the_schedules_that_a_search_of_their_own_found() -> None
     while learner.timesteps < 1_500_000:
         learner.improve()
     methods["agent"] = as_guidance(test, learner.policy())
-    worth = {one.name: one.worth for one in compare(test, methods, num=8192, seed=23)}
+    reward = {one.name: one.numbers["reward"] for one in compare(test, methods, num=8192, seed=23)}
     for name in methods:
         if name != "agent":
-            _, low, _ = interval(worth["agent"] - worth[name])
-            assert low > 0, name
+            assert delta(reward["agent"], reward[name]).estimate.low > 0, name

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from guidegym import Guidance, GuideGymError, Testbed, load_testbed
+from guidegym.evaluation.measuring.extractor import judge_extractor
+from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.extractor import judge_extractor
-from guidegym.evaluation.sample_sets.metrics import Measured
 from guidegym.metrics.resampling import Estimate
 from guidegym.reproduce import main as reproduce_command
 from guidegym.reproduction.claim import Claim, Effect, load_claim, shipped_claims
@@ -60,13 +60,13 @@ def test_the_verdict_is_where_the_interval_lies(low: float, high: float, verdict
 
 def test_effects_are_differences_of_the_same_resamples() -> None:
     draws = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    one, other = (Measured(value, draws + value, Estimate(value, value, value)) for value in (1.0, 4.0))
+    one, other = (Measurement(value, draws + value, Estimate(value, value, value)) for value in (1.0, 4.0))
     assert Effect.less(one, other).value == 3.0
     assert Effect.more(one, other).estimate == Estimate(-3.0, -3.0, -3.0)
     assert Effect.known(0.02).estimate == Estimate(0.02, 0.02, 0.02)
     chosen = torch.tensor([0.0] * 7 + [1.0] * 3, dtype=torch.float64)
     assert Effect(1.0, chosen, stepped=True).estimate == Estimate(1.0, 0.0, 1.0)  # most resamples see no difference
-    failed = Measured(math.inf, torch.full((3,), math.inf), Estimate(math.inf, math.inf, math.inf))
+    failed = Measurement(math.inf, torch.full((3,), math.inf), Estimate(math.inf, math.inf, math.inf))
     assert _claim().verdict(Effect.less(failed, one).estimate) == "undecided"
 
 
@@ -251,10 +251,10 @@ class _Planted(Lab):
     def tuning(self, methods: Any, metric: str, **_: Any) -> dict[str, float]:
         return dict.fromkeys(methods, 1.0) | {list(methods)[len(methods) // 2]: 0.5}
 
-    def measured(self, methods: Any, metrics: Any, **_: Any) -> dict[str, dict[str, Measured]]:
-        def number(name: str) -> Measured:
+    def measured(self, methods: Any, metrics: Any, **_: Any) -> dict[str, dict[str, Measurement]]:
+        def number(name: str) -> Measurement:
             value = next(self.__dict__["planted"][name])
-            return Measured(value, torch.full((20,), value, dtype=torch.float64), Estimate(value, value, value))
+            return Measurement(value, torch.full((20,), value, dtype=torch.float64), Estimate(value, value, value))
 
         return {method: {name: number(name) for name in metrics} for method in methods}
 

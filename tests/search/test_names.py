@@ -21,13 +21,13 @@ from guidegym.envs.vector import GuidanceVectorEnv
 from guidegym.evaluate import main as evaluate
 from guidegym.evaluation.classifiers import run as classifiers_run
 from guidegym.evaluation.classifiers.measure import Effort
+from guidegym.evaluation.measuring.metrics import METRICS, _estimate
 from guidegym.evaluation.sample_sets import pictures as sample_sets_pictures
 from guidegym.evaluation.sample_sets import run as sample_sets_run
-from guidegym.evaluation.sample_sets.metrics import METRICS, _estimate
 from guidegym.files import file_names
 from guidegym.metrics.resampling import interval_around
 from guidegym.pictures import plain_text, sample_picture, schedule_picture
-from guidegym.search import OBJECTIVES, Study, run, writing
+from guidegym.search import OBJECTIVES, Study, run
 from guidegym.tables import as_markdown, format_table, markdown_table
 from guidegym.tune import main
 
@@ -136,7 +136,7 @@ def test_a_study_whose_pictures_cannot_be_drawn_runs_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "schedule_picture", _cannot_draw)
-    for module in (run, writing):
+    for module in (run, sample_sets_pictures):
         monkeypatch.setattr(module, "sample_picture", _cannot_draw)
     flags = _short(tmp_path, NAMED, "--study", str(tmp_path / "my.py"), "--testbed", "gaussians")
     assert main(flags) == 0

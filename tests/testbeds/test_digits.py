@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from guidegym import DDIM, Constant, DataNotFoundError, FileFormatError, Guidance, Likelihood, Testbed, load_testbed
+from guidegym.evaluation.measuring.method import Method
 from guidegym.networks import TimeDependentClassifier
 from guidegym.networks.weights import read_metadata
-from guidegym.search import Candidate, Scorer
+from guidegym.search import Scorer
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.digits import DIGITS
 from guidegym.testbeds.digits_data import load_digits
@@ -58,8 +59,8 @@ def test_every_recipe_is_shipped_and_says_where_it_comes_from(digits: Testbed) -
 def test_guidance_moves_digits_to_the_class(digits: Testbed) -> None:
     sampler = DDIM(10, eta=1.0)
     candidates = [
-        Candidate("unguided", Guidance(), sampler),
-        Candidate("guided", Guidance(Likelihood("time_dependent"), Constant(4.0)), sampler),
+        Method("unguided", Guidance(), sampler),
+        Method("guided", Guidance(Likelihood("time_dependent"), Constant(4.0)), sampler),
     ]
     unguided, guided = Scorer(digits, seed=0, samples_per_class=10).measure(candidates)
     assert guided.accuracy > unguided.accuracy + 0.4

@@ -17,9 +17,10 @@ from guidegym import (
     Testbed,
     load_testbed,
 )
+from guidegym.evaluation.measuring.method import Method
 from guidegym.metrics.accuracy import accuracy, robust_accuracy
 from guidegym.networks.weights import read_metadata
-from guidegym.search import Candidate, Scorer
+from guidegym.search import Scorer
 from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.fashion_data import DEBIAN_FOLDER, load_fashion_mnist
 from guidegym.testbeds.image_data import to_unit_range
@@ -83,9 +84,9 @@ def test_the_figures_in_the_weight_files_are_true(fashion: Testbed) -> None:
 def test_guidance_moves_samples_to_the_class_and_to_the_data(fashion: Testbed) -> None:
     sampler = DDIM(10, eta=1.0)
     candidates = [
-        Candidate("unguided", Guidance(), sampler),
-        Candidate("robust", Guidance(ClassEnergy("robust"), Constant(8.0)), sampler),
-        Candidate("timed", Guidance(Likelihood("time_dependent"), Constant(4.0)), sampler),
+        Method("unguided", Guidance(), sampler),
+        Method("robust", Guidance(ClassEnergy("robust"), Constant(8.0)), sampler),
+        Method("timed", Guidance(Likelihood("time_dependent"), Constant(4.0)), sampler),
     ]
     unguided, *guided = Scorer(fashion, seed=0, samples_per_class=4).measure(candidates)
     for one in guided:
@@ -114,6 +115,6 @@ def test_an_unknown_or_empty_weights_folder_is_refused(tmp_path: Path) -> None:
 def test_the_ode_samples_the_class_with_any_number_of_evaluations(num_steps: int, fashion: Testbed) -> None:
     # A correction of the first step, from nearly pure noise, once made noise of every odd number.
     guidance = Guidance(Likelihood("time_dependent"), Constant(5.0))
-    candidate = Candidate("ode", guidance, ProbabilityFlow(num_steps))
+    candidate = Method("ode", guidance, ProbabilityFlow(num_steps))
     (measured,) = Scorer(fashion, seed=0, samples_per_class=3).measure([candidate])
     assert measured.accuracy >= 0.7

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from guidegym.diffusion import Process, Sampler
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.method import Method
 from guidegym.guidance import ClassifierFree, ConditionalDenoiser, Constant, Guidance, Table
-from guidegym.search import Candidate
 
 UNGUIDED = "unguided"
 CLASSIFIER_FREE = "classifier-free"
@@ -23,7 +23,7 @@ def _classifier_free(text: str) -> Guidance:
     return Guidance(ClassifierFree(), Constant(value), score=ConditionalDenoiser())
 
 
-def methods(given: Sequence[str], sampler: Sampler) -> list[Candidate]:
+def methods(given: Sequence[str], sampler: Sampler) -> list[Method]:
     """Return one method a text.
 
     Args:
@@ -49,17 +49,17 @@ def methods(given: Sequence[str], sampler: Sampler) -> list[Candidate]:
         if name in found:
             raise GuideGymError(f"`--guidance` has '{name}' twice")
         found[name] = guidance
-    return [Candidate(name, guidance, sampler) for name, guidance in found.items()]
+    return [Method(name, guidance, sampler) for name, guidance in found.items()]
 
 
-def scaled(candidate: Candidate, factor: float, process: Process) -> Candidate:
+def scaled(method: Method, factor: float, process: Process) -> Method:
     """Return a method with its weight times a factor at each of its sampler's steps.
 
     Raises:
         GuideGymError: If a policy decides the weight.
     """
-    guidance, sampler = candidate.guidance, candidate.sampler
+    guidance, sampler = method.guidance, method.sampler
     weights = factor * guidance.weights(sampler, process)
     timesteps = sampler.timesteps(process)[:-1].double() * (1000 / process.num_timesteps)
     table = Table(tuple(timesteps.tolist()), tuple(weights.tolist()))
-    return replace(candidate, name=f"{candidate.name} x {factor:g}", guidance=replace(guidance, weight=table))
+    return replace(method, name=f"{method.name} x {factor:g}", guidance=replace(guidance, weight=table))

@@ -4,8 +4,8 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
-from guidegym.evaluation.sample_sets.collect import SampleSet
-from guidegym.evaluation.sample_sets.metrics import METRICS
+from guidegym.evaluation.measuring.metrics import METRICS
+from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.evaluation.sample_sets.record import Result
 from guidegym.evaluation.sample_sets.table import title_of
 from guidegym.pictures import drawn_or_noted, figure_of, legend_label, png_of, sample_picture
@@ -19,13 +19,13 @@ IN_A_ROW = 4
 def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, bytes]:
     """Return one grid per method that can be drawn; the same place has the same seed in all."""
     drawn = {
-        own.candidate.name: drawn_or_noted(
-            f"'{own.candidate.name}'",
+        own.method.name: drawn_or_noted(
+            f"'{own.method.name}'",
             sample_picture,
             own.shown,
             own.shown_labels,
             class_names,
-            title=own.candidate.name,
+            title=own.method.name,
         )
         for own in sets
     }

@@ -1,16 +1,16 @@
 """The record of an evaluation: what is written to JSON, and read back to stand beside later results."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, digest_in
-from guidegym.evaluation.sample_sets.compare import Difference
-from guidegym.evaluation.sample_sets.metrics import METRICS, Measured
+from guidegym.evaluation.measuring.measurement import Delta, Measurement
+from guidegym.evaluation.measuring.metrics import METRICS
+from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.evaluation.sample_sets.collect import Collection, digest_in
 from guidegym.files import read_json
 from guidegym.guidance import Cost
 from guidegym.metrics.resampling import Estimate
@@ -27,7 +27,7 @@ class Result:
     Args:
         name: What tables call it.
         estimates: Its numbers, by metric.
-        differences: How far they are from the first method's on the same rows; empty for that method, and for results of
+        deltas: How far they are from the first method's on the same rows; empty for that method, and for results of
             another run, whose rows are not at hand.
         cost: Network evaluations a sample, by kind.
         seconds_per_1000: Seconds to sample 1000.
@@ -39,7 +39,7 @@ class Result:
 
     name: str
     estimates: Mapping[str, Estimate]
-    differences: Mapping[str, Difference]
+    deltas: Mapping[str, Delta]
     cost: Mapping[str, float]
     seconds_per_1000: float
     failed: int
@@ -53,21 +53,19 @@ class Result:
         return sum(self.cost.values())
 
 
-def result_of(
-    own: SampleSet, measured: Mapping[str, Measured], differences: Mapping[str, Difference], *, seed: int
-) -> Result:
+def result_of(own: SampleSet, measured: Mapping[str, Measurement], deltas: Mapping[str, Delta], *, seed: int) -> Result:
     """Return the record of one measured set."""
     num = len(own.features)
     cost = Cost(*own.evaluations.sum(dim=0).tolist())
     return Result(
-        name=own.candidate.name,
+        name=own.method.name,
         estimates={name: one.estimate for name, one in measured.items()},
-        differences=differences,
+        deltas=deltas,
         cost={name: value / num for name, value in vars(cost).items()},
         seconds_per_1000=1000 * own.seconds / num,
-        failed=int(own.failed.sum()),
+        failed=own.num_failed,
         seed=seed,
-        sampler=repr(own.candidate.sampler),
+        sampler=repr(own.method.sampler),
     )
 
 
@@ -86,31 +84,13 @@ def comparable(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # JSON has no word for the others
-
-
-def estimate_to_json(one: Estimate) -> dict[str, float | None]:
-    """Return an estimate's numbers; None where one is not finite."""
-    return {key: _plain(value) for key, value in vars(one).items()}
-
-
-def estimate_from_json(name: str, content: Mapping[str, Any]) -> Estimate:
-    """Return a metric's estimate; where there was no number it is the metric's worst."""
-    worst = math.inf if METRICS[name].lower_is_better else math.nan
-    return Estimate(*(worst if content[key] is None else float(content[key]) for key in ("value", "low", "high")))
-
-
 def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     """Return the file's content."""
     methods = [
         {
             "method": one.name,
-            "metrics": {name: estimate_to_json(value) for name, value in one.estimates.items()},
-            "less_first": {
-                name: {**estimate_to_json(value.estimate), "p_value": _plain(value.p_value)}
-                for name, value in one.differences.items()
-            },
+            "metrics": {name: value.to_json() for name, value in one.estimates.items()},
+            "delta_to_first": {name: value.to_json() for name, value in one.deltas.items()},
             "network_evaluations_per_sample": dict(one.cost),
             "seconds_per_1000": one.seconds_per_1000,
             "failed_samples": one.failed,
@@ -154,11 +134,12 @@ def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
 
 
 def _read(one: Mapping[str, Any], path: Path) -> Result:
-    estimates = {name: estimate_from_json(name, value) for name, value in one["metrics"].items() if name in METRICS}
+    known = {name: value for name, value in one["metrics"].items() if name in METRICS}
+    estimates = {name: Estimate.from_json(value, worst=METRICS[name].worst) for name, value in known.items()}
     return Result(
         name=f"{path.parent.name}/{one['method']}",
         estimates=estimates,
-        differences={},
+        deltas={},
         cost={name: float(value) for name, value in one["network_evaluations_per_sample"].items()},
         seconds_per_1000=float(one["seconds_per_1000"]),
         failed=int(one["failed_samples"]),

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guidegym.evaluation.sample_sets.compare import Difference
-from guidegym.evaluation.sample_sets.metrics import METRICS
+from guidegym.evaluation.measuring.measurement import Delta
+from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
 from guidegym.evaluation.sample_sets.table import legend, table_rows
-from guidegym.page import note, page, picture, table
+from guidegym.page import note, page, picture, sample_grids, table
 
 
 def build_page(
@@ -34,13 +34,11 @@ def build_page(
     """
     heads, rows = table_rows(results)
     parts = [table(heads, rows), note(legend(results)), *map(note, notes)]
-    if any(result.differences for result in results):
+    if any(result.deltas for result in results):
         parts += [f"<h2>Differences from {html.escape(results[0].name)}</h2>", _differences(results)]
     if curves is not None:
         parts += ["<h2>Against the weight</h2>", f"<p>{picture('curves', curves)}</p>"]
-    if grids:
-        parts += ["<h2>Samples</h2>", note("The same seeds in every grid."), '<div class="grids">']
-        parts += [picture(name, png) for name, png in grids.items()] + ["</div>"]
+    parts.append(sample_grids(grids))
     parts.append(
         f"<details><summary>How it was measured</summary><pre>{html.escape(json.dumps(about, indent=1))}</pre></details>"
     )
@@ -52,7 +50,7 @@ def _chance(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
-def _difference(name: str, found: Difference) -> str:
+def _difference(name: str, found: Delta) -> str:
     if not math.isfinite(found.p_value):
         return "failed"
     share = METRICS[name].share
@@ -60,13 +58,13 @@ def _difference(name: str, found: Difference) -> str:
 
 
 def _differences(results: Sequence[Result]) -> str:
-    compared = [result for result in results if result.differences]
-    names = [name for name in METRICS if any(name in result.differences for result in compared)]
+    compared = [result for result in results if result.deltas]
+    names = [name for name in METRICS if any(name in result.deltas for result in compared)]
     rows = []
     for name in names:
         row = [METRICS[name].title]
         for result in compared:
-            found = result.differences.get(name)
+            found = result.deltas.get(name)
             row.append("" if found is None else _difference(name, found))
         rows.append(row)
     return table(["", *(result.name for result in compared)], rows)

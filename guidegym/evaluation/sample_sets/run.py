@@ -10,10 +10,12 @@ from tqdm import tqdm
 
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
-from guidegym.evaluation.sample_sets.collect import Collection, SampleSet, check_shard, collect, merge
-from guidegym.evaluation.sample_sets.compare import compared
+from guidegym.evaluation.measuring.measurement import deltas
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.metrics import METRICS, RESAMPLES, check_names, check_size, measure_set
+from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.evaluation.sample_sets.collect import Collection, check_shard, collect, merge
 from guidegym.evaluation.sample_sets.methods import scaled
-from guidegym.evaluation.sample_sets.metrics import METRICS, RESAMPLES, check_names, check_size, measure_set
 from guidegym.evaluation.sample_sets.pictures import curves, grids, side_by_side
 from guidegym.evaluation.sample_sets.record import Result, comparable, from_json, result_of, to_json
 from guidegym.evaluation.sample_sets.report import build_page
@@ -21,7 +23,6 @@ from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
 from guidegym.files import make_folder, write_atomically, write_or_remove
 from guidegym.page import encoded
 from guidegym.pictures import drawn_or_noted
-from guidegym.search import Candidate
 from guidegym.settings import plain_fields
 from guidegym.tables import format_table
 
@@ -57,11 +58,11 @@ class Plan:
         return [name for name in METRICS if not self.metrics or name in self.metrics]
 
 
-def _scaled(candidates: Sequence[Candidate], plan: Plan, collection: Collection) -> dict[str, dict[float, Candidate]]:
+def _scaled(methods: Sequence[Method], plan: Plan, collection: Collection) -> dict[str, dict[float, Method]]:
     """Return the methods at each factor on the weight; those without a guide have no weight."""
     return {
         one.name: {factor: scaled(one, factor, collection.testbed.process) for factor in plan.scales}
-        for one in candidates
+        for one in methods
         if one.guidance.guide is not None and plan.scales
     }
 
@@ -72,7 +73,7 @@ def _measured(sets: Sequence[SampleSet], collection: Collection, plan: Plan) -> 
     with tqdm(sets, desc="measure", unit="set") as bar:
         found = [measure_set(own, references, plan.names, resamples=plan.resamples) for own in bar]
     return [
-        result_of(own, measured, {} if own is sets[0] else compared(measured, found[0]), seed=collection.seed)
+        result_of(own, measured, {} if own is sets[0] else deltas(measured, found[0]), seed=collection.seed)
         for own, measured in zip(sets, found, strict=True)
     ]
 
@@ -88,12 +89,12 @@ def _check_measurable(plan: Plan, collection: Collection) -> None:
 
 
 def evaluate_methods(
-    candidates: Sequence[Candidate], collection: Collection, plan: Plan, *, out: Path
+    methods: Sequence[Method], collection: Collection, plan: Plan, *, out: Path
 ) -> list[Result] | None:
     """Sample methods on the same seeds, measure them, and write tables, pictures and a page.
 
     Args:
-        candidates: The methods; the first is what the others are compared with.
+        methods: The methods; the first is what the others are compared with.
         collection: What is sampled.
         plan: What is measured.
         out: Folder for the files.
@@ -107,30 +108,30 @@ def evaluate_methods(
     """
     testbed = collection.testbed
     _check_measurable(plan, collection)
-    for one in candidates:
+    for one in methods:
         Engine.under(testbed, one.sampler, one.guidance)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_size(plan.names, collection.extractor.references, per_class=collection.per_class)
     notes = [str(one.message) for one in caught] + [testbed.judge_note] * bool(testbed.judge_note)
     if "energy_divergence" in plan.names:
-        notes += energy_notes(candidates, collection)
+        notes += energy_notes(methods, collection)
     for said in notes:
         print(f"warning: {said}")
     shared = comparable(collection)
     earlier = [result for path in plan.beside for result in from_json(path, shared)]
-    at_scale = _scaled(candidates, plan, collection)
+    at_scale = _scaled(methods, plan, collection)
     make_folder(out)
-    every = [*candidates, *(one for points in at_scale.values() for one in points.values())]
+    every = [*methods, *(one for points in at_scale.values() for one in points.values())]
     if missing := _sample(every, collection, plan):
         print(f"shard {plan.shard} of {plan.shards} is done; {missing} chunks of other shards are missing")
         return None
-    sets = [merge(one, collection) for one in candidates]
+    sets = [merge(one, collection) for one in methods]
     results = [*_measured(sets, collection, plan), *earlier]
     about = {
         "seed": collection.seed,
         "networks": testbed.identity,
-        "sampler": repr(candidates[0].sampler),
+        "sampler": repr(methods[0].sampler),
         "resamples": plan.resamples,
     }
     _write_numbers(results, collection, out, about=about)
@@ -142,11 +143,11 @@ def evaluate_methods(
     return results
 
 
-def energy_notes(candidates: Sequence[Candidate], collection: Collection) -> list[str]:
+def energy_notes(methods: Sequence[Method], collection: Collection) -> list[str]:
     """Return a note on the methods that are guided by the classifier whose energies they are measured in, if there are any."""
     guided = [
         f"'{one.name}'"
-        for one in candidates
+        for one in methods
         if collection.energy is not None and f'"{collection.energy}"' in one.guidance.to_json()
     ]
     if not guided:
@@ -154,14 +155,14 @@ def energy_notes(candidates: Sequence[Candidate], collection: Collection) -> lis
     return [f"energy divergence is measured by '{collection.energy}', which guides {', '.join(guided)} too"]
 
 
-def _sample(candidates: Sequence[Candidate], collection: Collection, plan: Plan) -> int:
+def _sample(methods: Sequence[Method], collection: Collection, plan: Plan) -> int:
     """Sample a shard's chunks under a progress bar, and return how many chunks of other shards are missing."""
-    total = sum(one.sampler.num_steps for one in candidates) * collection.num_rows // plan.shards
+    total = sum(one.sampler.num_steps for one in methods) * collection.num_rows // plan.shards
     with tqdm(total=total, unit="step", unit_scale=True, desc="sample") as bar:
-        return collect(candidates, collection, shard=plan.shard, shards=plan.shards, on_rows=bar.update)
+        return collect(methods, collection, shard=plan.shard, shards=plan.shards, on_rows=bar.update)
 
 
-def _curves(at_scale: Mapping[str, Mapping[float, Candidate]], collection: Collection, plan: Plan) -> bytes | None:
+def _curves(at_scale: Mapping[str, Mapping[float, Method]], collection: Collection, plan: Plan) -> bytes | None:
     """Measure the methods at each factor on their weight and draw it."""
     if not at_scale:
         return None

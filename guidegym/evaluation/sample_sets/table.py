@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from guidegym.evaluation.sample_sets.metrics import METRICS
+from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.sample_sets.record import Result
 from guidegym.metrics.resampling import Estimate
 
@@ -26,7 +26,7 @@ def number_of(name: str, estimate: Estimate) -> str:
 def _cell(result: Result, name: str) -> str:
     if name not in result.estimates:
         return ""
-    found = result.differences.get(name)
+    found = result.deltas.get(name)
     return number_of(name, result.estimates[name]) + (" *" if found is not None and found.p_value < SIGNIFICANT else "")
 
 
@@ -37,7 +37,7 @@ def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """
     names = [name for name in METRICS if any(name in result.estimates for result in results)]
     rows = [[title_of(name), *(_cell(result, name) for result in results)] for name in names]
-    rows.append(["evaluations a sample", *(f"{result.evaluations:.0f}" for result in results)])
+    rows.append(["evaluations per sample", *(f"{result.evaluations:.0f}" for result in results)])
     rows.append(["seconds for 1000", *(f"{result.seconds_per_1000:.3g}" for result in results)])
     if any(result.failed for result in results):
         rows.append(["failed samples", *(str(result.failed) for result in results)])
@@ -50,7 +50,7 @@ def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 def legend(results: Sequence[Result]) -> str:
     """Return what a reader must know of the table: intervals, stars, and what was not compared."""
     said = "Brackets are 95 % bootstrap intervals."
-    if any(result.differences for result in results):
+    if any(result.deltas for result in results):
         said += f" * differs from {results[0].name} on the same seeds (p < {SIGNIFICANT:g})."
     if earlier := [result.name for result in results if result.beside]:
         said += f" Of an earlier run, not compared: {', '.join(earlier)}."
@@ -61,13 +61,13 @@ def csv_table(results: Sequence[Result]) -> str:
     """Return one line a method and metric, with the difference from the first method where there is one."""
     out = io.StringIO()
     writer = csv.writer(out)
-    heads = ("method", "metric", "value", "low", "high", "less_first", "less_first_low", "less_first_high", "p_value")
+    heads = ("method", "metric", "value", "low", "high", "delta_to_first", "delta_low", "delta_high", "p_value")
     writer.writerow(heads)
     for result in results:
         for name, estimate in result.estimates.items():
             numbers = [estimate.value, estimate.low, estimate.high]
-            if name in result.differences:
-                found = result.differences[name]
+            if name in result.deltas:
+                found = result.deltas[name]
                 numbers += [found.estimate.value, found.estimate.low, found.estimate.high, found.p_value]
             line = [result.name, name, *(f"{one:.6g}" if math.isfinite(one) else "" for one in numbers)]
             writer.writerow([*line, *[""] * (len(heads) - len(line))])

@@ -1,5 +1,6 @@
 """The metrics of sample sets by name: direction, smallest set, and the interval that each gets."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.evaluation.sample_sets import families
-from guidegym.evaluation.sample_sets.collect import SampleSet
-from guidegym.evaluation.sample_sets.families import Family
+from guidegym.evaluation.measuring import families
+from guidegym.evaluation.measuring.families import Family
+from guidegym.evaluation.measuring.measurement import Measurement
+from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.metrics.neighbours import NEAREST_COVERAGE
 from guidegym.metrics.resampling import Estimate, interval_around, recentred, resampling_weights
 from guidegym.testbeds import References
@@ -43,6 +45,11 @@ class Metric:
     least: int = 1
     space: str = ""
 
+    @property
+    def worst(self) -> float:
+        """What stands for the number of a set with failed samples: infinite, or NaN where higher is better."""
+        return math.inf if self.lower_is_better else math.nan
+
 
 _SPAN = NEAREST_COVERAGE + 1
 METRICS: Mapping[str, Metric] = {
@@ -68,21 +75,6 @@ METRICS: Mapping[str, Metric] = {
     "energy_divergence": Metric("energy divergence", families.of_rows, True),
 }
 """Class-wise means begin with ``intra_``; a class-wise Inception Score would be 1 by definition of a class."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """One number of one set, and of its resamples.
-
-    Args:
-        value: The number; infinite or NaN where a sample failed.
-        draws: The same of each resample, before recentring; all methods of a run are resampled alike, row by row.
-        estimate: The number with its interval.
-    """
-
-    value: float
-    draws: Float[Tensor, " resamples"]
-    estimate: Estimate
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -125,9 +117,39 @@ def _estimate(metric: Metric, value: float, draws: Tensor) -> Estimate:
     return Estimate(value, max(0.0, estimate.low), min(1.0, estimate.high))
 
 
+def _family_values(
+    own: SampleSet, references: References, names: Sequence[str], weights: families.Weights
+) -> dict[str, Float[Tensor, " resamples"] | None]:
+    """Return metrics under each row of weights; None where failed samples leave no number, nothing where the set has none."""
+    failed = bool(own.failed.any())
+    computed: set[Family] = set()
+    found: dict[str, Tensor | None] = {}
+    absent = {
+        "spatial_frechet": own.spatial is None or references.spatial is None,
+        "energy_divergence": own.divergence is None,
+    }
+    for name in (name for name in names if not absent.get(name, False)):
+        metric = METRICS[name]
+        # A failed sample is a miss in a share of hits; other numbers there are none of.
+        if failed and not (metric.share and metric.family is families.of_rows):
+            found[name] = None
+        elif metric.family not in computed:
+            computed.add(metric.family)
+            values = metric.family(own, references, weights)
+            found = {**{key: one.cpu().double() for key, one in values.items()}, **found}
+    return {name: found[name] for name in names if name in found}
+
+
+def values_of(own: SampleSet, references: References, names: Sequence[str]) -> dict[str, float]:
+    """Return a set's numbers without intervals: infinite or NaN where a sample failed."""
+    once = torch.ones(1, own.num_classes, len(own.features) // own.num_classes, dtype=torch.float64)
+    values = _family_values(own, references, names, once.to(own.features.device))
+    return {name: METRICS[name].worst if one is None else float(one[0]) for name, one in values.items()}
+
+
 def measure_set(
     own: SampleSet, references: References, names: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Measured]:
+) -> dict[str, Measurement]:
     """Measure one set, with bootstrap intervals; metrics that the set has nothing for are left out.
 
     Args:
@@ -140,23 +162,9 @@ def measure_set(
     per_class = len(own.features) // own.num_classes
     drawn = resampling_weights(own.num_classes, per_class, resamples=resamples, seed=seed)
     weights = torch.cat([torch.ones_like(drawn[:1]), drawn]).to(own.features.device)
-    failed = bool(own.failed.any())
-    found: dict[str, Measured] = {}
-    values: dict[str, Tensor] = {}
-    absent = {
-        "spatial_frechet": own.spatial is None or references.spatial is None,
-        "energy_divergence": own.divergence is None,
+    return {
+        name: Measurement.constant(METRICS[name].worst, resamples=resamples)
+        if one is None
+        else Measurement(float(one[0]), one[1:], _estimate(METRICS[name], float(one[0]), one[1:]))
+        for name, one in _family_values(own, references, names, weights).items()
     }
-    for name in (name for name in names if not absent.get(name, False)):
-        metric = METRICS[name]
-        # A failed sample is a miss; of what is no share there is no number.
-        if failed and not (metric.share and metric.family is families.of_rows):
-            worst = float("inf") if metric.lower_is_better else float("nan")
-            found[name] = Measured(worst, torch.full((resamples,), worst), Estimate(worst, worst, worst))
-            continue
-        if name not in values:
-            values |= {key: value.cpu().double() for key, value in metric.family(own, references, weights).items()}
-        if name in values:
-            value, draws = float(values[name][0]), values[name][1:]
-            found[name] = Measured(value, draws, _estimate(metric, value, draws))
-    return found

@@ -4,68 +4,110 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from guidegym.agents.constant import ConstantAgent
 from guidegym.agents.greedy import GreedyAgent
 from guidegym.agents.random import RandomAgent
 from guidegym.distillation import distill
 from guidegym.envs import Task, make_task
-from guidegym.envs.comparison import HEADINGS, Compared, compare, comparison_rows, interval
 from guidegym.envs.play import Act, draw_episodes, play
+from guidegym.evaluation.measuring.measurement import Measurement, delta
+from guidegym.evaluation.measuring.method import Method, sample_methods
+from guidegym.evaluation.measuring.ranking import Column, Standing, rank, ranked_json
 from guidegym.guidance import Guidance
+from guidegym.metrics.resampling import Estimate, interval_around, resampling_weights
+from guidegym.sampling import Samples, samples_of
+from guidegym.testbeds import judge_features
 
+RESAMPLES = 1000
+COLUMNS = (Column("reward", "reward"), Column("accuracy", "accuracy", share=True))
+"""What is known of each method: the reward, its network evaluations taken off, and the accuracy under the judge."""
 WEIGHTS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 """Constant weights that are tried, as shares of the largest."""
 RATES = (0.0, 0.04, 0.2, 1.0)
 """Constant rates of the degree that are tried, as shares of the largest."""
+Compared: TypeAlias = Standing[Act | Guidance]
+"""One method on the fresh episodes."""
+
+
+def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed: int) -> list[Compared]:
+    """Measure methods on the same ``num`` episodes of the task's split, the best first.
+
+    Args:
+        task: The task.
+        methods: By name, what chooses actions or a guidance to sample under.
+        num: Episodes.
+        seed: Which episodes.
+    """
+    labels, seeds = draw_episodes(task, num, seed=seed)
+    weights = resampling_weights(1, num, resamples=RESAMPLES, seed=0)[:, 0]
+    compared = []
+    for name, method in methods.items():
+        samples = _episodes(task, name, method, labels, seeds)
+        cost = samples.cost.total / num + getattr(method, "evaluations_per_step", 0) * task.engine.sampler.num_steps
+        reward, hits = _rows(task, samples)
+        numbers = {
+            "reward": Measurement.mean(reward - task.reward.evaluation_cost * cost, weights),
+            "accuracy": Measurement.mean(hits, weights),
+        }
+        compared.append(Standing(method, name, numbers, cost, failed=int(samples.failed.sum())))
+    return rank(compared, by="reward", lower_is_better=False)
+
+
+def _episodes(
+    task: Task, name: str, method: Act | Guidance, labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"]
+) -> Samples:
+    """Return the samples that a method's episodes end in."""
+    if not isinstance(method, Guidance):
+        return samples_of(play(task, method, labels, seeds).state)
+    engine = task.engine
+    return sample_methods(engine.testbed, [Method(name, method, engine.sampler)], labels=labels, seeds=seeds)[0]
+
+
+def _rows(task: Task, samples: Samples) -> tuple[Tensor, Tensor]:
+    """Return what each sample is worth (for a measure of sets, what it does to the mean), and whether it is a hit."""
+    testbed, x, labels = task.engine.testbed, samples.x, samples.labels
+    worth = torch.full((len(x),), task.reward.floor, device=x.device)
+    sound = (~samples.failed).nonzero()[:, 0]
+    if len(sound):
+        worth[sound] = task.reward.influence(task.engine, x[sound], labels[sound])
+    predicted = testbed.judged(judge_features(testbed.judge, x)).argmax(dim=1)
+    return worth.cpu(), ((predicted == labels) & ~samples.failed).cpu()
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
+class AgentComparison:
     """What came out.
 
     Args:
         compared: The methods, the best first.
         tried: Mean reward of each constant on training episodes.
-        lost: What distilling the agent into a schedule loses in reward, with its interval.
+        lost: What distilling the agent into a schedule loses in reward.
     """
 
     compared: list[Compared]
     tried: dict[str, float]
-    lost: tuple[float, float, float]
-
-    headings = HEADINGS
-
-    @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """Rows of texts for the table."""
-        return comparison_rows(self.compared)
+    lost: Estimate
 
     @property
     def note(self) -> str:
         """What the table does not say."""
-        value, low, high = self.lost
         return (
-            f"the agent is ahead of itself distilled by {value:.3g} [{low:.3g}, {high:.3g}] of reward; "
+            f"the agent is ahead of itself distilled by {self.lost.text()} of reward; "
             f"the constant is the best of {len(self.tried)} on training episodes"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it for a JSON file."""
         return {
-            "methods": [
-                {
-                    "method": one.name,
-                    "reward": interval(one.worth),
-                    "behind_best": interval(self.compared[0].worth - one.worth),
-                    "accuracy": interval(one.hits),
-                    "network_evaluations_per_sample": one.cost,
-                }
-                for one in self.compared
-            ],
+            "methods": ranked_json(self.compared, COLUMNS),
             "constants": self.tried,
-            "distilling_loses": list(self.lost),
+            "distilling_loses": self.lost.to_json(),
         }
 
 
@@ -80,9 +122,9 @@ def best_constant(task: Task, *, num: int, seed: int) -> tuple[ConstantAgent, di
     return agents[max(range(len(agents)), key=earned.__getitem__)], tried
 
 
-def contest(
+def compare_agents(
     arguments: Mapping[str, Any], *, agent: Path, best: Path, tuned: Mapping[str, Guidance], num: int, seed: int
-) -> Contest:
+) -> AgentComparison:
     """Compare an agent with no guidance, the best constant, tuned files, random actions and greedy search.
 
     The constant is chosen, and the agent distilled, on training episodes.
@@ -111,5 +153,6 @@ def contest(
         **tuned,
     }
     compared = compare(test, methods, num=num, seed=seed)
-    worth = {one.name: one.worth for one in compared}
-    return Contest(compared, tried, interval(worth["agent"] - worth["agent, distilled"]))
+    reward = {one.name: one.numbers["reward"] for one in compared}
+    lost = delta(reward["agent"], reward["agent, distilled"], interval=interval_around)
+    return AgentComparison(compared, tried, lost.estimate)

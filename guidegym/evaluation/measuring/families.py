@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.evaluation.sample_sets.collect import SampleSet
+from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.metrics import class_kernels, extrapolated_frechet, mixture_distance, resampled_frechet
 from guidegym.metrics.inception_score import inception_score
 from guidegym.metrics.neighbours import NeighbourScores, neighbour_scores
@@ -109,11 +109,8 @@ def inception(own: SampleSet, references: References, weights: Weights) -> Value
 
 def of_rows(own: SampleSet, references: References, weights: Weights) -> Values:
     """Means over rows: class accuracy, accuracy over the bank of judges, and energy divergence where it was measured."""
-    shares = in_rows(weights) / in_rows(weights).sum(dim=1, keepdim=True)
-    found = {
-        "accuracy": shares @ own.hits[:, 0].double(),
-        "robustness": shares @ own.hits.double().mean(dim=1),
-    }
+    rows = in_rows(weights)
+    values = {"accuracy": own.hits[:, 0].double(), "robustness": own.hits.double().mean(dim=1)}
     if own.divergence is not None:
-        found["energy_divergence"] = shares @ own.divergence.double()
-    return found
+        values["energy_divergence"] = own.divergence.double()
+    return {name: rows @ value / rows.sum(dim=1) for name, value in values.items()}

@@ -1,0 +1,92 @@
+"""A method, and its samples on given rows: many methods and many seeds advance together in one batch."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from guidegym.diffusion import Sampler
+from guidegym.engine import Engine
+from guidegym.guidance import Guidance
+from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, sample
+from guidegym.testbeds import Testbed
+
+
+@dataclass(frozen=True)
+class Method:
+    """A guidance with the diffusion sampler it is used with.
+
+    Args:
+        name: What tables call it.
+        guidance: The guidance.
+        sampler: The diffusion sampler.
+    """
+
+    name: str
+    guidance: Guidance
+    sampler: Sampler
+
+
+def sample_methods(
+    testbed: Testbed,
+    methods: Sequence[Method],
+    *,
+    labels: Int[Tensor, " rows"],
+    seeds: Int[Tensor, " rows"],
+    batch_size: int = BATCH_SIZE,
+    on_rows: OnRows | None = None,
+) -> list[Samples]:
+    """Return each method's samples of the same rows; those with the same guide, score and sampler share their batches.
+
+    Args:
+        testbed: What is guided.
+        methods: The methods.
+        labels: Wanted class of each row.
+        seeds: Noise seed of each row.
+        batch_size: Rows that advance together.
+        on_rows: Told after each step how many rows took it.
+    """
+    found: dict[int, Samples] = {}
+    how: dict[str, Any] = {"batch_size": batch_size, "on_rows": on_rows}
+
+    def key(item: tuple[int, Method]) -> str:
+        guidance = item[1].guidance
+        return repr((guidance.guide, guidance.score, guidance.policy, item[1].sampler))
+
+    for _, members in itertools.groupby(sorted(enumerate(methods), key=key), key=key):
+        numbers, group = zip(*members, strict=True)
+        if group[0].guidance.policy is None:
+            own = _together(testbed, group, labels, seeds, **how)
+        else:
+            own = [
+                sample(testbed, one.guidance, labels=labels, seeds=seeds, sampler=one.sampler, **how) for one in group
+            ]
+        found |= dict(zip(numbers, own, strict=True))
+    return [found[number] for number in range(len(methods))]
+
+
+def _together(
+    testbed: Testbed, group: Sequence[Method], labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"], **how: Any
+) -> list[Samples]:
+    """Sample methods that differ only in their schedules and degrees in one go."""
+    num, process, sampler = len(labels), testbed.process, group[0].sampler
+    guidances = [method.guidance for method in group]
+    weights = torch.stack([guidance.weights(sampler, process) for guidance in guidances])
+    rates = [guidance.rates(sampler, process) for guidance in guidances]
+    still = torch.zeros(sampler.num_steps, dtype=torch.float64)
+    moving = torch.stack([still if rate is None else rate for rate in rates])
+    together = rollout(
+        Engine.under(testbed, sampler, guidances[0]),
+        labels.repeat(len(group)),
+        seeds.repeat(len(group)),
+        weights.repeat_interleave(num, dim=0),
+        rates=None if not moving.any() else moving.repeat_interleave(num, dim=0),
+        degree=torch.cat([guidance.degree.rows(testbed, labels) for guidance in guidances]),
+        **how,
+    )
+    parts = (together.x, together.labels, together.seeds, together.failed, together.evaluations)
+    return [Samples(*own) for own in zip(*(part.split(num) for part in parts), strict=True)]

@@ -1,0 +1,110 @@
+"""Methods ranked by one of their numbers: how far each is from the best on the same rows, as a table and as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from guidegym.evaluation.measuring.measurement import Delta, Measurement, delta
+from guidegym.metrics.resampling import Estimate, interval_around
+
+Of = TypeVar("Of")
+NOTHING = Delta(Estimate(0.0, 0.0, 0.0), 1.0)
+"""How far the best is from itself."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number in a table of ranked methods.
+
+    Args:
+        name: Its key in JSON.
+        title: Its heading.
+        share: Whether it is a share, shown in percent.
+    """
+
+    name: str
+    title: str
+    share: bool = False
+
+    def text(self, estimate: Estimate) -> str:
+        """Return an estimate as the table has it."""
+        return estimate.text(100) + " %" if self.share else estimate.text()
+
+
+@dataclass(frozen=True, eq=False)
+class Standing(Generic[Of]):
+    """One method among others that were measured on the same rows.
+
+    Args:
+        of: What was measured.
+        name: What tables call it.
+        numbers: Its numbers by name.
+        evaluations: Network evaluations per sample, forward and backward alike.
+        failed: Number of its samples that failed.
+        sound: Whether its numbers mean anything; the others come last.
+        delta_to_best: How much worse it is than the best method in what decides the ranking.
+    """
+
+    of: Of
+    name: str
+    numbers: Mapping[str, Measurement]
+    evaluations: float
+    failed: int = 0
+    sound: bool = True
+    delta_to_best: Delta = NOTHING
+
+
+def rank(measured: Sequence[Standing[Of]], *, by: str, lower_is_better: bool) -> list[Standing[Of]]:
+    """Return methods with their paired differences to the best, the best first and those that are not sound last.
+
+    Args:
+        measured: Methods whose numbers were resampled alike.
+        by: The number that decides.
+        lower_is_better: Its direction.
+    """
+    sign = 1.0 if lower_is_better else -1.0
+    ordered = sorted(measured, key=lambda one: (not one.sound, sign * one.numbers[by].value))
+    best = ordered[0].numbers[by]
+
+    def behind(own: Measurement) -> Delta:
+        worse, better = (own, best) if lower_is_better else (best, own)
+        return delta(worse, better, interval=interval_around)
+
+    return [replace(one, delta_to_best=behind(one.numbers[by])) for one in ordered]
+
+
+def headings(columns: Sequence[Column]) -> list[str]:
+    """Return the headings of a table of ranked methods."""
+    first, *others = [column.title for column in columns]
+    return ["method", first, "delta to best", *others, "cost"]
+
+
+def ranked_rows(ranked: Sequence[Standing[Of]], columns: Sequence[Column]) -> list[list[str]]:
+    """Return one row of texts per method; cost is in network evaluations per sample, forward and backward."""
+    rows = []
+    for one in ranked:
+        first, *others = [column.text(one.numbers[column.name].estimate) for column in columns]
+        name = one.name + (f" ({one.failed} failed)" if one.failed else "")
+        apart = "" if one is ranked[0] else one.delta_to_best.estimate.text()
+        rows.append([name, first, apart, *others, f"{one.evaluations:.0f}"])
+    return rows
+
+
+def ranked_json(ranked: Sequence[Standing[Of]], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Return one JSON-able object per method."""
+    return [
+        {
+            "method": one.name,
+            **{column.name: one.numbers[column.name].estimate.to_json() for column in columns},
+            "delta_to_best": one.delta_to_best.to_json(),
+            "network_evaluations_per_sample": one.evaluations,
+            "failed_samples": one.failed,
+        }
+        for one in ranked
+    ]
+
+
+def delta_to_best(method: Mapping[str, Any]) -> Estimate:
+    """Return how far a record's method is from the best, in whichever spelling the record has it."""
+    spellings = ("delta_to_best", "behind_best_by", "behind_best")
+    return Estimate.from_json(next(method[name] for name in spellings if name in method))
