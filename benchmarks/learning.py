@@ -28,6 +28,7 @@ from guidegym.evaluation.measuring.measurement import delta
 from guidegym.evaluation.measuring.ranking import headings, ranked_json, ranked_rows
 from guidegym.learning import load_learner
 from guidegym.learning.loop import as_guidance
+from guidegym.objectives import Finished
 from guidegym.sampling import rollout
 from guidegym.tables import format_table
 
@@ -56,7 +57,7 @@ def earned(task: Task, guidance: Guidance) -> float:
     labels, seeds = draw_episodes(task, SEARCH_EPISODES, seed=7)
     weights = guidance.weights(task.engine.sampler, task.engine.testbed.process).expand(len(labels), -1)
     samples = rollout(task.engine, labels, seeds, weights, batch_size=SEARCH_EPISODES)
-    return float(task.reward.worth(task.engine, samples.x, labels).mean())
+    return float(task.reward.value(Finished(samples.x, labels, task.engine.testbed, task.engine.guide)).mean())
 
 
 def tuned(task: Task, *, trials: int) -> dict[str, Guidance]:

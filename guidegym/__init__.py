@@ -43,6 +43,7 @@ from guidegym.guidance import (
     Uniform,
     rate_of_gamma,
 )
+from guidegym.objectives import Objective
 from guidegym.registry import register
 from guidegym.sampling import Samples, row_seeds, sample
 from guidegym.state import State
@@ -96,6 +97,7 @@ __all__ = [
     "Momentum",
     "NoiseInterval",
     "Normalised",
+    "Objective",
     "OneHot",
     "Policy",
     "Power",

@@ -21,6 +21,7 @@ from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.ranking import Column, Standing, rank, ranked_json
 from guidegym.guidance import Guidance
 from guidegym.metrics.resampling import Estimate, interval_around, resampling_weights
+from guidegym.objectives import Finished
 from guidegym.sampling import Samples, samples_of
 from guidegym.testbeds import judge_features
 
@@ -75,7 +76,7 @@ def _rows(task: Task, samples: Samples) -> tuple[Tensor, Tensor]:
     worth = torch.full((len(x),), task.reward.floor, device=x.device)
     sound = (~samples.failed).nonzero()[:, 0]
     if len(sound):
-        worth[sound] = task.reward.influence(task.engine, x[sound], labels[sound])
+        worth[sound] = task.reward.value(Finished(x[sound], labels[sound], testbed, task.engine.guide), spread=True)
     predicted = testbed.judged(judge_features(testbed.judge, x)).argmax(dim=1)
     return worth.cpu(), ((predicted == labels) & ~samples.failed).cpu()
 

@@ -34,12 +34,14 @@ class Kind:
         attribute: What a module or a file that is named without ``:Name`` must have; empty where the name is needed.
         modular: Whether each shipped part is a module of ``home`` with that attribute: such modules are imported one by one,
             when they are asked for.
+        also: Another package whose modules register further ones.
         among: The kind whose names it shares: a wrapper is a guide.
     """
 
     home: str
     attribute: str = ""
     modular: bool = False
+    also: str = ""
     among: str = ""
 
 
@@ -50,6 +52,7 @@ KINDS: Mapping[str, Kind] = {
     "target": Kind("guidegym.guidance"),
     "schedule": Kind("guidegym.guidance"),
     "sampler": Kind("guidegym.diffusion"),
+    "objective": Kind("guidegym.objectives", also="guidegym.evaluation.measuring"),
     "testbed": Kind("guidegym.testbeds", attribute="testbed"),
     "agent": Kind("guidegym.agents", attribute="learner", modular=True),
     "study": Kind("guidegym.studies", attribute="study", modular=True),
@@ -281,8 +284,9 @@ def _import_parts(kind: str) -> None:
     """Import the shipped parts of a kind that register themselves, and the installed packages that have parts."""
     own = KINDS[kind]
     if not own.modular:
-        for name in _modules(own.home):
-            importlib.import_module(f"{own.home}.{name}")
+        for home in filter(None, (own.home, own.also)):
+            for name in _modules(home):
+                importlib.import_module(f"{home}.{name}")
     _import_entry_points()
 
 

@@ -9,7 +9,6 @@ from guidegym.command import Parser, add_device, check_device, folder, not_empty
 from guidegym.errors import GuideGymError, one_line
 from guidegym.registry import names
 from guidegym.search.loading import load_study, shipped_studies
-from guidegym.search.study import OBJECTIVES
 from guidegym.tables import format_table
 from guidegym.testbeds import load_testbed
 
@@ -37,7 +36,7 @@ def _parser() -> Parser:
         "--sampler", default="tpe", help="what asks for trials: tpe, gp, cmaes or random (default: tpe)"
     )
     parser.add_argument(
-        "--objectives", help=f"one or more of {','.join(OBJECTIVES)}, with commas (default: the study's)"
+        "--objectives", help="objectives by name or reference, with commas, such as kid,accuracy (default: the study's)"
     )
     parser.add_argument(
         "--testbed", help=f"{', '.join(names('testbed'))}, or a path to a Python file (default: the study's)"
@@ -77,7 +76,7 @@ def _main(argv: Sequence[str] | None) -> int:
     import optuna
 
     from guidegym.evaluation.measuring.ranking import headings, ranked_rows
-    from guidegym.search.confirm import COLUMNS
+    from guidegym.search.confirm import columns_of
     from guidegym.search.run import RunSettings, run_study, with_overrides
     from guidegym.search.writing import replay_command
 
@@ -112,7 +111,8 @@ def _main(argv: Sequence[str] | None) -> int:
             file=sys.stderr,
         )
         raise
-    print(format_table(headings(COLUMNS), ranked_rows(outcome.confirmed, COLUMNS)))
+    columns = columns_of(study.scored_by)
+    print(format_table(headings(columns), ranked_rows(outcome.confirmed, columns)))
     if outcome.best is None:
         print(f"wrote {outcome.report} and {settings.out / 'results.json'}")
         print(f"error: {outcome.failure}", file=sys.stderr)

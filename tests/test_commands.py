@@ -41,9 +41,9 @@ WRONG_TUNE = {
     ),
     "unknown objective": (
         [*STUDY, "--objectives", "beauty"],
-        "`--objectives` must be different names of kid, accuracy",
+        "unknown objective 'beauty'; known are accuracy, ",
     ),
-    "objective twice": ([*STUDY, "--objectives", "kid,kid"], "`--objectives` must be different names"),
+    "objective twice": ([*STUDY, "--objectives", "kid,kid"], "`--objectives` must have different names"),
     "cmaes for two": (
         [*STUDY, "--objectives", "kid,accuracy", "--sampler", "cmaes"],
         "`--sampler cmaes` takes one objective",

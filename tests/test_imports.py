@@ -24,6 +24,7 @@ LAYERS = (
     ("diffusion", "networks", "metrics"),
     ("guidance",),
     ("testbeds",),
+    ("objectives",),
     ("state",),
     ("engine",),
     ("observation",),

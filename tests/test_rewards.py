@@ -6,7 +6,19 @@ import torch
 from guidegym import DDIM, Engine, GuideGymError, Likelihood, Testbed, load_testbed
 from guidegym.envs import make_task
 from guidegym.metrics import class_kernels
-from guidegym.rewards import REWARDS, reward_mix
+from guidegym.objectives import Finished, find_objective
+from guidegym.rewards import reward_mix
+
+ROWS = ("confidence", "guide_confidence", "energy_divergence", "frechet_diagonal", "kid_witness")
+"""Objectives that have a value for any batch of the testbed."""
+
+
+def _finished(engine: Engine, x: torch.Tensor, label: torch.Tensor) -> Finished:
+    return Finished(x, label, engine.testbed, engine.guide)
+
+
+def _value(engine: Engine, name: str, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    return find_objective(name).reward(_finished(engine, x, label))
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +34,7 @@ def _real(engine: Engine, num: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_mean_witness_of_a_class_is_minus_its_kernel_distance(engine: Engine) -> None:
     x, label = _real(engine, 40)
     x = x + 0.3
-    share = REWARDS["kid_witness"](engine, x, label)
+    share = _value(engine, "kid_witness", x, label)
     references = engine.testbed.references
     by_class = torch.stack([x[label == c] for c in range(2)])
     distance = class_kernels(by_class, references.features, references.self_term).distance()[0]
@@ -36,7 +48,7 @@ def test_following_the_witness_follows_the_kernel_distance(engine: Engine) -> No
 
     def gradient(m: float) -> float:
         noise = torch.randn(4000, 2, generator=generator)
-        worth = REWARDS["kid_witness"](engine, noise + m, label)
+        worth = _value(engine, "kid_witness", noise + m, label)
         return float((worth * noise[:, 0]).mean())
 
     def distance(m: float) -> float:
@@ -49,30 +61,32 @@ def test_following_the_witness_follows_the_kernel_distance(engine: Engine) -> No
 
 
 def test_the_spread_of_influences_is_the_error_of_the_mean(engine: Engine) -> None:
-    mix, generator = reward_mix({"frechet": 1.0}), torch.Generator().manual_seed(0)
+    mix, generator = reward_mix({"frechet_diagonal": 1.0}), torch.Generator().manual_seed(0)
     label = torch.arange(400) % 2
     drawn = [torch.randn(400, 2, generator=generator) for _ in range(300)]
-    means = torch.stack([mix.worth(engine, x, label).mean() for x in drawn])
-    influence = mix.influence(engine, drawn[0], label)
-    torch.testing.assert_close(influence.mean(), mix.worth(engine, drawn[0], label).mean(), rtol=1e-4, atol=1e-4)
+    means = torch.stack([mix.value(_finished(engine, x, label)).mean() for x in drawn])
+    influence = mix.value(_finished(engine, drawn[0], label), spread=True)
+    torch.testing.assert_close(
+        influence.mean(), mix.value(_finished(engine, drawn[0], label)).mean(), rtol=1e-4, atol=1e-4
+    )
     assert float(influence.std() / 20) == pytest.approx(float(means.std()), rel=0.2)
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", ROWS)
 def test_real_data_of_the_wanted_class_is_worth_more_than_anything_else(engine: Engine, name: str) -> None:
     x, label = _real(engine, 200)
-    real = REWARDS[name](engine, x, label).mean()
-    assert real > REWARDS[name](engine, x * 3 + 4, label).mean()
+    real = _value(engine, name, x, label).mean()
+    assert real > _value(engine, name, x * 3 + 4, label).mean()
     if name in ("confidence", "guide_confidence", "kid_witness"):
-        assert real > REWARDS[name](engine, x, 1 - label).mean()
+        assert real > _value(engine, name, x, 1 - label).mean()
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", ROWS)
 def test_a_worth_is_finite_and_at_least_its_floor(engine: Engine, name: str) -> None:
     x = torch.tensor([[1e30, -1e30], [float("nan"), 0.0], [0.1, 0.2]])
-    worth = REWARDS[name](engine, x, torch.tensor([0, 1, 1]))
+    worth = _value(engine, name, x, torch.tensor([0, 1, 1]))
     assert bool(worth.isfinite().all())
-    assert float(worth.min()) >= REWARDS[name].floor
+    assert float(worth.min()) >= find_objective(name).least_reward
 
 
 def _rewards(form: str, reward: str | dict[str, float], cost: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +102,7 @@ def _rewards(form: str, reward: str | dict[str, float], cost: float = 0.0) -> tu
     return total, reward_now
 
 
-@pytest.mark.parametrize("reward", [*REWARDS, {"confidence": 1.0, "kid_witness": 0.2}], ids=str)
+@pytest.mark.parametrize("reward", [*ROWS, {"confidence": 1.0, "kid_witness": 0.2}], ids=str)
 def test_the_differences_of_clean_estimates_add_up_to_the_terminal_worth(reward: str | dict[str, float]) -> None:
     terminal, last = _rewards("terminal", reward)
     assert torch.equal(terminal, last)
@@ -120,7 +134,7 @@ def test_a_failed_row_ends_with_the_floor_and_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize(
     ("reward", "changed", "message"),
     [
-        ("beauty", {}, "`reward` must be of confidence, .*, got beauty"),
+        ("beauty", {}, "unknown objective 'beauty'; known are accuracy, "),
         ({}, {}, "`reward` must be of"),
         ({"confidence": -1.0}, {}, "the weights of `reward` must be > 0"),
         ("confidence", {"form": "sum"}, "`reward_form` must be of terminal, difference, got 'sum'"),
@@ -137,4 +151,4 @@ def test_energy_divergence_needs_class_energies(fashion: Testbed) -> None:
 
     engine = Engine(dataclasses.replace(fashion, class_energies={}), DDIM(2), Likelihood("time_dependent"))
     with pytest.raises(GuideGymError, match="needs the testbed's `class_energies` of classifier 'time_dependent'"):
-        REWARDS["energy_divergence"](engine, torch.zeros(1, 1, 28, 28), torch.tensor([0]))
+        _value(engine, "energy_divergence", torch.zeros(1, 1, 28, 28), torch.tensor([0]))

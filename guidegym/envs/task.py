@@ -12,9 +12,10 @@ from guidegym.diffusion import make_sampler, rows_like
 from guidegym.engine import Engine, Prediction
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
-from guidegym.guidance import ONE_HOT, ActionScale, InitialDegree, make_degree, make_guide, make_score
+from guidegym.guidance import ONE_HOT, ActionScale, Guide, InitialDegree, Score, make_degree, make_guide, make_score
+from guidegym.objectives import Finished
 from guidegym.observation import observe
-from guidegym.rewards import RewardMix, reward_mix
+from guidegym.rewards import Reward, RewardMix, reward_mix
 from guidegym.settings import check_range, check_settings
 from guidegym.state import State, fork
 from guidegym.testbeds import Testbed, load_testbed
@@ -136,40 +137,41 @@ class Task:
             group: See ``Live``.
         """
         ended = rows_like(self.engine.ended(state), state.x)
-        worth = self.reward.worth(self.engine, torch.where(ended, state.x, state.x_0), state.label, group)
+        x = torch.where(ended, state.x, state.x_0)
+        worth = self.reward.value(Finished(x, state.label, self.engine.testbed, self.engine.guide, group))
         return torch.where(state.failed, self.reward.floor, worth)
 
 
 def make_task(
     *,
     testbed: str | Testbed = "gaussians",
-    guide: str | Mapping[str, Any] | None = None,
+    guide: str | Mapping[str, Any] | Guide | None = None,
     sampler: str | Mapping[str, Any] = "ddim",
     num_steps: int = 20,
     max_weight: float = 8.0,
     max_rate: float | None = None,
-    degree: str | Mapping[str, Any] = "one_hot",
-    score: str | Mapping[str, Any] = "denoiser",
-    reward: str | Mapping[str, float] = "confidence",
+    degree: str | Mapping[str, Any] | InitialDegree = "one_hot",
+    score: str | Mapping[str, Any] | Score = "denoiser",
+    reward: Reward = "confidence",
     reward_form: str = "terminal",
     evaluation_cost: float = 0.0,
     observation: str = "full",
     split: str | Mapping[str, Sequence[int]] = "train",
     device: str = "cpu",
 ) -> Task:
-    """Build a task from arguments that JSON can hold.
+    """Build a task from arguments that JSON can hold, or from the parts themselves.
 
     Args:
         testbed: Name of a testbed, path to a Python file with one, or a testbed.
-        guide: A classifier's name for likelihood guidance, or an object as in a guidance file; None for the likelihood under
-            ``time_dependent``, or under the testbed's first classifier.
+        guide: A guide, a classifier's name for likelihood guidance, or an object as in a guidance file; None for the likelihood
+            under ``time_dependent``, or under the testbed's first classifier.
         sampler: ``ddim``, ``ddpm``, or an object such as ``{"kind": "ddim", "eta": 1.0}``.
         num_steps: Steps of the chain, in 1 .. T.
         max_weight: Guidance weight of action 1; action -1 is no guidance.
         max_rate: Rate of the degree of the second action's 1, per unit of the chain; None has no second action.
         degree: The degree at the start: ``one_hot``, ``uniform``, or an object as in a guidance file.
         score: What guidance is added to: ``denoiser``, ``conditional``, or an object as in a guidance file.
-        reward: A name in ``guidegym.rewards.REWARDS``, or weights by name.
+        reward: An objective (by name, by reference, or itself), weights by name, or a function of finished samples.
         reward_form: ``terminal`` or ``difference``.
         evaluation_cost: Taken off the reward for each network evaluation of the row.
         observation: ``full``, ``features`` or ``sample``.

@@ -59,7 +59,10 @@ def _distance(own_mean: Tensor, own_covariance: Tensor, mean: Tensor, covariance
     eigenvalues are the same and found far faster.
     """
     shared = torch.linalg.eigvalsh(root @ own_covariance @ root).clamp_min(0).sqrt().sum()
-    return (own_mean - mean).square().sum() + own_covariance.trace() + covariance.double().trace() - 2 * shared
+    distance: Tensor = (
+        (own_mean - mean).square().sum() + own_covariance.trace() + covariance.double().trace() - 2 * shared
+    )
+    return distance
 
 
 def matrix_root(covariance: Float[Tensor, " dim dim"]) -> Float[Tensor, " dim dim"]:

@@ -4,6 +4,6 @@ The record and the scoring need no Optuna; what runs a search is imported from `
 """
 
 from guidegym.search.scoring import Scored, Scorer
-from guidegym.search.study import OBJECTIVES, Baseline, Study
+from guidegym.search.study import Baseline, Study
 
-__all__ = ["OBJECTIVES", "Baseline", "Scored", "Scorer", "Study"]
+__all__ = ["Baseline", "Scored", "Scorer", "Study"]

@@ -10,6 +10,8 @@ import torch
 from guidegym.diffusion import Process, Sampler
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.metrics import METRICS
+from guidegym.evaluation.measuring.objectives import METRIC_OF
 from guidegym.guidance import Guidance
 from guidegym.search.study import Study
 from guidegym.testbeds import Testbed
@@ -27,7 +29,7 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
         "networks": testbed.identity,
         "judge": testbed.references.extractor,
         "sampler": repr(study.sampler),
-        "objectives": ",".join(study.objectives),
+        "objectives": ",".join(one.name for one in study.scored_by),
         "samples_per_class": study.samples_per_class,
         "seed": seed,
     }
@@ -52,6 +54,10 @@ def check_study(study: Study, testbed: Testbed) -> None:
         GuideGymError: If the testbed lacks a classifier, a sampler has too many steps, or a baseline's ``params`` do not
             lie outside the space or do not describe its ``guidance``.
     """
+    for name in (METRIC_OF[one.name] for one in study.scored_by if one.name in METRIC_OF):
+        fewest, least = min(study.samples_per_class, study.confirm_per_class), METRICS[name].least
+        if fewest < least:
+            raise GuideGymError(f"`objectives`: '{name}' needs at least {least} samples of each class, got {fewest}")
     for baseline in study.baselines:
         sampler = baseline.sampler or study.sampler
         Engine.under(testbed, sampler, baseline.guidance)

@@ -1,12 +1,14 @@
 """Confirmation: the best of a search and all baselines on fresh seeds, with bootstrap intervals."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.metrics import measure_set
+from guidegym.evaluation.measuring.objectives import METRIC_OF
 from guidegym.evaluation.measuring.ranking import Column, Standing, rank
+from guidegym.objectives import Objective, find_objective
 from guidegym.search.scoring import Scored
-from guidegym.search.study import OBJECTIVES
 
 RESAMPLES = 1000
 FRECHET_RESAMPLES = 200
@@ -20,8 +22,8 @@ COLUMNS = (
 """What is known of each method: class-wise kernel distance, Frechet distance to all real data, accuracy under the judge."""
 
 
-def confirm(scored: list[Scored], *, seed: int, objective: str = "kid") -> list[Confirmed]:
-    """Put intervals on methods that were scored on the same fresh rows, the best in ``objective`` first.
+def confirm(scored: list[Scored], *, seed: int, objectives: Sequence[Objective | str] = ("kid",)) -> list[Confirmed]:
+    """Put intervals on methods that were scored on the same fresh rows, the best in the first objective first.
 
     Those with failed samples come after all others, whatever they score. The intervals speak of the samples; the
     references are taken as they are.
@@ -29,9 +31,9 @@ def confirm(scored: list[Scored], *, seed: int, objective: str = "kid") -> list[
     Args:
         scored: The methods.
         seed: Seed of the resampling.
-        objective: What decides which is best, one of ``OBJECTIVES``.
+        objectives: What trials were scored by; the first decides which is best.
     """
-    standings = []
+    wanted, standings = [find_objective(one) for one in objectives], []
     for one in scored:
         own, references = one.own, one.references
         found = measure_set(own, references, ["intra_kid", "accuracy"], resamples=RESAMPLES, seed=seed)
@@ -39,5 +41,29 @@ def confirm(scored: list[Scored], *, seed: int, objective: str = "kid") -> list[
         # At the floor there is nothing to resample: one failed sample is enough to be there.
         kid = found["intra_kid"] if one.sound else Measurement.constant(one.floor, resamples=RESAMPLES)
         numbers = {"kid": kid, "frechet_distance": found["frechet"], "accuracy": found["accuracy"]}
+        for objective in wanted:
+            if objective.name not in numbers:
+                numbers[objective.name] = _measured(one, objective, seed=seed)
         standings.append(Standing(one, one.method.name, numbers, own.evaluations_per_sample, own.num_failed, one.sound))
-    return rank(standings, by=objective, lower_is_better=OBJECTIVES[objective] == "minimize")
+    return rank(standings, by=wanted[0].name, lower_is_better=wanted[0].direction == "minimize")
+
+
+def _measured(scored: Scored, objective: Objective, *, seed: int) -> Measurement:
+    """Return an objective's number with its interval; the floor where samples failed."""
+    metric = METRIC_OF.get(objective.name)
+    if metric is None:
+        return scored.measure(objective, resamples=FRECHET_RESAMPLES, seed=seed)
+    if not scored.sound:
+        return Measurement.constant(scored.score(objective), resamples=FRECHET_RESAMPLES)
+    return measure_set(scored.own, scored.references, [metric], resamples=FRECHET_RESAMPLES, seed=seed)[metric]
+
+
+def columns_of(objectives: Sequence[Objective]) -> list[Column]:
+    """Return what tables show: the first objective first, then the others, then what every study has been told by."""
+    known = {column.name: column for column in COLUMNS}
+    own = [known.get(one.name) or Column(one.name, one.title or one.name) for one in objectives]
+    names = {objective.name for objective in objectives}
+    standard = [one for one in COLUMNS if one.name != "frechet_distance" or "frechet" not in names]
+    if own[0] in standard:
+        return [*standard, *(one for one in own if one not in standard)]
+    return [*own, *(one for one in standard if one not in own)]

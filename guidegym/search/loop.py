@@ -15,7 +15,7 @@ from guidegym.search.patience import StorageError
 from guidegym.search.queue import BASELINE, ask, plan_batch, trial_name
 from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.storage import GUIDANCE, clear_unfinished, complete
-from guidegym.search.study import OBJECTIVES, Study
+from guidegym.search.study import Study
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Scored) -> 
     trial.set_user_attr("failed_samples", measured.own.num_failed)
     trial.set_user_attr("sound", measured.sound)
     trial.set_user_attr("network_evaluations", int(measured.own.evaluations.sum()))
-    opened.tell(trial, [measured.score(name) for name in study.objectives])
+    opened.tell(trial, [measured.score(objective) for objective in study.scored_by])
 
 
 def _beats(one: FrozenTrial, other: FrozenTrial, signs: list[int]) -> bool:
@@ -131,7 +131,7 @@ def best_trials(
         for trial in finished
         if not sound or trial.user_attrs.get("sound", not trial.user_attrs.get("failed_samples"))
     ]
-    signs = [1 if OBJECTIVES[name] == "minimize" else -1 for name in study.objectives]
+    signs = [int(-objective.sign) for objective in study.scored_by]
     if len(signs) > 1:
         finished = [trial for trial in finished if not any(_beats(other, trial, signs) for other in finished)]
     sign = signs[0]

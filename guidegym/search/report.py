@@ -12,9 +12,10 @@ from plotly.offline import get_plotlyjs
 
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
+from guidegym.objectives import Objective
 from guidegym.page import note, page, sample_grids, table
 from guidegym.pictures import plain_text
-from guidegym.search.confirm import COLUMNS, Confirmed
+from guidegym.search.confirm import Confirmed, columns_of
 from guidegym.search.queue import BASELINE, trial_name, trial_place
 from guidegym.search.storage import baseline_scores, complete
 from guidegym.search.study import Study
@@ -54,7 +55,8 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
         "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
         "evaluations per sample. " + testbed.judge_note
     )
-    ranked = table(headings(COLUMNS), ranked_rows(confirmed, COLUMNS), ranked=True)
+    columns = columns_of(study.scored_by)
+    ranked = table(headings(columns), ranked_rows(confirmed, columns), ranked=True)
     return f"<h2>Confirmed on fresh seeds</h2>{ranked}{note(said)}"
 
 
@@ -74,7 +76,7 @@ def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Method | None) -
 
 
 def _history(study: Study, opened: optuna.Study) -> go.Figure:
-    objective = study.objectives[0]
+    objective = study.scored_by[0]
     minimise = opened.directions[0] == optuna.study.StudyDirection.MINIMIZE
     trials = complete(opened)
     places = [trial_place(trial) for trial in trials]
@@ -95,7 +97,7 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
     for name, scores in baseline_scores(opened).items():
         # A line with a name in the legend: a label's height on a logarithmic axis is an exponent, and stretches it.
         line = {"dash": "dot", "width": 1}
-        figure.add_scatter(x=ends, y=[scores[objective]] * 2, mode="lines", name=_plain(name), line=line)
+        figure.add_scatter(x=ends, y=[scores[objective.name]] * 2, mode="lines", name=_plain(name), line=line)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(
         title=f"{_shown(objective)} on the search seeds", type="log" if min(values, default=0) > 0 else "linear"
@@ -121,7 +123,7 @@ def _importances(study: Study, opened: optuna.Study) -> str:
     except (RuntimeError, ValueError, UserWarning) as error:
         return note(f"No parameter importances: {str(error).splitlines()[0]}")
     figure = go.Figure(go.Bar(x=list(importances.values()), y=[_plain(name) for name in importances], orientation="h"))
-    figure.update_xaxes(title=f"importance for {_shown(study.objectives[0])} (PED-ANOVA)")
+    figure.update_xaxes(title=f"importance for {_shown(study.scored_by[0])} (PED-ANOVA)")
     figure.update_yaxes(autorange="reversed", ticksuffix="  ", type="category")  # a name may look like a number
     return "<h2>Parameter importances</h2>" + _figure(figure, height=260)
 
@@ -131,8 +133,8 @@ def _plain(name: str) -> str:
     return html.escape(plain_text(name), quote=False)
 
 
-def _shown(objective: str) -> str:
-    return "KID" if objective == "kid" else objective
+def _shown(objective: Objective) -> str:
+    return objective.title or objective.name
 
 
 def _figure(figure: go.Figure, *, height: int = 420) -> str:

@@ -17,10 +17,11 @@ from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
 from guidegym.files import file_name, unfinished_prefix
 from guidegym.interrupts import hold_interrupts
+from guidegym.objectives import Objective, find_objective
 from guidegym.pictures import drawn_or_noted, sample_picture, schedule_picture
 from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
-from guidegym.search.confirm import COLUMNS, Confirmed, confirm
+from guidegym.search.confirm import Confirmed, columns_of, confirm
 from guidegym.search.loop import LoopSettings, best_trials, search
 from guidegym.search.queue import BASELINE
 from guidegym.search.samplers import check_sampler
@@ -35,7 +36,7 @@ from guidegym.search.storage import (
     open_study,
     owner_of,
 )
-from guidegym.search.study import OBJECTIVES, Baseline, Study
+from guidegym.search.study import Baseline, Study
 from guidegym.search.writing import Outcome, check_folder, holds_confirmed_results, write_files
 from guidegym.settings import check_count, plain_fields, whole_number
 from guidegym.tables import as_markdown, format_table
@@ -111,13 +112,15 @@ class _Run:
 
     def __init__(self, study: Study, testbed: Testbed, settings: RunSettings) -> None:
         self.study, self.testbed, self.settings = study, testbed, settings
+        bank = any(objective.name == "robustness" for objective in study.scored_by)
         # Even seeds search, odd ones confirm: no row is in both.
-        self.scorer = Scorer(testbed, RESERVED_SEEDS + 2 * settings.seed, study.samples_per_class)
+        self.scorer = Scorer(testbed, RESERVED_SEEDS + 2 * settings.seed, study.samples_per_class, bank=bank)
         self.fresh = Scorer(
             testbed,
             RESERVED_SEEDS + 2 * settings.seed + 1,
             study.confirm_per_class,
             first_row=first_fresh_row(study.confirm_per_class * testbed.num_classes),
+            bank=bank,
         )
         self.comparability = comparability(study, testbed, seed=settings.seed)
         check_folder(settings.out, self.comparability)
@@ -173,7 +176,8 @@ class _Run:
                 raise
         best = confirmed[0]  # sound ones come first
         outcome = self._write(confirmed, best.of.method if best.sound else None)
-        table = format_table(headings(COLUMNS), ranked_rows(confirmed, COLUMNS))
+        columns = columns_of(study.scored_by)
+        table = format_table(headings(columns), ranked_rows(confirmed, columns))
         fence = "`" * (3 + table.count("`"))  # longer than any that a name could end it with
         save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n{fence}\n{table}\n{fence}"))
         return outcome
@@ -199,15 +203,21 @@ class _Run:
         """Measure the baselines that have no place in the search space on the search seeds."""
         for baseline in baselines:
             measured = self.scorer.measure([self._candidate(baseline)], on_rows=on_rows)[0]
-            keep_baseline_score(self.opened, baseline.name, {name: measured.score(name) for name in OBJECTIVES})
+            scores = {one.name: measured.score(one) for one in self._baseline_objectives()}
+            keep_baseline_score(self.opened, baseline.name, scores)
         if not complete(self.opened):
             save_note(self.opened, self._note())
 
+    def _baseline_objectives(self) -> list[Objective]:
+        """Return what baselines are scored by: the study's objectives, and the two that every study has had."""
+        own = {one.name: one for one in self.study.scored_by}
+        return [*({name: find_objective(name) for name in ("kid", "accuracy")} | own).values()]
+
     def _keep(self, bar: "tqdm[Any]") -> Callable[[Trial, Scored], None]:
         """Return what is done with each measured trial: artifacts, and the best value on the bar."""
-        objective = self.study.objectives[0]
+        objective = self.study.scored_by[0]
         best: list[float] = [trial.values[0] for trial in complete(self.opened)]
-        pick = min if OBJECTIVES[objective] == "minimize" else max
+        pick = max if objective.sign > 0 else min
 
         def keep(trial: Trial, measured: Scored) -> None:
             name, guidance = measured.method.name, measured.method.guidance
@@ -220,7 +230,7 @@ class _Run:
             except OSError as error:
                 raise GuideGymError(f"{self.settings.out} cannot be written: {error.strerror}") from error
             best.append(measured.score(objective))
-            bar.set_postfix({f"best {objective}": f"{pick(best):.4g}"}, refresh=False)
+            bar.set_postfix({f"best {objective.name}": f"{pick(best):.4g}"}, refresh=False)
 
         return keep
 
@@ -245,7 +255,7 @@ class _Run:
 
     def _confirm(self, on_rows: OnRows) -> list[Confirmed]:
         scored = self.fresh.measure(self._to_confirm(), on_rows=on_rows)
-        return confirm(scored, seed=self.settings.seed, objective=self.study.objectives[0])
+        return confirm(scored, seed=self.settings.seed, objectives=self.study.scored_by)
 
     def _write(self, confirmed: list[Confirmed], best: Method | None) -> Outcome:
         return write_files(
@@ -266,9 +276,10 @@ class _Run:
 
     def _note(self, ending: str = "") -> str:
         study = self.study
+        objectives = ", ".join(objective.name for objective in study.scored_by)
         lines = [
             f"**{as_markdown(study.description)}**",
-            f"Testbed {as_markdown(self.testbed.name)}, sampler `{study.sampler!r}`, objective {', '.join(study.objectives)} on "
+            f"Testbed {as_markdown(self.testbed.name)}, sampler `{study.sampler!r}`, objective {objectives} on "
             f"{study.samples_per_class} samples a class with common random numbers.",
             ending,
         ]

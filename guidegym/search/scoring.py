@@ -1,6 +1,7 @@
 """Scoring methods: many of them and many seeds advance together in one batch, with common random numbers."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from guidegym.evaluation.measuring.extractor import judge_extractor
+from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method, sample_methods
-from guidegym.evaluation.measuring.metrics import values_of
+from guidegym.evaluation.measuring.metrics import METRICS, values_of
+from guidegym.evaluation.measuring.objectives import METRIC_OF, measure_objective, set_of
 from guidegym.evaluation.measuring.sample_set import SampleSet, look
-from guidegym.metrics import class_kernels
+from guidegym.objectives import Finished, Objective
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds
-from guidegym.testbeds import References, Testbed, judge_features
+from guidegym.testbeds import References, Testbed
+from guidegym.testbeds.testbed import Seen
 
 FLOOR_FACTOR = 10.0
 """The worst kernel distance a method can have, in units of that of blank samples (zeros)."""
@@ -26,18 +30,26 @@ class Scored:
 
     Args:
         own: The samples as they were seen, all kept whole.
-        references: What they are measured against.
-        floor: The worst kernel distance there is, which a method with a failed sample gets.
+        scorer: What scored them.
     """
 
     own: SampleSet
-    references: References
-    floor: float
+    scorer: "Scorer"
 
     @property
     def method(self) -> Method:
         """What was scored."""
         return self.own.method
+
+    @property
+    def references(self) -> References:
+        """What the samples are measured against."""
+        return self.scorer.testbed.references
+
+    @property
+    def floor(self) -> float:
+        """The worst kernel distance there is, which a method with a failed sample gets."""
+        return self.scorer.floor
 
     @property
     def sound(self) -> bool:
@@ -47,18 +59,38 @@ class Scored:
     @functools.cached_property
     def kid(self) -> float:
         """Class-wise kernel distance, capped at the floor; the floor itself where a sample failed."""
-        value = values_of(self.own, self.references, ["intra_kid"])["intra_kid"]
-        # The unbiased estimate may be below zero, but an absurd set can be absurdly far below: that is no merit.
-        return value if abs(value) <= self.floor else self.floor
+        return self._metric("intra_kid")
 
     @property
     def accuracy(self) -> float:
         """Share of samples that the judge takes for the wanted class."""
-        return values_of(self.own, self.references, ["accuracy"])["accuracy"]
+        return self._metric("accuracy")
 
-    def score(self, objective: str) -> float:
-        """Return one of ``OBJECTIVES`` by name."""
-        return {"kid": self.kid, "accuracy": self.accuracy}[objective]
+    @functools.cached_property
+    def finished(self) -> Finished:
+        """The samples as objectives are given them; what the judge saw is not looked at again."""
+        own = self.own
+        labels = torch.arange(len(own.shown), device=own.shown.device) % own.num_classes
+        finished = Finished(own.shown.nan_to_num(0.0), labels, self.scorer.testbed, self.method.guidance.guide)
+        vars(finished)["seen"] = Seen(own.features, own.logits, own.spatial)
+        return finished
+
+    def score(self, objective: Objective) -> float:
+        """Return the number of an objective; its floor where samples failed."""
+        if objective.name in METRIC_OF:
+            return self._metric(METRIC_OF[objective.name])
+        return self.measure(objective, resamples=2, seed=0).value
+
+    def _metric(self, name: str) -> float:
+        value, worst = values_of(self.own, self.references, [name])[name], self.scorer.worst(name)
+        if not METRICS[name].lower_is_better:
+            return value if math.isfinite(value) else worst
+        # An unbiased estimate may be below zero, but an absurd set can be absurdly far below: that is no merit.
+        return value if abs(value) <= worst else worst
+
+    def measure(self, objective: Objective, *, resamples: int, seed: int) -> Measurement:
+        """Return the number of an objective with its interval; see ``measure_objective``."""
+        return measure_objective(objective, self.finished, self.own.failed, self.own, resamples=resamples, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +103,7 @@ class Scorer:
         samples_per_class: Samples of each class.
         batch_size: Rows that advance together.
         first_row: Number of the first row under the seed.
+        bank: Whether all judges of the bank look at the samples, or the judge alone.
     """
 
     testbed: Testbed
@@ -78,15 +111,28 @@ class Scorer:
     samples_per_class: int
     batch_size: int = BATCH_SIZE
     first_row: int = 0
+    bank: bool = False
 
     @functools.cached_property
+    def _floors(self) -> dict[str, float]:
+        return {}
+
+    @property
     def floor(self) -> float:
-        """The worst kernel distance a method can have, from blank samples."""
-        classes, references = self.testbed.num_classes, self.testbed.references
-        blank = torch.zeros(2 * classes, *self.testbed.event_shape, dtype=self.testbed.dtype)
-        features = judge_features(self.testbed.judge, blank.to(self.testbed.device)).unflatten(0, (2, classes))
-        kernels = class_kernels(features.transpose(0, 1), references.features, references.self_term)
-        return FLOOR_FACTOR * abs(float(kernels.distance()[0]))
+        """The worst kernel distance a method can have."""
+        return self.worst("intra_kid")
+
+    def worst(self, metric: str) -> float:
+        """Return the worst that a method can score in a metric: ten times a blank set's, or 0 where more is better."""
+        if not METRICS[metric].lower_is_better:
+            return 0.0
+        if metric not in self._floors:
+            testbed, per_class = self.testbed, max(METRICS[metric].least, 2)
+            x = torch.zeros(per_class * testbed.num_classes, *testbed.event_shape, dtype=testbed.dtype)
+            labels = torch.arange(len(x)) % testbed.num_classes
+            blank, references = set_of(Finished(x.to(testbed.device), labels.to(testbed.device), testbed))
+            self._floors[metric] = FLOOR_FACTOR * abs(values_of(blank, references, [metric])[metric])
+        return self._floors[metric]
 
     @property
     def seeds(self) -> Int[Tensor, " rows"]:
@@ -109,6 +155,6 @@ class Scorer:
             on_rows=on_rows,
         )
         return [
-            Scored(look(method, own, testbed, extractor, bank=False), testbed.references, self.floor)
+            Scored(look(method, own, testbed, extractor, bank=self.bank), self)
             for method, own in zip(methods, samples, strict=True)
         ]

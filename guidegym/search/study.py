@@ -1,22 +1,18 @@
 """The Study record: a search space, its baselines, an objective, a testbed and a sampler."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from guidegym.diffusion import SAMPLERS, Sampler, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
+from guidegym.objectives import Objective, find_objective
 from guidegym.settings import plain_fields, shown, whole_number
 
 if TYPE_CHECKING:
     import optuna
 
-OBJECTIVES: Mapping[str, Literal["minimize", "maximize"]] = MappingProxyType(
-    {"kid": "minimize", "accuracy": "maximize"}
-)
-"""Every objective and its direction: class-wise kernel distance, and accuracy under the judge."""
 MOST = 1_000_000
 """Trials, or samples of each class, beyond which a number is a slip of the finger."""
 
@@ -50,7 +46,7 @@ class Study:
         sampler: The diffusion sampler of every trial.
         space: Asks a trial for parameters and returns the guidance they describe.
         baselines: What is measured beside the search, first.
-        objectives: Names in ``OBJECTIVES``; more than one makes a Pareto search.
+        objectives: What trials are scored by, as names, references or objectives; more than one makes a Pareto search.
         num_trials: Trials of a default run, baselines with a place in the space counted in.
         samples_per_class: Samples of each class that a trial is scored on, >= 2.
         confirm_per_class: Fresh samples of each class that the best and the baselines are measured on, >= 2.
@@ -65,7 +61,7 @@ class Study:
     sampler: Sampler
     space: "Callable[[optuna.trial.BaseTrial], Guidance]"
     baselines: tuple[Baseline, ...] = ()
-    objectives: tuple[str, ...] = ("kid",)
+    objectives: tuple[Objective, ...] | tuple[str, ...] = ("kid",)
     num_trials: int = 32
     samples_per_class: int = 8
     confirm_per_class: int = 20
@@ -83,14 +79,21 @@ class Study:
             raise GuideGymError(f"`space` must be a function from a trial to a Guidance, got {shown(self.space)}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
             whole_number(name, getattr(self, name), least=least, most=MOST)
-        known = [name for name in self.objectives if isinstance(name, str) and name in OBJECTIVES]
-        if not known or len(set(known)) != len(self.objectives):
-            raise GuideGymError(
-                f"`objectives` must be different names of {', '.join(OBJECTIVES)}, got {shown(self.objectives)}"
-            )
+        given: object = self.objectives
+        if isinstance(given, str) or not isinstance(given, Sequence) or len(given) == 0:
+            raise GuideGymError(f"`objectives` must be one or more objectives, got {shown(given)}")
+        found = tuple(find_objective(one) for one in given)
+        if len({objective.name for objective in found}) != len(found):
+            raise GuideGymError(f"`objectives` must have different names, got {shown([one.name for one in found])}")
+        object.__setattr__(self, "objectives", found)
         names = [baseline.name for baseline in self.baselines]
         if len(set(names)) != len(names):
             raise GuideGymError(f"`baselines` must have different names, got {names}")
+
+    @property
+    def scored_by(self) -> tuple[Objective, ...]:
+        """The objectives themselves."""
+        return tuple(find_objective(one) for one in self.objectives)
 
     def with_steps(self, num_steps: int) -> "Study":
         """Return the study with another chain length, its baselines' own samplers included."""

@@ -16,7 +16,7 @@ from guidegym.evaluation.measuring.ranking import ranked_json
 from guidegym.evaluation.sample_sets.pictures import grids
 from guidegym.files import file_names, read_json, write_atomically, write_or_remove
 from guidegym.page import encoded
-from guidegym.search.confirm import COLUMNS, Confirmed
+from guidegym.search.confirm import Confirmed, columns_of
 from guidegym.search.report import build_report
 from guidegym.search.storage import complete
 from guidegym.search.study import Study
@@ -126,7 +126,7 @@ def write_files(
         "judge_note": testbed.judge_note,
         "methods": [
             {**found, "sampler": repr(one.of.method.sampler)}
-            for found, one in zip(ranked_json(confirmed, COLUMNS), confirmed, strict=True)
+            for found, one in zip(ranked_json(confirmed, columns_of(study.scored_by)), confirmed, strict=True)
         ],
     }
     write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())

@@ -15,6 +15,7 @@ from guidegym import DDIM, Constant, Guidance, Likelihood, sample
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes, follow, play
 from guidegym.learning import load_learner
+from guidegym.objectives import Finished
 
 SEEN: dict[str, Any] = {"observation": "features", "num_steps": 8, "max_weight": 4.0}
 
@@ -92,11 +93,10 @@ def test_rows_of_a_group_are_no_company_of_each_other() -> None:
     task = make_task(**{**SEEN, "reward": "kid_witness"})
     labels, seeds = draw_episodes(task, 6, seed=0)
     x = play(task, ConstantAgent(1.0), labels, seeds).state.x
-    alone = torch.stack(
-        [task.reward.worth(task.engine, torch.cat([x[:i], x[i : i + 1], x[i + 1 :]]), labels)[i] for i in range(len(x))]
-    )
+    testbed = task.engine.testbed
+    alone = task.reward.value(Finished(x, labels, testbed))
     group = torch.arange(6).repeat_interleave(3)
-    thrice = task.reward.worth(task.engine, x[group], labels[group], group)
+    thrice = task.reward.value(Finished(x[group], labels[group], testbed, group=group))
     torch.testing.assert_close(thrice, alone.repeat_interleave(3), rtol=1e-4, atol=1e-5)
 
 

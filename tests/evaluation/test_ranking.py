@@ -138,4 +138,4 @@ def test_methods_with_failed_samples_come_last_whatever_they_score(exact: Testbe
     wild = Method("wild", Guidance(Likelihood("exact"), Constant(1e300)), SAMPLER)
     unguided = Method("unguided", Guidance(), SAMPLER)
     scored = Scorer(exact, seed=0, samples_per_class=4).measure([wild, unguided])
-    assert [one.name for one in confirm(scored, seed=0, objective="accuracy")] == ["unguided", "wild"]
+    assert [one.name for one in confirm(scored, seed=0, objectives=("accuracy",))] == ["unguided", "wild"]

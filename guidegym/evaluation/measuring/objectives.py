@@ -1,0 +1,132 @@
+"""Every metric of sample sets as an objective, and any objective as a number with an interval."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from guidegym.diffusion import DDIM
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.measurement import Measurement
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.metrics import METRICS, values_of
+from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.guidance import Guidance
+from guidegym.metrics.resampling import recentred, resampling_weights
+from guidegym.objectives import Finished, Objective
+from guidegym.objectives.sets import kid_witness
+from guidegym.registry import register
+from guidegym.testbeds import References
+from guidegym.testbeds.testbed import seen_by
+
+METRIC_OF: Mapping[str, str] = {
+    "kid": "intra_kid",
+    "mixture_kid": "kid",
+    **{name: name for name in METRICS if name not in ("kid", "intra_kid", "accuracy", "energy_divergence")},
+}
+"""The metric of each objective that is one: ``kid`` is the class-wise distance, ``mixture_kid`` that of all classes together."""
+UNNAMED = Method("", Guidance(), DDIM(1))
+"""Stands for the method of samples that were made by none in particular."""
+
+
+def set_of(finished: Finished, *, bank: bool = False) -> tuple[SampleSet, References]:
+    """Arrange samples of any classes as a set with the same number of each class that is there, and the references of those.
+
+    Surplus samples of a class are left out.
+
+    Args:
+        finished: The samples.
+        bank: Whether all judges of the testbed's bank say what they take each sample for, or the judge alone.
+    """
+    classes = finished.labels.unique()
+    of_class = [(finished.labels == label).nonzero()[:, 0] for label in classes]
+    per_class = min(len(rows) for rows in of_class)
+    own = finished.rows(torch.stack([rows[:per_class] for rows in of_class], dim=1).flatten())
+    references, testbed = finished.testbed.references, finished.testbed
+    if len(classes) < testbed.num_classes:
+        references = replace(
+            references,
+            features=references.features[classes],
+            mean=references.mean[classes],
+            covariance=references.covariance[classes],
+        )
+    others = [judge for judge in testbed.judges.values() if bank and judge is not testbed.judge]
+    judged = [own.seen.logits, *(seen_by(judge, own.x).logits for judge in others)]
+    failed = torch.zeros(len(own.x), dtype=torch.bool, device=own.x.device)
+    return SampleSet(
+        method=UNNAMED,
+        features=own.seen.features,
+        logits=own.seen.logits,
+        spatial=own.seen.spatial,
+        hits=torch.stack([logits.argmax(dim=1) == own.labels for logits in judged], dim=1),
+        divergence=None,
+        failed=failed,
+        evaluations=torch.zeros(len(own.x), 4, dtype=torch.long, device=own.x.device),
+        shown=own.x[:0],
+        num_classes=len(classes),
+    ), references
+
+
+def _number(name: str, finished: Finished) -> Tensor:
+    """Return a metric of the set.
+
+    Raises:
+        GuideGymError: If there are too few samples of a class for it, or the testbed has nothing to measure it with.
+    """
+    metric = METRIC_OF[name]
+    own, references = set_of(finished, bank=metric == "robustness")
+    per_class = len(own.features) // own.num_classes
+    if per_class < METRICS[metric].least:
+        raise GuideGymError(
+            f"objective '{name}' needs at least {METRICS[metric].least} samples of each class at a time, got {per_class}"
+        )
+    values = values_of(own, references, [metric])
+    if metric not in values:
+        raise GuideGymError(f"objective '{name}' cannot be measured on testbed '{finished.testbed.name}'")
+    return torch.tensor(values[metric], dtype=torch.float64, device=finished.x.device)
+
+
+for _name, _metric in METRIC_OF.items():
+    register("objective", _name)(
+        Objective(
+            _name,
+            partial(_number, _name),
+            "minimize" if METRICS[_metric].lower_is_better else "maximize",
+            None if METRICS[_metric].lower_is_better else 0.0,
+            title="KID" if _name == "kid" else METRICS[_metric].title,
+            credit=(lambda finished: -kid_witness(finished)) if _name == "kid" else None,
+        )
+    )
+
+
+def measure_objective(
+    objective: Objective, finished: Finished, failed: Tensor, own: SampleSet, *, resamples: int, seed: int
+) -> Measurement:
+    """Measure a set by an objective, with a bootstrap interval drawn within classes, as the metrics are.
+
+    Args:
+        objective: The objective.
+        finished: The samples that ``own`` was made of, in its order.
+        failed: Those that failed: each counts as the floor, and so does a number of the whole set.
+        own: The set.
+        resamples: Bootstrap resamples.
+        seed: Seed of the resampling.
+    """
+    worst = objective.sign * objective.least_reward
+    weights = (
+        resampling_weights(own.num_classes, len(own.features) // own.num_classes, resamples=resamples, seed=seed)
+        .transpose(1, 2)
+        .flatten(1)
+    )
+    values = objective(finished).detach().double().cpu()
+    if values.ndim == 1:
+        return Measurement.mean(values.nan_to_num(worst, worst, worst).masked_fill(failed.cpu(), worst), weights)
+    value = float(values)
+    if bool(failed.any()) or not abs(value) < float("inf"):
+        return Measurement.constant(worst, resamples=resamples)
+    places = torch.arange(len(own.features))
+    drawn = [objective(finished.rows(places.repeat_interleave(row.long()).to(finished.x.device))) for row in weights]
+    draws = torch.stack([one.detach().double().cpu() for one in drawn])
+    return Measurement(value, draws, recentred(value, draws))

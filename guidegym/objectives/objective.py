@@ -1,0 +1,165 @@
+"""An objective: a number per finished sample, or one of the whole set."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Guide
+from guidegym.registry import find, register
+from guidegym.settings import plain_fields, shown
+from guidegym.testbeds import Testbed
+from guidegym.testbeds.testbed import Seen, seen_by
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Finished samples, and what can be asked about them.
+
+    Args:
+        x: The samples, in the testbed's data range.
+        labels: Wanted class of each.
+        testbed: Where they come from, with its judge and its references.
+        guide: What guided them; None for no guide.
+        group: Samples of one group are alternatives to each other, not a set: none is scored in the company of another of
+            its group. None where each stands for itself.
+    """
+
+    x: Float[Tensor, " batch *event"]
+    labels: Int[Tensor, " batch"]
+    testbed: Testbed
+    guide: Guide | None = None
+    group: Int[Tensor, " batch"] | None = None
+
+    @functools.cached_property
+    def seen(self) -> Seen:
+        """What the judge makes of them: features, logits, and values by place where it keeps them."""
+        seen = seen_by(self.testbed.judge, self.x)
+        return seen._replace(logits=self.testbed.judged(seen.features))
+
+    def rows(self, rows: Int[Tensor, " rows"]) -> "Finished":
+        """Return some of the samples."""
+        group = None if self.group is None else self.group[rows]
+        part = replace(self, x=self.x[rows], labels=self.labels[rows], group=group)
+        if "seen" in vars(self):  # the judge looks at each sample once
+            features, logits, spatial = self.seen
+            vars(part)["seen"] = Seen(features[rows], logits[rows], None if spatial is None else spatial[rows])
+        return part
+
+
+WORST = 1000.0
+"""How bad the worst is where an objective does not say."""
+Function: TypeAlias = Callable[[Finished], Tensor]
+"""``finished samples -> (batch,)``, a number per sample, or ``()``, one of the whole set."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What finished samples are measured by.
+
+    Args:
+        name: What tables, files and command lines call it: letters, digits, ``_``, ``-`` and ``.``.
+        function: Returns a number per sample, or one of the whole set.
+        direction: Whether more or less is better.
+        floor: The worst it can be, which a failed sample counts as, and a set with a failed sample; None for 1000 on the bad side
+            of 0. Rewards stay within it, and within as much on the other side of 0.
+        title: Heading in tables; the name by default.
+        credit: For a number of the whole set, how it is spread over the samples where it is a reward: values with that number
+            as their mean. None gives every sample the number itself.
+        influence: The same, with the spread over samples that tells how well the number is known, to first order.
+
+    Raises:
+        GuideGymError: If the name is malformed, the direction unknown, or the floor not finite.
+    """
+
+    name: str
+    function: Function
+    direction: Literal["maximize", "minimize"] = "maximize"
+    floor: float | None = None
+    title: str = ""
+    credit: Function | None = None
+    influence: Function | None = None
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
+            raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
+        if not callable(self.function):
+            raise GuideGymError(f"`function` must be a function of finished samples, got {shown(self.function)}")
+        if self.direction not in ("maximize", "minimize"):
+            raise GuideGymError(f"`direction` must be 'maximize' or 'minimize', got {self.direction!r}")
+
+        if self.floor is None:
+            object.__setattr__(self, "floor", -WORST * self.sign)
+
+    @property
+    def sign(self) -> float:
+        """1 where more is better, -1 where less is."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    @property
+    def least_reward(self) -> float:
+        """The floor as a reward, of which more is better."""
+        return self.sign * (self.floor if self.floor is not None else -WORST * self.sign)
+
+    def __call__(self, finished: Finished) -> Tensor:
+        """Return the number per sample, or that of the set, float64.
+
+        Raises:
+            GuideGymError: If the function returns another shape.
+        """
+        return self._checked(self.function(finished), finished)
+
+    def _checked(self, found: Any, finished: Finished) -> Tensor:
+        values = torch.as_tensor(found)
+        if values.shape not in ((), (len(finished.x),)):
+            raise GuideGymError(
+                f"objective '{self.name}' must return a number, or one of each of {len(finished.x)} samples, "
+                f"got shape {tuple(values.shape)}"
+            )
+        return values
+
+    @torch.no_grad()
+    def reward(self, finished: Finished, *, spread: bool = False) -> Float[Tensor, " batch"]:
+        """Return the reward of each sample: more is better, finite, and no worse than the floor.
+
+        Args:
+            finished: The samples.
+            spread: Whether the values of a set's number are spread as they influence it; see ``influence``.
+        """
+        function = (self.influence if spread else None) or self.credit or self.function
+        values = self._checked(function(finished), finished).float().expand(len(finished.x))
+        least = self.least_reward
+        most = -least if least < 0 else math.inf
+        return (self.sign * values).nan_to_num(least, most, least).clamp(least, most)
+
+
+def find_objective(given: str | Objective | Function) -> Objective:
+    """Return an objective by its name or a reference; a plain function becomes one that is maximised.
+
+    Raises:
+        GuideGymError: If there is none.
+    """
+    part = find("objective", given) if isinstance(given, str) else given
+    if isinstance(part, Objective):
+        return part
+    if not callable(part):
+        raise GuideGymError(f"objective {given!r} must be an Objective or a function, got {type(part).__name__}")
+    name = given.rpartition(":")[2] if isinstance(given, str) else getattr(part, "__name__", "objective")
+    return Objective(name, part)
+
+
+def registered_objective(**settings: Any) -> Callable[[Function], Objective]:
+    """Make an objective of the function below it, called like the function, and register it; a decorator."""
+
+    def make(function: Function) -> Objective:
+        objective = Objective(function.__name__, function, **settings)
+        return register("objective", objective.name)(objective)
+
+    return make
