@@ -6,7 +6,7 @@ from typing import Any
 from sb3_contrib import ARS
 from stable_baselines3.common.vec_env import VecNormalize
 
-from guidegym.learning.stable_baselines import Kind, SB3Learner
+from guidegym.learning.stable_baselines import SB3Learner
 from guidegym.settings import check_range
 
 
@@ -59,12 +59,4 @@ def learner(
             seed=seed,
         )
 
-    kind = Kind(
-        make,
-        lambda model: list(model.policy.action_net),
-        activation="tanh",
-        squash="clip",
-        extras=("weights", "_n_updates"),
-        norm_reward=False,
-    )
-    return SB3Learner(kind, arguments, timesteps=timesteps, num_envs=num_envs)
+    return SB3Learner(make, arguments, timesteps=timesteps, num_envs=num_envs, norm_reward=False)

@@ -23,7 +23,7 @@ def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, co
     """
     options, rows = candidates(task, count), len(labels)
     live, kept = task.begin(labels, seeds), 1
-    history = torch.zeros(0, rows, task.scale.size, device=live.worth.device)
+    history = torch.zeros(0, rows, task.action_size, device=live.worth.device)
     for _ in range(task.engine.sampler.num_steps):
         after, actions, worth = branch(task, task.look(live), options, kept=kept)
         best = worth.reshape(rows, -1).topk(min(width, kept * count), dim=1).indices

@@ -125,7 +125,7 @@ class GroupLearner:
         for _ in range(task.engine.sampler.num_steps):
             live = task.look(live)
             seen.append(task.features(live))
-            noise = torch.randn(len(group), task.scale.size, generator=self.generator).to(seen[-1])
+            noise = torch.randn(len(group), task.action_size, generator=self.generator).to(seen[-1])
             with torch.no_grad():
                 actions.append(self.actor(seen[-1]) + spread * noise)
             live, reward, _ = task.act(live, actions[-1])
@@ -163,6 +163,7 @@ class GroupLearner:
             spread=actor.spread.cpu().clone(),
             features=FEATURES,
             scale=self.task.scale,
+            environment=self.task.name,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -232,7 +233,7 @@ def learner(
     task.check_features()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        actor = Actor(task.scale.size, hidden=hidden, start=start)
+        actor = Actor(task.action_size, hidden=hidden, start=start)
     return GroupLearner(
         task,
         timesteps=timesteps,

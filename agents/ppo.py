@@ -7,7 +7,7 @@ from typing import Any
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
-from guidegym.learning.stable_baselines import Kind, SB3Learner
+from guidegym.learning.stable_baselines import SB3Learner
 from guidegym.settings import check_range
 
 
@@ -61,10 +61,4 @@ def learner(
             seed=seed,
         )
 
-    kind = Kind(
-        make,
-        lambda model: [*model.policy.mlp_extractor.policy_net, model.policy.action_net],
-        activation="tanh",
-        squash="clip",
-    )
-    return SB3Learner(kind, arguments, timesteps=timesteps, num_envs=num_envs)
+    return SB3Learner(make, arguments, timesteps=timesteps, num_envs=num_envs)

@@ -23,5 +23,5 @@ class RandomAgent:
 
     def __call__(self, task: Task, live: Live) -> Tensor:
         """Return the action of each row."""
-        drawn = torch.rand(len(live.worth), task.scale.size, generator=self.generator)
+        drawn = torch.rand(len(live.worth), task.action_size, generator=self.generator)
         return (2 * drawn - 1).to(live.worth.device)

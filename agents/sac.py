@@ -6,7 +6,7 @@ from typing import Any
 from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecNormalize
 
-from guidegym.learning.stable_baselines import Kind, SB3Learner
+from guidegym.learning.stable_baselines import SB3Learner
 from guidegym.settings import check_range
 
 
@@ -69,11 +69,4 @@ def learner(
             seed=seed,
         )
 
-    kind = Kind(
-        make,
-        lambda model: [*model.actor.latent_pi, model.actor.mu],
-        activation="relu",
-        squash="tanh",
-        extras=("log_ent_coef", "_n_updates"),
-    )
-    return SB3Learner(kind, arguments, timesteps=timesteps, num_envs=num_envs)
+    return SB3Learner(make, arguments, timesteps=timesteps, num_envs=num_envs)

@@ -46,6 +46,8 @@ from guidegym.guidance import (
 from guidegym.objectives import Objective
 from guidegym.registry import register
 from guidegym.sampling import Samples, row_seeds, sample
+from guidegym.search.plain import objective
+from guidegym.search.study import Baseline, Study
 from guidegym.state import State
 from guidegym.testbeds import References, Testbed, load_testbed
 
@@ -71,6 +73,7 @@ __all__ = [
     "ActionScale",
     "AnnealedLangevin",
     "AtClean",
+    "Baseline",
     "ClassEnergy",
     "ClassifierFree",
     "ClassifierScore",
@@ -109,6 +112,7 @@ __all__ = [
     "Similarity",
     "Stages",
     "State",
+    "Study",
     "Table",
     "Testbed",
     "UnconditionalDenoiser",
@@ -116,6 +120,7 @@ __all__ = [
     "VEProcess",
     "VPProcess",
     "load_testbed",
+    "objective",
     "rate_of_gamma",
     "register",
     "row_seeds",

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import torch
 
-from guidegym.diffusion import SAMPLERS, Sampler, make_sampler
+from guidegym.diffusion import Sampler, make_sampler
 from guidegym.errors import FileFormatError, GuideGymError, one_line
+from guidegym.registry import find, names
 from guidegym.search.address import without_passwords
 from guidegym.settings import shown
 
@@ -141,7 +142,11 @@ def check_device(name: str) -> torch.device:
 def add_sampler(parser: argparse._ActionsContainer) -> None:
     """Add the flags of a diffusion sampler: ``--sampler``, ``--steps``, ``--eta`` and ``--sampler-kwargs``."""
     parser.add_argument("--steps", type=int, help="reverse steps (default: what suits the sampler; 15 for ddim)")
-    parser.add_argument("--sampler", default="ddim", choices=list(SAMPLERS), help="diffusion sampler (default: ddim)")
+    parser.add_argument(
+        "--sampler",
+        default="ddim",
+        help=f"diffusion sampler: {', '.join(names('sampler'))}, or a reference (default: ddim)",
+    )
     parser.add_argument(
         "--sampler-kwargs",
         nargs="+",
@@ -159,7 +164,7 @@ def read_sampler(arguments: argparse.Namespace) -> Sampler:
     Raises:
         GuideGymError: If they do not fit each other, or a setting is out of range.
     """
-    default = STEPS.get(arguments.sampler, SAMPLERS[arguments.sampler]().num_steps)
+    default = STEPS.get(arguments.sampler, find("sampler", arguments.sampler)().num_steps)
     steps = default if arguments.steps is None else arguments.steps
     if arguments.sampler != "ddim" and arguments.eta is not None:
         raise GuideGymError(f"`--eta` belongs to ddim, got {arguments.eta} with {arguments.sampler}")

@@ -54,6 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "sampler": Kind("guidegym.diffusion"),
     "objective": Kind("guidegym.objectives", also="guidegym.evaluation.measuring"),
     "testbed": Kind("guidegym.testbeds", attribute="testbed"),
+    "environment": Kind("guidegym.envs"),
     "agent": Kind("guidegym.agents", attribute="learner", modular=True),
     "study": Kind("guidegym.studies", attribute="study", modular=True),
     "claim": Kind("guidegym.claims", attribute="claim", modular=True),

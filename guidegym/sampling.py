@@ -142,6 +142,10 @@ def policy_rollout(
     Raises:
         GuideGymError: If the policy was made for other features.
     """
+    if policy.environment != "guidance":
+        raise GuideGymError(
+            f"the policy acts in environment '{policy.environment}', not by weight and rate: play it there"
+        )
     if policy.features != FEATURES:
         raise GuideGymError(f"the policy sees {', '.join(policy.features)}; here it would see {', '.join(FEATURES)}")
     batch_size = check_count("batch_size", batch_size, least=1)

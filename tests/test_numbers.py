@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import guidegym as gg
 from guidegym import Guidance, GuideGymError
-from guidegym.diffusion import SAMPLERS
 from guidegym.envs import GuidanceVectorEnv
 from guidegym.registry import registered
 from guidegym.settings import MAX_WHOLE, check_range, check_seed, finite_number, shown, true_or_false, whole_number
@@ -31,7 +30,7 @@ RECORDS = {
     **registered("guide"),
     **registered("base_model"),
     **registered("target"),
-    **SAMPLERS,
+    **registered("sampler"),
     **{kind.__name__: kind for kind in (gg.VPProcess, gg.VEProcess, gg.ActionScale)},
 }
 NUMBERS: dict[Any, tuple[Callable[[Any], Any], ...]] = {

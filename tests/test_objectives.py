@@ -104,7 +104,7 @@ def test_rewards_stay_within_the_floor_and_failed_numbers_are_at_it(finished: Fi
     assert Objective("unsaid", lambda samples: wild).reward(part).tolist() == [-1000.0, 1000.0, -1000.0, 3.0]
 
 
-def test_a_function_of_the_wrong_shape_gets_one_line(finished: Finished) -> None:
+def test_a_function_of_the_wrong_shape_gets_one_line(finished: Finished, unchecked: None) -> None:
     wrong = Objective("wrong", lambda samples: samples.x)
     with pytest.raises(
         GuideGymError, match=r"objective 'wrong' must return a number, or one of each of 40 samples, got"
@@ -127,7 +127,7 @@ def test_a_search_goes_by_objectives_of_ones_own(tmp_path: Path, capsys: pytest.
 
     mine = f"{tmp_path / 'mine.py'}"
     assert run(f"{mine}:left,recall") == 2
-    assert "`objectives`: 'recall' needs at least 6 samples of each class, got 4" in capsys.readouterr().err
+    assert "`--objectives`: 'recall' needs at least 6 samples of each class, got 4" in capsys.readouterr().err
     code = run(f"{mine}:left,{mine}:spread")
     said = capsys.readouterr()
     assert code == 0

@@ -8,7 +8,7 @@ from guidegym.diffusion.predictor_corrector import PredictorCorrector
 from guidegym.diffusion.probability_flow import ProbabilityFlow
 from guidegym.diffusion.process import Process, VPProcess, noise_ratio, noise_share, noisy_rows, rows_like
 from guidegym.diffusion.sampler import Reverse, Sampler, check_start, clean_estimate, guided_noise
-from guidegym.diffusion.samplers import SAMPLERS, make_sampler, sampler_flags, sampler_name, with_steps
+from guidegym.diffusion.samplers import make_sampler, sampler_flags, sampler_name, with_steps
 from guidegym.diffusion.variance_exploding import VEProcess, vp_timesteps
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "DDPM",
     "INITIAL",
     "REVERSE",
-    "SAMPLERS",
     "AnnealedLangevin",
     "PredictorCorrector",
     "ProbabilityFlow",

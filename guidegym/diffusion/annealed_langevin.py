@@ -9,9 +9,11 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.settings import check_count, plain_fields
 
 
+@register("sampler", "annealed_langevin")
 @dataclass(frozen=True)
 class AnnealedLangevin:
     r"""Langevin steps at each noise level, and nothing between the levels.

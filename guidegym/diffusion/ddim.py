@@ -15,9 +15,11 @@ from guidegym.diffusion.sampler import (
     subsequence,
 )
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.settings import plain_fields
 
 
+@register("sampler", "ddim")
 @dataclass(frozen=True)
 class DDIM:
     r"""Denoising diffusion implicit model, over any sub-sequence of steps.

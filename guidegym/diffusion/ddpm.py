@@ -17,9 +17,11 @@ from guidegym.diffusion.sampler import (
     subsequence,
 )
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.settings import plain_fields
 
 
+@register("sampler", "ddpm")
 @dataclass(frozen=True)
 class DDPM:
     r"""Ancestral sampling over any sub-sequence of steps, guided in the mean.

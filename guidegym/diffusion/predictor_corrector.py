@@ -9,9 +9,11 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.settings import check_count, plain_fields
 
 
+@register("sampler", "predictor_corrector")
 @dataclass(frozen=True)
 class PredictorCorrector:
     r"""Reverse-diffusion steps down the noise levels, with Langevin steps at each of them.

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, subsequence
+from guidegym.registry import register
 from guidegym.settings import plain_fields
 
 
+@register("sampler", "probability_flow")
 @dataclass(frozen=True)
 class ProbabilityFlow:
     r"""The probability-flow ODE by Heun's method: deterministic, of second order.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
+from guidegym.registry import contract
 from guidegym.settings import check_count
 
 LEAST_START, GOOD_START = 0.5, 0.9
@@ -22,6 +23,7 @@ class Reverse(NamedTuple):
     x_0: Float[Tensor, " batch *event"]
 
 
+@contract("sampler")
 @runtime_checkable
 class Sampler(Protocol):
     """A rule for one reverse step over a sub-sequence of the training timesteps."""

@@ -1,31 +1,23 @@
-"""Every sampler by name."""
+"""Samplers by name, and the flags that make one."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from guidegym.diffusion.annealed_langevin import AnnealedLangevin
 from guidegym.diffusion.ddim import DDIM
-from guidegym.diffusion.ddpm import DDPM
-from guidegym.diffusion.predictor_corrector import PredictorCorrector
-from guidegym.diffusion.probability_flow import ProbabilityFlow
 from guidegym.diffusion.sampler import Sampler
 from guidegym.errors import GuideGymError
+from guidegym.registry import find, name_of, names
 from guidegym.settings import check_settings
-
-SAMPLERS: dict[str, type[DDIM | DDPM | PredictorCorrector | ProbabilityFlow | AnnealedLangevin]] = {
-    "ddim": DDIM,
-    "ddpm": DDPM,
-    "predictor_corrector": PredictorCorrector,
-    "probability_flow": ProbabilityFlow,
-    "annealed_langevin": AnnealedLangevin,
-}
-"""Every sampler by the name it has in commands and environments."""
 
 
 def sampler_name(sampler: Sampler) -> str:
-    """Return the name of a sampler's kind, or its class' name where it has none."""
-    return next((name for name, kind in SAMPLERS.items() if type(sampler) is kind), type(sampler).__name__)
+    """Return the name of a sampler's kind: a registered one, or a reference to where it is defined.
+
+    Raises:
+        GuideGymError: If it has neither.
+    """
+    return name_of("sampler", type(sampler))
 
 
 def sampler_flags(sampler: Sampler) -> str:
@@ -48,15 +40,23 @@ def with_steps(sampler: Sampler, num_steps: int) -> Sampler:
     return changed
 
 
-def make_sampler(given: str | Mapping[str, Any], num_steps: int) -> Sampler:
-    """Return the sampler of that name, or ``{"kind": name, **arguments}``, with ``num_steps`` steps.
+def make_sampler(given: str | Mapping[str, Any] | Sampler, num_steps: int) -> Sampler:
+    """Return a sampler with ``num_steps`` steps.
+
+    Args:
+        given: A name or a reference, ``{"kind": name, **arguments}``, or a sampler.
+        num_steps: Its number of steps.
 
     Raises:
         GuideGymError: If there is none of that name, or it does not take the arguments.
     """
+    if not isinstance(given, str | Mapping):
+        return with_steps(given, num_steps)
     arguments = {"kind": given} if isinstance(given, str) else dict(given)
     kind = arguments.pop("kind", None)
-    if not isinstance(kind, str) or kind not in SAMPLERS:
-        raise GuideGymError(f"`sampler` must be of kind {', '.join(SAMPLERS)}, got {kind!r}")
-    check_settings(SAMPLERS[kind], arguments, what=f"sampler '{kind}'", but=("num_steps",))
-    return SAMPLERS[kind](num_steps, **arguments)
+    if not isinstance(kind, str):
+        raise GuideGymError(f"`sampler` must be of kind {', '.join(names('sampler'))}, got {kind!r}")
+    make = find("sampler", kind)
+    check_settings(make, arguments, what=f"sampler '{kind}'", but=("num_steps",))
+    made: Sampler = make(num_steps, **arguments)
+    return made

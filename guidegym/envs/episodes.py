@@ -44,7 +44,7 @@ def observation_space(task: Task) -> spaces.Space[Any]:
 
 def action_space(task: Task) -> spaces.Box:
     """Return the space of one row's action."""
-    return spaces.Box(-1.0, 1.0, (task.scale.size,), np.float32)
+    return spaces.Box(-1.0, 1.0, (task.action_size,), np.float32)
 
 
 class Episodes:

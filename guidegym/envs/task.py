@@ -8,15 +8,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.diffusion import make_sampler, rows_like
+from guidegym.diffusion import Sampler, make_sampler, rows_like
 from guidegym.engine import Engine, Prediction
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
 from guidegym.guidance import ONE_HOT, ActionScale, Guide, InitialDegree, Score, make_degree, make_guide, make_score
 from guidegym.objectives import Finished
-from guidegym.observation import observe
+from guidegym.observation import FEATURES, observe
+from guidegym.registry import find, name_of, register
 from guidegym.rewards import Reward, RewardMix, reward_mix
-from guidegym.settings import check_range, check_settings
+from guidegym.settings import check_range, check_settings, shown
 from guidegym.state import State, fork
 from guidegym.testbeds import Testbed, load_testbed
 
@@ -42,9 +43,13 @@ class Live:
     group: Int[Tensor, " batch"] | None = None
 
 
+@register("environment", "guidance")
 @dataclass(frozen=True, eq=False)
 class Task:
     """An engine with the range of its actions, a reward, and what a policy sees.
+
+    An environment of one's own is a subclass, registered as an ``environment``: ``action_size`` says how many numbers in [-1, 1]
+    an action has, and ``apply`` what they do to a step.
 
     Args:
         engine: Testbed, sampler and guide.
@@ -66,6 +71,36 @@ class Task:
         if self.observation not in OBSERVATIONS:
             raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
         self.degree.check(self.engine.testbed)
+
+    @property
+    def name(self) -> str:
+        """What files call the environment: its registered name, or a reference to where it is defined."""
+        return name_of("environment", type(self))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features that a policy sees, in order."""
+        return FEATURES
+
+    @property
+    def action_size(self) -> int:
+        """How many numbers in [-1, 1] an action has."""
+        return self.scale.size
+
+    def apply(self, state: State, prediction: Prediction | None, action: Float[Tensor, " batch size"]) -> State:
+        """Return the batch one step on: what an action does.
+
+        Args:
+            state: The batch; rows that have ended stay as they are.
+            prediction: What the networks say of it; None where they have not been asked.
+            action: Action of each row, in [-1, 1] where it was not clipped before.
+        """
+        engine, (weight, rate) = self.engine, self.scale.physical(action)
+        if prediction is not None:
+            return engine.advance(state, prediction, weight, rate)
+        asked = (weight > UNGUIDED * self.scale.max_weight).nonzero()[:, 0]
+        weight = weight.where(weight > UNGUIDED * self.scale.max_weight, 0.0)
+        return engine.step(state, weight if len(asked) else None, asked, rate=rate)
 
     def check_features(self) -> None:
         """Check that the task shows what a policy file can name.
@@ -107,13 +142,7 @@ class Task:
             The trajectories, not looked at; the reward of each row; which rows have ended.
         """
         before, engine = live.state, self.engine
-        weight, rate = self.scale.physical(action.to(before.x))
-        if live.prediction is not None:
-            state = engine.advance(before, live.prediction, weight, rate)
-        else:
-            asked = (weight > UNGUIDED * self.scale.max_weight).nonzero()[:, 0]
-            weight = weight.where(weight > UNGUIDED * self.scale.max_weight, 0.0)
-            state = engine.step(before, weight if len(asked) else None, asked, rate=rate)
+        state = self.apply(before, live.prediction, action.to(before.x))
         ended, moved = engine.ended(state), ~engine.ended(before)
         worth = self._worth(live, state, ended, moved)
         spent = (state.evaluations - before.evaluations).sum(dim=1) * self.reward.evaluation_cost
@@ -146,7 +175,7 @@ def make_task(
     *,
     testbed: str | Testbed = "gaussians",
     guide: str | Mapping[str, Any] | Guide | None = None,
-    sampler: str | Mapping[str, Any] = "ddim",
+    sampler: str | Mapping[str, Any] | Sampler = "ddim",
     num_steps: int = 20,
     max_weight: float = 8.0,
     max_rate: float | None = None,
@@ -158,6 +187,7 @@ def make_task(
     observation: str = "full",
     split: str | Mapping[str, Sequence[int]] = "train",
     device: str = "cpu",
+    environment: str | type[Task] = "guidance",
 ) -> Task:
     """Build a task from arguments that JSON can hold, or from the parts themselves.
 
@@ -177,6 +207,7 @@ def make_task(
         observation: ``full``, ``features`` or ``sample``.
         split: ``train``, ``test``, or ``{"labels": [...], "seeds": [...]}``.
         device: Where the networks run.
+        environment: What actions do: a registered environment or a reference to one, or a subclass of ``Task``.
 
     Raises:
         GuideGymError: If an argument is unknown or out of range.
@@ -193,7 +224,10 @@ def make_task(
     loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=target)
     if guide is None:
         guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers))
-    return Task(
+    kind = find("environment", environment) if isinstance(environment, str) else environment
+    if not isinstance(kind, type) or not issubclass(kind, Task):
+        raise GuideGymError(f"`environment` must be a subclass of guidegym.envs.Task, got {shown(environment)}")
+    return kind(
         engine=Engine(loaded, make_sampler(sampler, num_steps), make_guide(guide), make_score(score)),
         scale=ActionScale(max_weight, max_rate),
         reward=reward_mix(reward, form=reward_form, evaluation_cost=evaluation_cost),

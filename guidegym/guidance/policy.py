@@ -66,6 +66,8 @@ class Policy:
         scale: Physical range of the action.
         activation: ``tanh`` or ``relu``, the function ``h``.
         squash: How the output gets into [-1, 1], the function ``q``: ``clip`` or ``tanh``.
+        environment: The environment whose actions it takes; in any other than ``guidance`` they may be of another number and
+            meaning, and plain sampling does not replay them.
 
     Raises:
         GuideGymError: If the shapes do not fit each other, or a number is not finite.
@@ -79,6 +81,7 @@ class Policy:
     scale: ActionScale
     activation: str = "tanh"
     squash: str = "clip"
+    environment: str = "guidance"
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +95,7 @@ class Policy:
         if (
             not shapes
             or [tuple(weight.shape) for weight in self.weights] != shapes
-            or sizes[-1] != self.scale.size
+            or (self.environment == "guidance" and sizes[-1] != self.scale.size)
             or len(self.shift) != sizes[0]
             or len(self.spread) != sizes[0]
         ):
@@ -103,7 +106,8 @@ class Policy:
             (self.spread > 0).all()
         ):
             raise GuideGymError("the numbers of a policy must be finite, and `spread` > 0")
-        digest = hashlib.sha256(repr((self.features, self.scale, self.activation, self.squash)).encode())
+        own = () if self.environment == "guidance" else (self.environment,)
+        digest = hashlib.sha256(repr((self.features, self.scale, self.activation, self.squash, *own)).encode())
         for tensor in self.tensors().values():
             digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
         object.__setattr__(self, "digest", digest.hexdigest())
@@ -122,6 +126,42 @@ class Policy:
             weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
             biases=tuple(layer.bias.detach().cpu().clone() for layer in layers),
             **others,
+        )
+
+    @classmethod
+    def from_sb3(cls, model: Any) -> "Policy":
+        """Return the deterministic policy of a Stable-Baselines3 model that was trained in an environment of this package.
+
+        PPO and its like, SAC, TD3 and ARS, with layers of ``Tanh`` or ``ReLU``; the moments of a ``VecNormalize`` around the
+        environment go with it (where its ``clip_obs`` cuts features off, the policy does not).
+
+        Args:
+            model: The model, with its environment, whose observation is ``features``.
+
+        Raises:
+            GuideGymError: If the model has no actor of that form, or its environment is another.
+        """
+        modules, squash = _sb3_actor(model)
+        env = model.get_env()
+        try:
+            task = env.get_attr("episodes")[0].task
+        except AttributeError as error:
+            raise GuideGymError("`model` must be of a guidance environment, made by gym.make or SB3VecEnv") from error
+        task.check_features()
+        normalised = model.get_vec_normalize_env()
+        names, zeros = task.feature_names, torch.zeros(len(task.feature_names))
+        moments = None if normalised is None or not normalised.norm_obs else normalised.obs_rms
+        return cls.of_layers(
+            modules,
+            shift=zeros if moments is None else torch.as_tensor(moments.mean, dtype=torch.float32),
+            spread=zeros + 1
+            if moments is None
+            else (torch.as_tensor(moments.var, dtype=torch.float32) + normalised.epsilon).sqrt(),
+            features=names,
+            scale=task.scale,
+            activation="relu" if any(isinstance(module, torch.nn.ReLU) for module in modules) else "tanh",
+            squash=squash,
+            environment=task.name,
         )
 
     def __call__(self, features: Float[Tensor, " batch features"]) -> Float[Tensor, " batch size"]:
@@ -146,6 +186,7 @@ class Policy:
 
     def describe(self, file: str) -> dict[str, Any]:
         """Return the JSON object that goes with ``content`` written to ``file``."""
+        own = {} if self.environment == "guidance" else {"environment": self.environment}
         return {
             "kind": "perceptron",
             "file": file,
@@ -156,7 +197,34 @@ class Policy:
             "squash": self.squash,
             "max_weight": self.scale.max_weight,
             "max_rate": self.scale.max_rate,
+            **own,
         }
+
+
+def _sb3_actor(model: Any) -> tuple[list[torch.nn.Module], str]:
+    """Return a model's modules from the features to the action's mean, and how their output gets into [-1, 1].
+
+    Raises:
+        GuideGymError: If it has no such modules, or other activations than can be kept.
+    """
+    policy, actor = model.policy, getattr(model.policy, "actor", None)
+    if actor is not None and hasattr(actor, "latent_pi"):
+        modules, squash = [*actor.latent_pi, actor.mu], "tanh"
+    elif actor is not None:
+        modules, squash = list(actor.mu), "tanh"
+    elif hasattr(policy, "mlp_extractor"):
+        modules, squash = [*policy.mlp_extractor.policy_net, policy.action_net], "clip"
+    elif isinstance(getattr(policy, "action_net", None), torch.nn.Sequential):
+        modules, squash = list(policy.action_net), "clip"
+    else:
+        raise GuideGymError(f"`model` must have an actor of linear layers, got {type(model).__name__}")
+    kinds = {type(module) for module in modules} - {torch.nn.Linear}
+    if not kinds <= {torch.nn.Tanh, torch.nn.ReLU} or (
+        torch.nn.ReLU in kinds and torch.nn.Tanh in kinds and actor is None
+    ):
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise GuideGymError(f"`model` must have layers of Tanh or of ReLU, got {names}")
+    return modules, squash
 
 
 KEYS = {"kind", "file", "digest", "features", "layers", "activation", "squash", "max_weight", "max_rate"}
@@ -169,7 +237,7 @@ def load_policy(content: Any, folder: Path, source: str) -> Policy:
         FileFormatError: If the object is not one that ``Policy.describe`` wrote, or the file is missing, damaged or not the
             one that belongs to it.
     """
-    if not isinstance(content, dict) or set(content) != KEYS or content["kind"] != "perceptron":
+    if not isinstance(content, dict) or set(content) - {"environment"} != KEYS or content["kind"] != "perceptron":
         raise FileFormatError(
             f"{source} must be an object of kind 'perceptron' with the keys {', '.join(sorted(KEYS))}"
         )
@@ -201,6 +269,7 @@ def load_policy(content: Any, folder: Path, source: str) -> Policy:
             scale=ActionScale(scale[0], scale[1]),
             activation=content["activation"],
             squash=content["squash"],
+            environment=content.get("environment", "guidance"),
         )
     except (GuideGymError, TypeError) as error:
         raise FileFormatError(f"{source}: {error}") from error

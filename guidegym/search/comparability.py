@@ -35,18 +35,6 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
     }
 
 
-def guidance_of(study: Study, trial: optuna.trial.BaseTrial) -> Guidance:
-    """Return the guidance that a trial's parameters describe.
-
-    Raises:
-        GuideGymError: If the study's space returns something else.
-    """
-    described: object = study.space(trial)
-    if not isinstance(described, Guidance):
-        raise GuideGymError(f"`space` of study '{study.name}' must return a Guidance, got {type(described).__name__}")
-    return described
-
-
 def check_study(study: Study, testbed: Testbed) -> None:
     """Check, before anything is written, that a study fits its testbed and that its baselines are what they say.
 
@@ -70,7 +58,7 @@ def check_study(study: Study, testbed: Testbed) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Optuna only warns of a value outside its range
-                described = guidance_of(study, optuna.trial.FixedTrial(dict(baseline.params)))
+                described = study.guidance(optuna.trial.FixedTrial(dict(baseline.params)))
         except (ValueError, UserWarning) as error:
             raise GuideGymError(f"`params` of baseline '{baseline.name}' are not in the space: {error}") from error
         if not _same(described, baseline.guidance, sampler, testbed.process):

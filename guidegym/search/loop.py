@@ -10,12 +10,11 @@ from optuna.trial import FrozenTrial, Trial
 from guidegym.evaluation.measuring.method import Method
 from guidegym.guidance import Guidance
 from guidegym.sampling import OnRows
-from guidegym.search.comparability import guidance_of
 from guidegym.search.patience import StorageError
 from guidegym.search.queue import BASELINE, ask, plan_batch, trial_name
 from guidegym.search.scoring import Scored, Scorer
-from guidegym.search.storage import GUIDANCE, clear_unfinished, complete
-from guidegym.search.study import Study
+from guidegym.search.storage import clear_unfinished, complete
+from guidegym.search.study import GUIDANCE, Study
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def search(
                     owner=settings.owner,
                 )
                 trials.append(trial)
-                trial.set_user_attr(GUIDANCE, guidance_of(study, trial).to_json())
+                trial.set_user_attr(GUIDANCE, study.guidance(trial).to_json())
             _score(opened, study, scorer, trials, on_trial, on_rows)
         except StorageError:
             raise  # there is nobody to tell; the next run clears what this one had in hand

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from guidegym.errors import GuideGymError
 from guidegym.search.samplers import make_sampler
-from guidegym.search.storage import BATCH, GUIDANCE, OWNER, complete
-from guidegym.search.study import Study
+from guidegym.search.storage import BATCH, OWNER, complete
+from guidegym.search.study import GUIDANCE, Study
 
 BASELINE = "guidegym:baseline"
 RETRY_OF = "guidegym:retry_of"

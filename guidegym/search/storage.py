@@ -14,12 +14,10 @@ from guidegym.errors import GuideGymError
 from guidegym.files import only_one, write_atomically
 from guidegym.search.address import reason_of, shown_address
 from guidegym.search.patience import patient_storage
-from guidegym.search.study import Study
+from guidegym.search.study import GUIDANCE, Study
 
 SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"
-GUIDANCE = "guidegym:guidance"
-"""The guidance of a trial, as JSON: what a search asked for has it, and what others put into the study has not."""
 BATCH = "guidegym:batch"
 """Trials that were finished when a trial's batch began."""
 BASELINE_SCORES = "guidegym:baseline_scores"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from guidegym.diffusion import SAMPLERS, Sampler, with_steps
+from guidegym.diffusion import Sampler, sampler_name, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
 from guidegym.objectives import Objective, find_objective
@@ -13,6 +13,8 @@ from guidegym.settings import plain_fields, shown, whole_number
 if TYPE_CHECKING:
     import optuna
 
+GUIDANCE = "guidegym:guidance"
+"""The guidance of a trial, as JSON: what a search asked for has it, and what others put into the study has not."""
 MOST = 1_000_000
 """Trials, or samples of each class, beyond which a number is a slip of the finger."""
 
@@ -71,10 +73,9 @@ class Study:
         if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
             raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
         for sampler in (self.sampler, *(one.sampler for one in self.baselines if one.sampler is not None)):
-            # Of exactly that type: the replay command, and the files of a run, can name no other.
-            if type(sampler) not in SAMPLERS.values():
-                kinds = ", ".join(kind.__name__ for kind in SAMPLERS.values())
-                raise GuideGymError(f"`sampler` must be of {kinds}, got {shown(sampler)}")
+            if not isinstance(sampler, Sampler):
+                raise GuideGymError(f"`sampler` must be a Sampler, got {shown(sampler)}")
+            sampler_name(sampler)  # the replay command, and the files of a run, must be able to name it
         if not callable(self.space):
             raise GuideGymError(f"`space` must be a function from a trial to a Guidance, got {shown(self.space)}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
@@ -94,6 +95,19 @@ class Study:
     def scored_by(self) -> tuple[Objective, ...]:
         """The objectives themselves."""
         return tuple(find_objective(one) for one in self.objectives)
+
+    def guidance(self, trial: "optuna.trial.BaseTrial") -> Guidance:
+        """Return the guidance that a trial's parameters describe.
+
+        Raises:
+            GuideGymError: If the study's space returns something else.
+        """
+        described: object = self.space(trial)
+        if not isinstance(described, Guidance):
+            raise GuideGymError(
+                f"`space` of study '{self.name}' must return a Guidance, got {type(described).__name__}"
+            )
+        return described
 
     def with_steps(self, num_steps: int) -> "Study":
         """Return the study with another chain length, its baselines' own samplers included."""

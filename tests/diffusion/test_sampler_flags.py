@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from guidegym import DDIM
 from guidegym.command import add_sampler, read_sampler
-from guidegym.diffusion import SAMPLERS, Sampler, make_sampler, sampler_flags
+from guidegym.diffusion import Sampler, make_sampler, sampler_flags
+from guidegym.registry import names
 
 
 def _read(flags: str) -> Sampler:
@@ -25,7 +26,7 @@ def test_ddim_comes_back_to_the_last_digit(num_steps: int, eta: float, spacing: 
     assert _read(sampler_flags(sampler)) == sampler
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", names("sampler"))
 def test_every_sampler_comes_back_with_settings_that_are_not_its_defaults(name: str) -> None:
     sampler = make_sampler(name, 12)
     for field in dataclasses.fields(sampler):  # type: ignore[arg-type]

@@ -22,8 +22,9 @@ from guidegym import (
     VPProcess,
     sample,
 )
-from guidegym.diffusion import SAMPLERS, Process, Sampler, noise_ratio, noise_share, vp_timesteps, with_steps
+from guidegym.diffusion import Process, Sampler, noise_ratio, noise_share, vp_timesteps, with_steps
 from guidegym.engine import Engine
+from guidegym.registry import names, registered
 from guidegym.testbeds import variance_exploding
 from guidegym.testbeds.gaussians import MEANS, SHARES, SPREADS, load_gaussians
 
@@ -55,7 +56,7 @@ def _moments(label: int | None) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_every_sampler_is_tried() -> None:
-    assert FINE.keys() == SAMPLERS.keys()
+    assert FINE.keys() == registered("sampler").keys()
 
 
 @pytest.mark.slow
@@ -134,11 +135,11 @@ def test_the_order_of_convergence(sampler: Sampler, order: float) -> None:
     assert rates[-1] == pytest.approx(order, abs=0.25), (errors, rates)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", names("sampler"))
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 7, 20])
 @pytest.mark.parametrize("process", PROCESSES.values(), ids=PROCESSES)
 def test_any_number_of_steps_is_so_many_evaluations_and_ends_clean(name: str, num_steps: int, process: Process) -> None:
-    sampler = SAMPLERS[name](num_steps)
+    sampler = registered("sampler")[name](num_steps)
     grid = sampler.timesteps(process)
     assert len(grid) == num_steps + 1
     assert int(grid[0]) == process.num_timesteps - 1

