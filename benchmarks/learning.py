@@ -146,7 +146,7 @@ def main() -> None:
             if isinstance(method, Guidance) and method.policy is None
         },
         "methods": [
-            {**found, "delta_to_best_open_loop": delta(one.numbers["reward"], best.numbers["reward"]).to_json()}
+            {**found, "ahead_of_best_open_loop": delta(one.numbers["reward"], best.numbers["reward"]).to_json()}
             for found, one in zip(ranked_json(compared, COLUMNS), compared, strict=True)
         ],
     }

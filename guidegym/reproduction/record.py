@@ -12,7 +12,6 @@ from typing import Any
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.metrics import METRICS, measure_set
 from guidegym.evaluation.sample_sets.collect import networks_used
-from guidegym.evaluation.sample_sets.record import result_of
 from guidegym.evaluation.sample_sets.run import energy_notes
 from guidegym.files import read_json
 from guidegym.reproduction.claim import Claim, Effect
@@ -95,15 +94,14 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
     found = []
     for name, own in lab.seen.items():
         measured = measure_set(own, lab.collection.extractor.references, table, resamples=lab.resamples)
-        result = result_of(own, measured, {}, seed=lab.collection.seed)
         found.append(
             {
                 "method": name,
-                "metrics": {key: one.to_json() for key, one in result.estimates.items()},
+                "metrics": {key: one.estimate.to_json() for key, one in measured.items()},
                 "guidance": json.loads(own.method.guidance.to_json()),
-                "sampler": result.sampler,
-                "evaluations_per_sample": result.evaluations,
-                "failed": result.failed,
+                "sampler": repr(own.method.sampler),
+                "evaluations_per_sample": own.evaluations_per_sample,
+                "failed": own.num_failed,
             }
         )
     return found
