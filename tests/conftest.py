@@ -19,8 +19,29 @@ LONGEST = ("test_readme.py", "test_claims.py", "test_stops.py", "test_learning_i
 """Files that take minutes. They come first: begun last, they would keep one worker busy while the others have nothing to do."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the longest files to the front; the order is otherwise left as it is."""
+FULL = "not run: takes minutes of its own; `pytest --full` and `.ci/run --full` (nightly) run it"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flag that runs what is run at night only."""
+    parser.addoption(
+        "--full", action="store_true", help="run the tests marked `full`, too: the README's main job as it is"
+    )
+
+
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
+    """Say at the end what was left out for want of ``--full``."""
+    left_out = [one for one in terminalreporter.stats.get("skipped", []) if FULL in str(one.longrepr)]
+    for one in left_out:
+        terminalreporter.write_line(f"NOT RUN without --full: {one.nodeid}", yellow=True, bold=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front, in the order that they otherwise have, and leave out what is run at night."""
+    if not config.getoption("--full"):
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(pytest.mark.skip(reason=FULL))
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 import torch
 from optuna.trial import TrialState
 
-from guidegym import Constant, Guidance, Likelihood, load_testbed
-from guidegym.search import Baseline, Scorer
+from guidegym import Constant, Guidance, Likelihood, VPProcess, load_testbed
+from guidegym.pictures import schedule_picture
+from guidegym.search import Baseline, Scorer, run, writing
 from guidegym.search.loading import load_study
 from guidegym.search.loop import LoopSettings, search
 from guidegym.search.queue import trial_name
@@ -94,3 +96,15 @@ def wait_for(count: int, out: Path) -> None:
 
 def command(out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "guidegym.tune", *SHORT, "--out", str(out), *more]
+
+
+def draw_once(patch: pytest.MonkeyPatch) -> None:
+    """Let searches in this process use one picture wherever they would draw their own."""
+    png = schedule_picture({"one": MILD}, VPProcess())
+
+    def drawn(*_: object, **__: object) -> bytes:
+        return png
+
+    patch.setattr(run, "schedule_picture", drawn)
+    for module in (run, writing):
+        patch.setattr(module, "sample_picture", drawn)

@@ -11,6 +11,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
+
+from guidegym import Guidance, load_testbed
+from guidegym.search.loading import load_study
+from guidegym.search.run import RESERVED_SEEDS, first_fresh_row
+from guidegym.search.scoring import Candidate, Scorer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,49 +57,78 @@ def _shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], float]:
+def _run_main_job(folder: Path, flags: str = "") -> subprocess.CompletedProcess[str]:
     """Run the first block without its installation, which has happened, in an empty folder."""
-    folder = tmp_path_factory.mktemp("readme")
     command = _block("bash", "guidegym.tune --study sigmoid_schedule\n")
     assert command.startswith("pip install -e . && ")
-    began = time.monotonic()
-    done = _shell(command.removeprefix("pip install -e . && "), folder)
-    return folder, done, time.monotonic() - began
+    return _shell(f"{command.removeprefix('pip install -e . && ').strip()} {flags}", folder)
 
 
-MainJob = tuple[Path, "subprocess.CompletedProcess[str]", float]
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Run the first block with a shorter search; all methods are confirmed on the very samples of the README's table."""
+    folder = tmp_path_factory.mktemp("readme")
+    return folder, _run_main_job(folder, "--trials 8 --samples 2")
 
 
-@pytest.mark.slow
-def test_the_main_job_prints_the_table_of_the_readme(main_job: MainJob) -> None:
-    _, done, seconds = main_job
-    assert done.returncode == 0, done.stderr
-    assert seconds < 600, "five minutes on two idle cores, with room for a busy machine"
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    assert peak < 3.0, f"{peak:.1f} GiB"
+MainJob = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+def _check_baselines(printed: str) -> None:
+    """Check that the baselines have the README's numbers: their schedules and samples do not hang on the search."""
     shown = _block("text", "Frechet")
-    assert done.stdout.splitlines()[0].split() == shown.splitlines()[0].split()
-    printed_kid, shown_kid = _table(done.stdout), _table(shown)
+    assert printed.splitlines()[0].split() == shown.splitlines()[0].split()
+    printed_kid, shown_kid = _table(printed), _table(shown)
     baselines = {name for name in shown_kid if not name.startswith("trial")}
     assert baselines == {name for name in printed_kid if not name.startswith("trial")}
-    # Another processor rounds differently, and which trials come up may hang on it; the baselines are the same schedules.
+    # Another processor rounds differently, and which trials come up may hang on it.
     assert {name: printed_kid[name] for name in baselines} == pytest.approx(
         {name: shown_kid[name] for name in baselines}, rel=0.1
     )
 
 
-def test_the_table_of_the_readme_is_that_of_the_recorded_run() -> None:
-    recorded = json.loads((ROOT / "benchmarks" / "results" / "sigmoid_schedule-seed0.json").read_text())
-    shown = _table(_block("text", "Frechet"))
-    assert shown == pytest.approx({one["method"]: one["kid"]["value"] for one in recorded["methods"]}, rel=0.005)
-    assert f"best: {recorded['best']} " in _block("text", "Frechet")
+@pytest.mark.slow
+def test_the_main_job_prints_the_table_of_the_readme(main_job: MainJob) -> None:
+    _, done = main_job
+    assert done.returncode == 0, done.stderr
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    assert peak < 3.0, f"{peak:.1f} GiB"
+    _check_baselines(done.stdout)
+    methods = json.loads((main_job[0] / "runs" / "sigmoid_schedule-fashion" / "results.json").read_text())["methods"]
+    assert any(one["method"].startswith("trial") for one in methods)
+    assert {one["method"]: one["behind_best_by"]["low"] > 0 for one in methods}["unguided"]
 
 
 @pytest.mark.slow
-def test_the_tuned_schedule_beats_every_baseline_on_fresh_seeds(main_job: MainJob) -> None:
-    folder, _, _ = main_job
-    results = json.loads((folder / "runs" / "sigmoid_schedule-fashion" / "results.json").read_text())
+def test_the_best_schedule_of_the_docs_has_its_number_in_the_readme_and_beats_every_baseline(main_job: MainJob) -> None:
+    """What the whole search found, sampled again on the fresh seeds beside the baselines that were just measured."""
+    page = (ROOT / "docs" / "studies.md").read_text()
+    (best,) = re.findall(r"The best is `(.*?)`", page[page.index("### sigmoid_schedule\n") :].split("\n### ")[0])
+    study, testbed = load_study("sigmoid_schedule"), load_testbed("fashion", device=torch.device("cpu"))
+    num = study.confirm_per_class
+    scorer = Scorer(testbed, RESERVED_SEEDS + 1, num, first_row=first_fresh_row(num * testbed.num_classes))
+    guidance = Guidance.from_json(json.dumps({"format": "guidegym-guidance/1", **json.loads(best)}))
+    (measured,) = scorer.measure([Candidate("best", guidance, study.sampler)])
+    shown = _block("text", "Frechet")
+    assert measured.sound
+    assert measured.kid == pytest.approx(min(_table(shown).values()), rel=0.02)
+    baselines = {name: kid for name, kid in _table(main_job[1].stdout).items() if not name.startswith("trial")}
+    assert {name.split()[0] for name in baselines} == {"unguided", "constant", "thesis"}
+    assert measured.kid < min(baselines.values())
+    assert measured.kid < 0.1 * baselines["unguided"]
+
+
+@pytest.mark.full
+def test_the_main_job_to_its_end_finds_a_schedule_that_beats_every_baseline_on_fresh_seeds(tmp_path: Path) -> None:
+    """Run the block word for word."""
+    began = time.monotonic()
+    done = _run_main_job(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 600, "five minutes on two idle cores, with room for a busy machine"
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    assert peak < 3.0, f"{peak:.1f} GiB"
+    _check_baselines(done.stdout)
+    results = json.loads((tmp_path / "runs" / "sigmoid_schedule-fashion" / "results.json").read_text())
     assert results["confirmed_on_fresh_seeds"]
     methods = {method["method"]: method for method in results["methods"]}
     kid = {name: method["kid"]["value"] for name, method in methods.items()}
@@ -105,9 +140,16 @@ def test_the_tuned_schedule_beats_every_baseline_on_fresh_seeds(main_job: MainJo
     assert methods["unguided"]["delta_to_best"]["low"] > 0
 
 
+def test_the_table_of_the_readme_is_that_of_the_recorded_run() -> None:
+    recorded = json.loads((ROOT / "benchmarks" / "results" / "sigmoid_schedule-seed0.json").read_text())
+    shown = _table(_block("text", "Frechet"))
+    assert shown == pytest.approx({one["method"]: one["kid"]["value"] for one in recorded["methods"]}, rel=0.005)
+    assert f"best: {recorded['best']} " in _block("text", "Frechet")
+
+
 @pytest.mark.slow
 def test_replay_and_python_blocks_run(main_job: MainJob) -> None:
-    folder, _, _ = main_job
+    folder, _ = main_job
     replay = _shell(_block("bash", "--labels sneaker bag"), folder)
     assert replay.returncode == 0, replay.stderr
     assert (folder / "runs" / "replay" / "samples.png").is_file()
@@ -120,7 +162,7 @@ def test_replay_and_python_blocks_run(main_job: MainJob) -> None:
 
 @pytest.mark.slow
 def test_the_dashboard_opens_on_the_study(main_job: MainJob) -> None:
-    folder, _, _ = main_job
+    folder, _ = main_job
     command = _block("bash", "optuna-dashboard").strip().split()
     program = str(Path(sys.executable).parent / command[0])
     server = subprocess.Popen(

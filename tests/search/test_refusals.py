@@ -9,6 +9,8 @@ from short_search import SHORT, WILD
 
 from guidegym.tune import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.mark.parametrize(
     ("params", "message"),

@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import optuna
 import pytest
-from short_search import ROOT, SHORT, WILD, command, finished_trials
+from short_search import ROOT, SHORT, WILD, finished_trials
 
 from guidegym import Constant, Guidance, load_testbed
 from guidegym.search.loading import load_study
@@ -15,15 +16,35 @@ from guidegym.search.run import first_fresh_row
 from guidegym.search.scoring import Scorer
 from guidegym.tune import main
 
+SAMPLERS = ("tpe", "gp", "cmaes", "random")
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random"])
-def test_the_same_command_gives_the_same_result_here_and_in_another_process(sampler: str, tmp_path: Path) -> None:
-    flags = ["--trials", "14", "--sampler", sampler, "--seed", "3"]
-    assert main([*SHORT, *flags, "--out", str(tmp_path / "a")]) == 0
-    subprocess.run(command(tmp_path / "b", *flags), check=True, capture_output=True, cwd=ROOT)
+
+def _seeded(sampler: str) -> list[str]:
+    return [*SHORT, "--trials", "14", "--sampler", sampler, "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the command with each sampler in one other process, which has its own hash seed, and return where."""
+    out = tmp_path_factory.mktemp("elsewhere")
+    runs = [[*_seeded(sampler), "--out", str(out / sampler)] for sampler in SAMPLERS]
+    code = (
+        "import sys, pytest; sys.path.insert(0, 'tests'); from short_search import draw_once; "
+        f"from guidegym.tune import main; draw_once(pytest.MonkeyPatch()); sys.exit(max(map(main, {runs!r})))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
+    return out
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_command_gives_the_same_result_here_and_in_another_process(
+    sampler: str, elsewhere: Path, tmp_path: Path
+) -> None:
+    assert main([*_seeded(sampler), "--out", str(tmp_path)]) == 0
     for name in ("best.json", "results.json"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    params = [[trial.params for trial in finished_trials(tmp_path / run)] for run in "ab"]
+        assert (tmp_path / name).read_bytes() == (elsewhere / sampler / name).read_bytes()
+    params = [[trial.params for trial in finished_trials(out)] for out in (tmp_path, elsewhere / sampler)]
     assert params[0] == params[1]
     assert len(params[0]) == 14
 
@@ -51,6 +72,7 @@ def test_a_run_leaves_all_its_files(tmp_path: Path) -> None:
     assert len(list((tmp_path / "artifacts").iterdir())) == 2 * len(study.trials)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_searched_trials_include_the_baselines_first(tmp_path: Path) -> None:
     assert main([*SHORT, "--trials", "9", "--out", str(tmp_path)]) == 0
     study = load_study("sigmoid_schedule", testbed="gaussians")
@@ -60,6 +82,7 @@ def test_the_searched_trials_include_the_baselines_first(tmp_path: Path) -> None
         assert Guidance.from_json(trial.user_attrs["guidegym:guidance"]) is not None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_wild_scale_is_scored_at_the_floor_and_the_search_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "wild.py"
     path.write_text(textwrap.dedent(WILD))
@@ -111,6 +134,7 @@ def test_a_million_times_the_gradient_saturates_images_is_reported_and_the_searc
     assert "million (" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_larger_confirmation_repeats_nothing_else_and_shares_no_row_with_the_smaller(tmp_path: Path) -> None:
     assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 0
     first, trials = json.loads((tmp_path / "results.json").read_text()), finished_trials(tmp_path)
@@ -128,6 +152,7 @@ def test_a_larger_confirmation_repeats_nothing_else_and_shares_no_row_with_the_s
     assert len(set().union(*seeds)) == 16 + 18 + 40
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_history_names_baselines_outside_the_space_without_labels_on_its_logarithmic_axis(tmp_path: Path) -> None:
     from guidegym.search.report import _history
 
@@ -140,6 +165,7 @@ def test_the_history_names_baselines_outside_the_space_without_labels_on_its_log
     assert max(heights) < 100 * min(abs(y) for y in heights if y)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_pareto_search_runs(tmp_path: Path) -> None:
     assert main([*SHORT, "--trials", "12", "--objectives", "kid,accuracy", "--out", str(tmp_path)]) == 0
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
@@ -147,6 +173,7 @@ def test_a_pareto_search_runs(tmp_path: Path) -> None:
     assert all(len(trial.values) == 2 for trial in finished_trials(tmp_path))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_search_for_accuracy_ends_with_the_most_accurate(tmp_path: Path) -> None:
     assert main([*SHORT, "--trials", "8", "--objectives", "accuracy", "--out", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())

@@ -13,6 +13,8 @@ from short_search import ROOT, SHORT, command, finished_trials, wait_for
 from guidegym import Guidance
 from guidegym.tune import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) -> None:
     flags = ("--trials", "40", "--seed", "1", "--batch-trials", "3", "--samples", "60", "--steps", "20")

@@ -26,6 +26,8 @@ from guidegym.search.address import HIDDEN, shown_address, without_passwords
 from guidegym.search.run import RunSettings
 from guidegym.tune import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 UNREADABLE = (  # with an @ that is not percent-encoded, without a host, without a scheme: nobody can tell where a password ends
     "postgresql+psycopg://u:HUNTER2@x@127.0.0.1:1/db",
     "postgresql://u:p@HUN/TER2@host/db",
