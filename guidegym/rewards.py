@@ -211,7 +211,9 @@ class RewardMix:
         plain_fields(self)
         unknown = [name for name, _ in self.terms if name not in REWARDS]
         if unknown or not self.terms:
-            raise GuideGymError(f"`reward` must be of {', '.join(REWARDS)}, got {', '.join(unknown) or 'none'}")
+            raise GuideGymError(
+                f"must be of {', '.join(REWARDS)}, got {', '.join(unknown) or 'none'}", argument="reward"
+            )
         if any(not 0 < weight < float("inf") for _, weight in self.terms):
             raise GuideGymError(f"the weights of `reward` must be > 0 and finite, got {dict(self.terms)}")
         if self.form not in FORMS:

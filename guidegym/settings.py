@@ -46,7 +46,7 @@ def whole_number(name: str, value: object, *, least: int = -MAX_WHOLE, most: int
     if isinstance(plain, bool) or not isinstance(plain, int) or not least <= plain <= most:
         beyond = most < MAX_WHOLE or (isinstance(plain, int) and plain > most)
         bounds = f" in {least}..{most}" if beyond else f" >= {least}" if least > -MAX_WHOLE else ""
-        raise GuideGymError(f"`{name}` must be a whole number{bounds}, got {shown(value)}")
+        raise GuideGymError(f"must be a whole number{bounds}, got {shown(value)}", argument=name)
     return plain
 
 
@@ -62,7 +62,7 @@ def finite_number(name: str, value: object) -> float:
         or not isinstance(plain, int | float)
         or not -sys.float_info.max <= plain <= sys.float_info.max
     ):
-        raise GuideGymError(f"`{name}` must be a finite number, got {shown(value)}")
+        raise GuideGymError(f"must be a finite number, got {shown(value)}", argument=name)
     return plain
 
 
@@ -74,7 +74,7 @@ def true_or_false(name: str, value: object) -> bool:
     """
     plain = _plain(value)
     if not isinstance(plain, bool):
-        raise GuideGymError(f"`{name}` must be true or false, got {shown(value)}")
+        raise GuideGymError(f"must be true or false, got {shown(value)}", argument=name)
     return plain
 
 
@@ -83,7 +83,7 @@ def _sequence(name: str, value: object, kind: type) -> tuple[float, ...]:
     if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
-        raise GuideGymError(f"`{name}` must be a sequence of numbers, got {shown(value)}")
+        raise GuideGymError(f"must be a sequence of numbers, got {shown(value)}", argument=name)
     one = whole_number if kind is int else finite_number
     return tuple(one(f"{name}[{place}]", number) for place, number in enumerate(value))
 
@@ -157,7 +157,7 @@ def check_type(name: str, value: Any, hint: Any) -> None:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if Any in options or any(_fits(value, option) for option in options):
         return
-    raise GuideGymError(f"`{name}` must be {' or '.join(map(_word, options))}, got {shown(value)}")
+    raise GuideGymError(f"must be {' or '.join(map(_word, options))}, got {shown(value)}", argument=name)
 
 
 def _fits(value: Any, option: Any) -> bool:
@@ -212,4 +212,4 @@ def check_range(
         return number
     bounds = [f">= {least:g}"] * (least > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
     bounds += [f"<= {most:g}"] * (most < math.inf)
-    raise GuideGymError(f"`{name}` must be {' and '.join(bounds)}, got {shown(value)}")
+    raise GuideGymError(f"must be {' and '.join(bounds)}, got {shown(value)}", argument=name)

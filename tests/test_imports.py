@@ -29,7 +29,9 @@ LAYERS = (
     ("envs", "training", "search", "evaluation", "reproduction"),
     ("learning",),
     ("agents", "claims", "studies"),
-    ("command", "contest", "tune", "train_agent", "train_models", "sample", "similarity", "evaluate", "reproduce"),
+    ("contest",),
+    ("cli",),
+    ("tune", "train_agent", "train_models", "sample", "similarity", "evaluate", "reproduce"),
 )
 
 

@@ -57,6 +57,6 @@ def make_sampler(given: str | Mapping[str, Any], num_steps: int) -> Sampler:
     arguments = {"kind": given} if isinstance(given, str) else dict(given)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in SAMPLERS:
-        raise GuideGymError(f"`sampler` must be of kind {', '.join(SAMPLERS)}, got {kind!r}")
+        raise GuideGymError(f"must be of kind {', '.join(SAMPLERS)}, got {kind!r}", argument="sampler")
     check_settings(SAMPLERS[kind], arguments, what=f"sampler '{kind}'", but=("num_steps",))
     return SAMPLERS[kind](num_steps, **arguments)

@@ -59,7 +59,7 @@ def load_learner(
         GuideGymError: If there is no such agent, it does not learn, does not take a setting, or returns no learner.
     """
     if timesteps < 1:
-        raise GuideGymError(f"`timesteps` must be >= 1, got {timesteps}")
+        raise GuideGymError(f"must be >= 1, got {timesteps}", argument="timesteps")
     check_seed(seed)
     make = getattr(find_module(where, package=AGENTS, noun="agent"), "learner", None)
     if not callable(make):

@@ -86,7 +86,8 @@ class Study:
         known = [name for name in self.objectives if isinstance(name, str) and name in OBJECTIVES]
         if not known or len(set(known)) != len(self.objectives):
             raise GuideGymError(
-                f"`objectives` must be different names of {', '.join(OBJECTIVES)}, got {shown(self.objectives)}"
+                f"must be different names of {', '.join(OBJECTIVES)}, got {shown(self.objectives)}",
+                argument="objectives",
             )
         names = [baseline.name for baseline in self.baselines]
         if len(set(names)) != len(names):
@@ -102,3 +103,8 @@ class Study:
                 for b in self.baselines
             ),
         )
+
+    def with_sampler(self, sampler: Sampler) -> "Study":
+        """Return the study with another diffusion sampler; baselines with one of their own keep it."""
+        baselines = (replace(b, sampler=None) if b.sampler == self.sampler else b for b in self.baselines)
+        return replace(self, sampler=sampler, baselines=tuple(baselines))

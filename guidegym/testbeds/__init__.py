@@ -62,7 +62,9 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
         return variance_exploding(load_images_testbed(IMAGE_SETS[name.removesuffix("-ve")], target, weights=folder))
     if weights is not None:
         known = ", ".join(IMAGE_SETS)
-        raise GuideGymError(f"`weights` is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'")
+        raise GuideGymError(
+            f"is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'", argument="weights"
+        )
     if name == "gaussians-ve":
         return load_gaussians(target, process=VEProcess())
     if name == "gaussians":

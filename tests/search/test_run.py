@@ -16,9 +16,9 @@ from guidegym.search.scoring import Scorer
 from guidegym.tune import main
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "random"])
-def test_the_same_command_gives_the_same_result_here_and_in_another_process(sampler: str, tmp_path: Path) -> None:
-    flags = ["--trials", "14", "--sampler", sampler, "--seed", "3"]
+@pytest.mark.parametrize("optimizer", ["tpe", "gp", "cmaes", "random"])
+def test_the_same_command_gives_the_same_result_here_and_in_another_process(optimizer: str, tmp_path: Path) -> None:
+    flags = ["--trials", "14", "--optimizer", optimizer, "--seed", "3"]
     assert main([*SHORT, *flags, "--out", str(tmp_path / "a")]) == 0
     subprocess.run(command(tmp_path / "b", *flags), check=True, capture_output=True, cwd=ROOT)
     for name in ("best.json", "results.json"):
