@@ -1,55 +1,70 @@
-"""guidegym: the guidance of diffusion models as a tunable policy."""
+"""guidegym: the guidance of diffusion models as a tunable policy.
+
+A name is imported when it is first asked for: torch takes seconds, and a command's ``--help`` needs none of it.
+"""
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import register as register_environment
 
 from guidegym._checkout import serve_top_level_packages
-from guidegym.diffusion import DDIM, DDPM, AnnealedLangevin, PredictorCorrector, ProbabilityFlow, VEProcess, VPProcess
-from guidegym.engine import Engine
-from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
-from guidegym.guidance import (
-    Accumulated,
-    ActionScale,
-    AtClean,
-    ClassEnergy,
-    ClassifierFree,
-    ClassifierScore,
-    ConditionalDenoiser,
-    Constant,
-    Cosine,
-    Cost,
-    EnergyDivergence,
-    EntropyScaled,
-    Exponential,
-    Guidance,
-    Guide,
-    Interval,
-    JointEnergy,
-    Knots,
-    LabelSmoothing,
-    Likelihood,
-    Linear,
-    LookAhead,
-    Momentum,
-    NoiseInterval,
-    Normalised,
-    OneHot,
-    Policy,
-    Power,
-    Sigmoid,
-    Similarity,
-    Stages,
-    Table,
-    UnconditionalDenoiser,
-    Uniform,
-    rate_of_gamma,
-)
-from guidegym.objectives import Objective
-from guidegym.registry import register
-from guidegym.sampling import Samples, row_seeds, sample
-from guidegym.search.plain import objective
-from guidegym.search.study import Baseline, Study
-from guidegym.state import State
-from guidegym.testbeds import References, Testbed, load_testbed
+
+if TYPE_CHECKING:
+    from guidegym.diffusion import (
+        DDIM,
+        DDPM,
+        AnnealedLangevin,
+        PredictorCorrector,
+        ProbabilityFlow,
+        VEProcess,
+        VPProcess,
+    )
+    from guidegym.engine import Engine
+    from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
+    from guidegym.guidance import (
+        Accumulated,
+        ActionScale,
+        AtClean,
+        ClassEnergy,
+        ClassifierFree,
+        ClassifierScore,
+        ConditionalDenoiser,
+        Constant,
+        Cosine,
+        Cost,
+        EnergyDivergence,
+        EntropyScaled,
+        Exponential,
+        Guidance,
+        Guide,
+        Interval,
+        JointEnergy,
+        Knots,
+        LabelSmoothing,
+        Likelihood,
+        Linear,
+        LookAhead,
+        Momentum,
+        NoiseInterval,
+        Normalised,
+        OneHot,
+        Policy,
+        Power,
+        Sigmoid,
+        Similarity,
+        Stages,
+        Table,
+        UnconditionalDenoiser,
+        Uniform,
+        rate_of_gamma,
+    )
+    from guidegym.objectives import Finished, Objective
+    from guidegym.registry import register
+    from guidegym.sampling import Samples, row_seeds, sample
+    from guidegym.search import Baseline, Study, objective
+    from guidegym.state import State
+    from guidegym.testbeds import References, Testbed, load_testbed
 
 serve_top_level_packages()
 
@@ -87,6 +102,7 @@ __all__ = [
     "EntropyScaled",
     "Exponential",
     "FileFormatError",
+    "Finished",
     "Guidance",
     "Guide",
     "GuideGymError",
@@ -126,3 +142,32 @@ __all__ = [
     "row_seeds",
     "sample",
 ]
+
+_HOMES = (
+    "errors",
+    "diffusion",
+    "guidance",
+    "state",
+    "engine",
+    "sampling",
+    "testbeds",
+    "registry",
+    "objectives",
+    "search",
+)
+"""Where the names come from, in the order of their layers."""
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """Return one of the package's names, or of its modules, at its first use."""
+        if name in __all__:
+            homes = (importlib.import_module(f"{__name__}.{home}") for home in _HOMES)
+            globals()[name] = value = next(vars(home)[name] for home in homes if name in vars(home))
+            return value
+        if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is not None:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -27,10 +27,20 @@ class GuideGymError(ValueError):
     """Bad input: its message is one line that says what was given and what is allowed.
 
     Commands print it and end with exit code 2; functions raise it as the ``ValueError`` it is.
+
+    Args:
+        message: The line; without its beginning where ``argument`` is given.
+        argument: Name of the argument that the error is about: the message begins with it, and whoever passed a value on under
+            another name can put that name in its place, see ``about``.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+    def __init__(self, message: str, *, argument: str | None = None) -> None:
+        self.rest, self.argument = message, argument
+        super().__init__(one_line(message if argument is None else f"`{argument}` {message}"))
+
+    def about(self, argument: str) -> "GuideGymError":
+        """Return the same error under the name that the caller typed."""
+        return type(self)(self.rest, argument=argument)
 
 
 class FileFormatError(GuideGymError):

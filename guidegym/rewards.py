@@ -39,7 +39,7 @@ class RewardMix:
     def __post_init__(self) -> None:
         plain_fields(self)
         if not self.terms:
-            raise GuideGymError(f"`reward` must be of {', '.join(names('objective'))}, got none")
+            raise GuideGymError(f"must be of {', '.join(names('objective'))}, got none", argument="reward")
         if any(not 0 < weight < float("inf") for _, weight in self.terms):
             given = {objective.name: weight for objective, weight in self.terms}
             raise GuideGymError(f"the weights of `reward` must be > 0 and finite, got {given}")

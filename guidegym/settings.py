@@ -47,7 +47,7 @@ def whole_number(name: str, value: object, *, least: int = -MAX_WHOLE, most: int
     if isinstance(plain, bool) or not isinstance(plain, int) or not least <= plain <= most:
         beyond = most < MAX_WHOLE or (isinstance(plain, int) and plain > most)
         bounds = f" in {least}..{most}" if beyond else f" >= {least}" if least > -MAX_WHOLE else ""
-        raise GuideGymError(f"`{name}` must be a whole number{bounds}, got {shown(value)}")
+        raise GuideGymError(f"must be a whole number{bounds}, got {shown(value)}", argument=name)
     return plain
 
 
@@ -63,7 +63,7 @@ def finite_number(name: str, value: object) -> float:
         or not isinstance(plain, int | float)
         or not -sys.float_info.max <= plain <= sys.float_info.max
     ):
-        raise GuideGymError(f"`{name}` must be a finite number, got {shown(value)}")
+        raise GuideGymError(f"must be a finite number, got {shown(value)}", argument=name)
     return plain
 
 
@@ -75,7 +75,7 @@ def true_or_false(name: str, value: object) -> bool:
     """
     plain = _plain(value)
     if not isinstance(plain, bool):
-        raise GuideGymError(f"`{name}` must be true or false, got {shown(value)}")
+        raise GuideGymError(f"must be true or false, got {shown(value)}", argument=name)
     return plain
 
 
@@ -86,10 +86,10 @@ def _sequence(name: str, value: object, hint: Any) -> tuple[Any, ...]:
     kinds = typing.get_args(hint) or (Any, ...)
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise GuideGymError(
-            f"`{name}` must be a sequence{' of numbers' if kinds[0] in (int, float) else ''}, got {shown(value)}"
+            f"must be a sequence{' of numbers' if kinds[0] in (int, float) else ''}, got {shown(value)}", argument=name
         )
     if kinds[-1] is not Ellipsis and len(kinds) != len(value):
-        raise GuideGymError(f"`{name}` must have {len(kinds)} parts, got {shown(value)}")
+        raise GuideGymError(f"must have {len(kinds)} parts, got {shown(value)}", argument=name)
     each = kinds if kinds[-1] is not Ellipsis else (kinds[0],) * len(value)
     return tuple(
         coerce(f"{name}[{place}]", one, kind) for place, (one, kind) in enumerate(zip(value, each, strict=True))
@@ -125,7 +125,7 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
     for option in wanted:
         with contextlib.suppress(GuideGymError):
             return _coerced(name, value, option)
-    raise GuideGymError(f"`{name}` must be {' or '.join(map(_word, options))}, got {shown(value)}")
+    raise GuideGymError(f"must be {' or '.join(map(_word, options))}, got {shown(value)}", argument=name)
 
 
 def _coerced(name: str, value: Any, option: Any) -> Any:
@@ -137,13 +137,13 @@ def _coerced(name: str, value: Any, option: Any) -> Any:
     if kind is typing.Literal:
         allowed = typing.get_args(option)
         if value not in allowed:
-            raise GuideGymError(f"`{name}` must be of {', '.join(map(str, allowed))}, got {shown(value)}")
+            raise GuideGymError(f"must be of {', '.join(map(str, allowed))}, got {shown(value)}", argument=name)
         return value
     if kind is tuple:
         return _sequence(name, value, option)
     fits = not isinstance(kind, type) or (isinstance(value, kind) and not (kind is Sequence and isinstance(value, str)))
     if not fits:
-        raise GuideGymError(f"`{name}` must be {_word(option)}, got {shown(value)}")
+        raise GuideGymError(f"must be {_word(option)}, got {shown(value)}", argument=name)
     return value
 
 
@@ -241,4 +241,4 @@ def check_range(
         return number
     bounds = [f">= {least:g}"] * (least > -math.inf) + [f"> {above:g}"] * (above > -math.inf)
     bounds += [f"<= {most:g}"] * (most < math.inf)
-    raise GuideGymError(f"`{name}` must be {' and '.join(bounds)}, got {shown(value)}")
+    raise GuideGymError(f"must be {' and '.join(bounds)}, got {shown(value)}", argument=name)

@@ -53,15 +53,15 @@ WILD = """
 
 
 def quick_search(
-    storage: str, *, num_trials: int, sampler: str = "tpe", study: str = "quick", batch_trials: int = 3
+    storage: str, *, num_trials: int, optimizer: str = "tpe", study: str = "quick", batch_trials: int = 3
 ) -> list[tuple[str, dict[str, Any], list[float]]]:
     """Search without pictures and pages, a tenth of a second per trial, and return each trial's name, parameters and values."""
     made = with_overrides(load_study("sigmoid_schedule", testbed="gaussians"), num_steps=3, samples_per_class=2)
-    # A space without failures, so that samplers have something to learn from.
+    # A space without failures, so that optimizers have something to learn from.
     made = replace(made, space=_mild, baselines=(Baseline("one", MILD, params={"scale": 1.0, "step": 2}),))
     opened = open_study(made, study_name=study, storage=storage, settings={}, owner="me")
     scorer = Scorer(load_testbed("gaussians", device=torch.device("cpu")), 0, 2)
-    settings = LoopSettings(num_trials, batch_trials, sampler, seed=0, timeout=None, owner="me")
+    settings = LoopSettings(num_trials, batch_trials, optimizer, seed=0, timeout=None, owner="me")
     search(opened, made, scorer, settings, on_trial=lambda trial, measured: None)
     return [(trial_name(trial), trial.params, trial.values) for trial in complete(opened)]
 

@@ -33,17 +33,9 @@ LAYERS = (
     ("search", "learning"),
     ("reproduction",),
     ("agents", "claims", "studies"),
-    (
-        "command",
-        "agent_comparison",
-        "tune",
-        "train_agent",
-        "train_models",
-        "sample",
-        "similarity",
-        "evaluate",
-        "reproduce",
-    ),
+    ("agent_comparison",),
+    ("cli",),
+    ("tune", "train_agent", "train_models", "sample", "similarity", "evaluate", "reproduce"),
 )
 
 

@@ -69,7 +69,17 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", str(tmp_path / "site"), str(wheel)], check=True, cwd=tmp_path
     )
-    assert {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")} == {"guidegym"}
+    installed = {path.name for path in (tmp_path / "site").iterdir() if not path.name.endswith(".dist-info")}
+    assert installed == {"guidegym", "bin"}
+    command = subprocess.run(
+        [tmp_path / "site" / "bin" / "guidegym", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin"},
+    )
+    assert command.stdout.strip() == guidegym.__version__
     code = (
         "import guidegym, guidegym.studies.sigmoid_schedule as s; print(guidegym.__file__); "
         "print(guidegym.load_testbed('fashion').num_classes, s.study().name)"

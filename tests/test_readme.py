@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from guidegym import Guidance, load_testbed
+from guidegym.evaluation.measuring.method import Method
 from guidegym.search.loading import load_study
 from guidegym.search.run import RESERVED_SEEDS, first_fresh_row
-from guidegym.search.scoring import Candidate, Scorer
+from guidegym.search.scoring import Scorer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -108,7 +109,7 @@ def test_the_best_schedule_of_the_docs_has_its_number_in_the_readme_and_beats_ev
     num = study.confirm_per_class
     scorer = Scorer(testbed, RESERVED_SEEDS + 1, num, first_row=first_fresh_row(num * testbed.num_classes))
     guidance = Guidance.from_json(json.dumps({"format": "guidegym-guidance/1", **json.loads(best)}))
-    (measured,) = scorer.measure([Candidate("best", guidance, study.sampler)])
+    (measured,) = scorer.measure([Method("best", guidance, study.sampler)])
     shown = _block("text", "Frechet")
     assert measured.sound
     assert measured.kid == pytest.approx(min(_table(shown).values()), rel=0.02)

@@ -54,7 +54,7 @@ class DDIM:
         check_num_steps(self.num_steps)
         check_spacing(self.spacing)
         if not 0.0 <= self.eta <= 1.0:
-            raise GuideGymError(f"`eta` must be in [0, 1], got {self.eta}")
+            raise GuideGymError(f"must be in [0, 1], got {self.eta}", argument="eta")
 
     @property
     def is_stochastic(self) -> bool:

@@ -112,7 +112,9 @@ def subsequence(num_steps: int, spacing: str, process: Process) -> Int[Tensor, "
     """
     total = process.num_timesteps
     if num_steps > total:
-        raise GuideGymError(f"`num_steps` asks for {num_steps} noise levels, and the process has {total}: take fewer")
+        raise GuideGymError(
+            f"asks for {num_steps} noise levels, and the process has {total}: take fewer", argument="num_steps"
+        )
     count = torch.arange(num_steps, dtype=torch.float64)
     trailing = (total - count * (total / num_steps)).round() - 1
     steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)

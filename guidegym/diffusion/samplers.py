@@ -55,7 +55,7 @@ def make_sampler(given: str | Mapping[str, Any] | Sampler, num_steps: int) -> Sa
     arguments = {"kind": given} if isinstance(given, str) else dict(given)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str):
-        raise GuideGymError(f"`sampler` must be of kind {', '.join(names('sampler'))}, got {kind!r}")
+        raise GuideGymError(f"must be of kind {', '.join(names('sampler'))}, got {kind!r}", argument="sampler")
     make = find("sampler", kind)
     check_settings(make, arguments, what=f"sampler '{kind}'", but=("num_steps",))
     made: Sampler = make(num_steps, **arguments)

@@ -219,7 +219,7 @@ def make_task(
         target = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise GuideGymError(
-            f"`device` must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}"
+            f"must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}", argument="device"
         ) from error
     loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=target)
     if guide is None:

@@ -57,7 +57,7 @@ def load_learner(
         GuideGymError: If there is no such agent, it does not learn, does not take a setting, or returns no learner.
     """
     if timesteps < 1:
-        raise GuideGymError(f"`timesteps` must be >= 1, got {timesteps}")
+        raise GuideGymError(f"must be >= 1, got {timesteps}", argument="timesteps")
     check_seed(seed)
     make = find("agent", where)
     if not callable(make):

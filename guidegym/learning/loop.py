@@ -58,7 +58,7 @@ class LearnSettings:
         plain_fields(self)
         for name in ("timesteps", "eval_every", "eval_episodes"):
             if getattr(self, name) < 1:
-                raise GuideGymError(f"`{name}` must be >= 1, got {getattr(self, name)}")
+                raise GuideGymError(f"must be >= 1, got {getattr(self, name)}", argument=name)
 
 
 @dataclass

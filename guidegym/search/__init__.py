@@ -3,7 +3,8 @@
 The record and the scoring need no Optuna; what runs a search is imported from ``guidegym.search.run``.
 """
 
+from guidegym.search.plain import objective
 from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.study import Baseline, Study
 
-__all__ = ["Baseline", "Scored", "Scorer", "Study"]
+__all__ = ["Baseline", "Scored", "Scorer", "Study", "objective"]

@@ -24,7 +24,7 @@ class LoopSettings:
     Args:
         num_trials: Finished trials after which it stops, those of earlier runs counted in.
         batch_trials: Trials asked for and sampled together.
-        sampler: Name of Optuna's sampler.
+        optimizer: Name of what asks for trials, of ``OPTIMIZERS``.
         seed: Seed of the search.
         timeout: Seconds after which no new batch is begun; None for no limit.
         owner: Who runs the trials.
@@ -32,7 +32,7 @@ class LoopSettings:
 
     num_trials: int
     batch_trials: int
-    sampler: str
+    optimizer: str
     seed: int
     timeout: float | None
     owner: str
@@ -68,7 +68,7 @@ def search(
                 trial = ask(
                     opened,
                     planned,
-                    sampler=settings.sampler,
+                    optimizer=settings.optimizer,
                     seed=settings.seed,
                     num_complete=done,
                     position=position,

@@ -1,6 +1,6 @@
-"""What a batch of trials is made of: trials that were cut off, then baselines, then what the sampler asks for.
+"""What a batch of trials is made of: trials that were cut off, then baselines, then what the optimizer asks for.
 
-The plan of a batch depends on the storage alone, and so does the sampler's seed: a search that was stopped, however, goes on
+The plan of a batch depends on the storage alone, and so does the optimizer's seed: a search that was stopped, however, goes on
 as the search that was not.
 """
 
@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from guidegym.errors import GuideGymError
-from guidegym.search.samplers import make_sampler
+from guidegym.search.optimizers import make_optimizer
 from guidegym.search.storage import BATCH, OWNER, complete
 from guidegym.search.study import GUIDANCE, Study
 
@@ -24,7 +24,7 @@ PLACE = "guidegym:place"
 
 @dataclass(frozen=True)
 class Planned:
-    """One trial to be: its parameters where they are known, empty where the sampler chooses, and what it is marked with."""
+    """One trial to be: its parameters where they are known, empty where the optimizer chooses, and what it is marked with."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     marks: Mapping[str, Any] = field(default_factory=dict)
@@ -70,14 +70,14 @@ def _marks_again(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def ask(
-    opened: optuna.Study, planned: Planned, *, sampler: str, seed: int, num_complete: int, position: int, owner: str
+    opened: optuna.Study, planned: Planned, *, optimizer: str, seed: int, num_complete: int, position: int, owner: str
 ) -> Trial:
     """Ask for one planned trial, which carries its owner from birth.
 
     Args:
         opened: The Optuna study.
         planned: The trial to be.
-        sampler: Name of Optuna's sampler.
+        optimizer: Name of what asks for the trial.
         seed: Seed of the search.
         num_complete: Finished trials when the batch began.
         position: Place in the batch.
@@ -86,7 +86,7 @@ def ask(
     Raises:
         GuideGymError: If the study hands out another run's trial.
     """
-    opened.sampler = make_sampler(sampler, seed=seed, num_complete=num_complete, position=position)
+    opened.sampler = make_optimizer(optimizer, seed=seed, num_complete=num_complete, position=position)
     # A trial that is asked for again stays in the batch that it was first asked for in.
     marks = {PLACE: num_complete + position, BATCH: num_complete, **planned.marks, OWNER: owner}
     opened.enqueue_trial(dict(planned.params), user_attrs=marks)

@@ -12,6 +12,7 @@ from optuna.trial import Trial
 from optuna_dashboard import save_note
 from tqdm import tqdm
 
+from guidegym.diffusion import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
@@ -23,8 +24,8 @@ from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, columns_of, confirm
 from guidegym.search.loop import LoopSettings, best_trials, search
+from guidegym.search.optimizers import check_optimizer
 from guidegym.search.queue import BASELINE
-from guidegym.search.samplers import check_sampler
 from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.storage import (
     baseline_scores,
@@ -58,29 +59,29 @@ class RunSettings:
         out: Folder of the run.
         storage: Optuna storage address; None for a SQLite file in ``out``.
         seed: Seed of everything, in 0 .. 2**29 - 1.
-        sampler: Name of Optuna's sampler.
+        optimizer: Name of what asks for trials, of ``OPTIMIZERS``.
         batch_trials: Trials that are sampled together.
         timeout: Seconds after which no new batch of trials is begun; None for no limit.
 
     Raises:
-        GuideGymError: If a number is out of range or the sampler unknown.
+        GuideGymError: If a number is out of range or the optimizer unknown.
     """
 
     study_name: str
     out: Path
     storage: str | None = field(default=None, repr=False)  # it may hold a password
     seed: int = 0
-    sampler: str = "tpe"
+    optimizer: str = "tpe"
     batch_trials: int = 4
     timeout: float | None = None
 
     def __post_init__(self) -> None:
         plain_fields(self)
-        whole_number("--seed", self.seed, least=0, most=MAX_SEARCH_SEED)
-        check_count("--batch-trials", self.batch_trials, least=1)
+        whole_number("seed", self.seed, least=0, most=MAX_SEARCH_SEED)
+        check_count("batch_trials", self.batch_trials, least=1)
         if self.timeout is not None and not self.timeout > 0:
-            raise GuideGymError(f"`--timeout` must be > 0, got {self.timeout}")
-        check_sampler(self.sampler, 1)
+            raise GuideGymError(f"must be > 0, got {self.timeout}", argument="timeout")
+        check_optimizer(self.optimizer, 1)
 
 
 def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
@@ -93,7 +94,7 @@ def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
         GuideGymError: If the study does not fit the testbed, or the storage cannot be used or holds other trials.
         KeyboardInterrupt: After an interrupt, when the files are written with what there is.
     """
-    check_sampler(settings.sampler, len(study.objectives))
+    check_optimizer(settings.optimizer, len(study.objectives))
     check_study(study, testbed)
     with only_one_search(settings.out):
         return _Run(study, testbed, settings).go()
@@ -187,7 +188,7 @@ class _Run:
         return LoopSettings(
             num_trials=self.study.num_trials,
             batch_trials=settings.batch_trials,
-            sampler=settings.sampler,
+            optimizer=settings.optimizer,
             seed=settings.seed,
             timeout=settings.timeout,
             owner=self.owner,
@@ -263,7 +264,7 @@ class _Run:
             self.study,
             self.testbed,
             self.opened,
-            settings={**self.comparability, "optuna_sampler": self.settings.sampler},
+            settings={**self.comparability, "optuna_sampler": self.settings.optimizer},
             confirmed=confirmed,
             best=best,
         )
@@ -286,11 +287,14 @@ class _Run:
         return "\n\n".join(line for line in lines if line)
 
 
-def with_overrides(study: Study, *, num_steps: int | None = None, **overrides: Any) -> Study:
-    """Return the study with the settings that are not None replaced.
+def with_overrides(
+    study: Study, *, num_steps: int | None = None, sampler: Sampler | None = None, **overrides: Any
+) -> Study:
+    """Return the study with the settings that are not None replaced; ``num_steps`` is that of the study's own sampler.
 
     Raises:
         GuideGymError: If one is out of range.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
-    return replace(study if num_steps is None else study.with_steps(num_steps), **given)
+    study = study if num_steps is None else study.with_steps(num_steps)
+    study = study if sampler is None else study.with_sampler(sampler)
+    return replace(study, **{name: value for name, value in overrides.items() if value is not None})

@@ -31,7 +31,7 @@ def default_storage(out: Path) -> str:
     """
     if "?" in str(out):
         raise GuideGymError(
-            f"`--out` must not have a '?', which ends a file's name in SQLite's addresses, got {str(out)!r}"
+            f"must not have a '?', which ends a file's name in SQLite's addresses, got {str(out)!r}", argument="out"
         )
     return f"sqlite:///{out / 'study.db'}"
 
@@ -65,7 +65,7 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
     except Exception as error:
         # Not chained: the error itself may quote the password.
         raise GuideGymError(
-            f"`--storage` {shown_address(storage)!r} cannot be opened: {reason_of(error, storage)}"
+            f"{shown_address(storage)!r} cannot be opened: {reason_of(error, storage)}", argument="storage"
         ) from None
     known = opened.user_attrs.get(SETTINGS)
     wanted = json.loads(json.dumps(dict(settings)))

@@ -82,10 +82,11 @@ class Study:
             whole_number(name, getattr(self, name), least=least, most=MOST)
         given: object = self.objectives
         if isinstance(given, str) or not isinstance(given, Sequence) or len(given) == 0:
-            raise GuideGymError(f"`objectives` must be one or more objectives, got {shown(given)}")
+            raise GuideGymError(f"must be one or more objectives, got {shown(given)}", argument="objectives")
         found = tuple(find_objective(one) for one in given)
         if len({objective.name for objective in found}) != len(found):
-            raise GuideGymError(f"`objectives` must have different names, got {shown([one.name for one in found])}")
+            said = shown([one.name for one in found])
+            raise GuideGymError(f"must have different names, got {said}", argument="objectives")
         object.__setattr__(self, "objectives", found)
         names = [baseline.name for baseline in self.baselines]
         if len(set(names)) != len(names):
@@ -119,3 +120,8 @@ class Study:
                 for b in self.baselines
             ),
         )
+
+    def with_sampler(self, sampler: Sampler) -> "Study":
+        """Return the study with another diffusion sampler; baselines with one of their own keep it."""
+        baselines = (replace(b, sampler=None) if b.sampler == self.sampler else b for b in self.baselines)
+        return replace(self, sampler=sampler, baselines=tuple(baselines))

@@ -261,7 +261,7 @@ def train(
         if len(pool.images) < run.settings.batch_size:
             raise GuideGymError(
                 f"{len(pool.images)} training images with a label are fewer than a batch of {run.settings.batch_size}: "
-                "tell it more `labels`"
+                "more labels must be told"
             )
     if run.resume():
         on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")

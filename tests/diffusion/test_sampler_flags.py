@@ -1,6 +1,5 @@
 """The flags that a replay prints make the sampler that was used."""
 
-import argparse
 import dataclasses
 
 import pytest
@@ -8,15 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guidegym import DDIM
-from guidegym.command import add_sampler, read_sampler
+from guidegym.cli.flags import SamplerSettings
 from guidegym.diffusion import Sampler, make_sampler, sampler_flags
 from guidegym.registry import names
 
 
 def _read(flags: str) -> Sampler:
-    parser = argparse.ArgumentParser()
-    add_sampler(parser)
-    return read_sampler(parser.parse_args(flags.split()))
+    words = flags.split()
+    rest = words[words.index("--sampler-kwargs") + 1 :] if "--sampler-kwargs" in words else []
+    given = dict(zip(words[::2], words[1::2], strict=False))
+    eta = given.get("--eta")
+    return SamplerSettings(
+        steps=int(given["--steps"]),
+        sampler=given.get("--sampler"),
+        eta=None if eta is None else float(eta),
+        sampler_kwargs=tuple(rest),
+    ).make()
 
 
 @given(st.integers(1, 1000), st.floats(0, 1), st.sampled_from(["trailing", "leading"]))

@@ -89,7 +89,7 @@ class _Planted:
 
 def test_what_others_write_to_the_storage_is_never_unpickled(tmp_path: Path) -> None:
     storage, _Planted.folder = f"sqlite:///{tmp_path / 'study.db'}", tmp_path / "owned"
-    quick_search(storage, num_trials=4, sampler="cmaes")
+    quick_search(storage, num_trials=4, optimizer="cmaes")
     study = optuna.load_study(study_name="quick", storage=storage)
     for trial in study.trials:
         assert not any("cma" in name for name in trial.system_attrs)
@@ -99,5 +99,5 @@ def test_what_others_write_to_the_storage_is_never_unpickled(tmp_path: Path) -> 
     study._storage.set_trial_system_attr(running._trial_id, "cma:optimizer:0", planted)
     running.set_user_attr("guidegym:guidance", study.trials[0].user_attrs["guidegym:guidance"])
     study.tell(running, 1.0)
-    quick_search(storage, num_trials=8, sampler="cmaes")
+    quick_search(storage, num_trials=8, optimizer="cmaes")
     assert not _Planted.folder.exists()

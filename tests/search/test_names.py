@@ -4,7 +4,6 @@ import dataclasses
 import html
 import json
 import re
-import sys
 import textwrap
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import guidegym as gg
-from guidegym import DDIM, GuideGymError
+from guidegym import DDIM, GuideGymError, pictures
 from guidegym.envs.vector import GuidanceVectorEnv
 from guidegym.evaluate import main as evaluate
 from guidegym.evaluation.classifiers import run as classifiers_run
@@ -27,6 +26,7 @@ from guidegym.evaluation.sample_sets import run as sample_sets_run
 from guidegym.files import file_names
 from guidegym.metrics.resampling import interval_around
 from guidegym.pictures import plain_text, sample_picture, schedule_picture
+from guidegym.sample import main as sample_main
 from guidegym.search import Study, run
 from guidegym.tables import as_markdown, format_table, markdown_table
 from guidegym.tune import main
@@ -119,12 +119,9 @@ NOTED = "cannot be drawn: RuntimeError: no font at all"
 def test_samples_that_cannot_be_drawn_are_written_and_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import guidegym.sample  # noqa: F401
-
     (tmp_path / "samples.png").touch()
-    command = sys.modules["guidegym.sample"]  # the package has a function of that name
-    monkeypatch.setattr(command, "sample_picture", _cannot_draw)
-    assert command.main(["--testbed", "gaussians", "--num", "4", "--steps", "3", "--out", str(tmp_path)]) == 0
+    monkeypatch.setattr(pictures, "sample_picture", _cannot_draw)
+    assert sample_main(["--testbed", "gaussians", "--num", "4", "--steps", "3", "--out", str(tmp_path)]) == 0
     assert np.load(tmp_path / "samples.npz")["x"].shape == (4, 2)
     assert not (tmp_path / "samples.png").exists()  # of an earlier run
     said = capsys.readouterr()

@@ -40,13 +40,13 @@ def _calls_until(kill: float, **wanted: Any) -> int:
     return calls
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
-def test_trials_are_those_of_the_unbroken_run_under_their_names_after_kills_anywhere(sampler: str) -> None:
+@pytest.mark.parametrize("optimizer", ["tpe", "cmaes"])
+def test_trials_are_those_of_the_unbroken_run_under_their_names_after_kills_anywhere(optimizer: str) -> None:
     with TemporaryDirectory() as folder:
         wanted: dict[str, Any] = {
             "storage": f"sqlite:///{folder}/study.db",
             "num_trials": NUM_TRIALS,
-            "sampler": sampler,
+            "optimizer": optimizer,
         }
         calls = _calls_until(math.inf, study="whole", **wanted)
         whole = quick_search(study="whole", **wanted)

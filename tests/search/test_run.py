@@ -16,18 +16,18 @@ from guidegym.search.run import first_fresh_row
 from guidegym.search.scoring import Scorer
 from guidegym.tune import main
 
-SAMPLERS = ("tpe", "gp", "cmaes", "random")
+OPTIMIZERS = ("tpe", "gp", "cmaes", "random")
 
 
-def _seeded(sampler: str) -> list[str]:
-    return [*SHORT, "--trials", "14", "--sampler", sampler, "--seed", "3"]
+def _seeded(optimizer: str) -> list[str]:
+    return [*SHORT, "--trials", "14", "--optimizer", optimizer, "--seed", "3"]
 
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run the command with each sampler in one other process, which has its own hash seed, and return where."""
+    """Run the command with each optimizer in one other process, which has its own hash seed, and return where."""
     out = tmp_path_factory.mktemp("elsewhere")
-    runs = [[*_seeded(sampler), "--out", str(out / sampler)] for sampler in SAMPLERS]
+    runs = [[*_seeded(optimizer), "--out", str(out / optimizer)] for optimizer in OPTIMIZERS]
     code = (
         "import sys, pytest; sys.path.insert(0, 'tests'); from short_search import draw_once; "
         f"from guidegym.tune import main; draw_once(pytest.MonkeyPatch()); sys.exit(max(map(main, {runs!r})))"
@@ -37,14 +37,14 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_same_command_gives_the_same_result_here_and_in_another_process(
-    sampler: str, elsewhere: Path, tmp_path: Path
+    optimizer: str, elsewhere: Path, tmp_path: Path
 ) -> None:
-    assert main([*_seeded(sampler), "--out", str(tmp_path)]) == 0
+    assert main([*_seeded(optimizer), "--out", str(tmp_path)]) == 0
     for name in ("best.json", "results.json"):
-        assert (tmp_path / name).read_bytes() == (elsewhere / sampler / name).read_bytes()
-    params = [[trial.params for trial in finished_trials(out)] for out in (tmp_path, elsewhere / sampler)]
+        assert (tmp_path / name).read_bytes() == (elsewhere / optimizer / name).read_bytes()
+    params = [[trial.params for trial in finished_trials(out)] for out in (tmp_path, elsewhere / optimizer)]
     assert params[0] == params[1]
     assert len(params[0]) == 14
 

@@ -79,15 +79,15 @@ def test_an_interrupt_never_replaces_confirmed_results(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("sampler", "batch", "told"), [("tpe", 0, 1), ("tpe", 3, 0), ("tpe", 3, 2), ("gp", 4, 1), ("random", 1, 2)]
+    ("optimizer", "batch", "told"), [("tpe", 0, 1), ("tpe", 3, 0), ("tpe", 3, 2), ("gp", 4, 1), ("random", 1, 2)]
 )
 def test_a_stop_at_any_point_of_any_batch_does_not_change_the_search(
-    sampler: str, batch: int, told: int, tmp_path: Path
+    optimizer: str, batch: int, told: int, tmp_path: Path
 ) -> None:
     """Stop right after ``told`` trials of a batch were told, or before the first, and go on."""
     from guidegym.search import loop
 
-    flags = ["--trials", "14", "--batch-trials", "3", "--seed", "2", "--sampler", sampler]
+    flags = ["--trials", "14", "--batch-trials", "3", "--seed", "2", "--optimizer", optimizer]
     assert main([*SHORT, *flags, "--out", str(tmp_path / "whole")]) == 0
     finished = batch * 3 + told
     seen = 0

@@ -20,7 +20,7 @@ from optuna.storages._rdb import storage as rdb
 from short_search import SHORT, finished_trials, quick_search
 
 from guidegym import GuideGymError
-from guidegym.search import loop, patience, queue, samplers
+from guidegym.search import loop, optimizers, patience, queue
 from guidegym.search import storage as storage_of_studies
 from guidegym.search.address import HIDDEN, shown_address, without_passwords
 from guidegym.search.run import RunSettings
@@ -62,12 +62,16 @@ def test_a_password_is_in_no_output_and_in_no_file_of_a_command(
 ) -> None:
     flags = [*SHORT, "--trials", "6", "--out", str(tmp_path / "run")]
     assert main([*flags, "--storage", READABLE[0]]) == 2
-    for unknown in (["--storag-url", READABLE[0]], [f"--storage-url={READABLE[0]}"], ["--seed", READABLE[0]]):
-        with pytest.raises(SystemExit):
-            main([*flags, *unknown])
+    wrong = (["--storag-url", READABLE[0]], [f"--storage-url={READABLE[0]}"], ["--seed", READABLE[0]], [READABLE[0]])
+    for words in wrong:
+        assert main([*flags, *words]) == 2
+    long = READABLE[0].replace("HUNTER2", "l" * 30 + "HUNTER2" + "l" * 300)  # messages show the beginning of it
+    for words in (["--seed", long], [long]):
+        assert main([*flags, *words]) == 2
     said = capsys.readouterr()
-    assert said.err.count("error:") == 4
-    assert said.err.count("postgresql+psycopg://u:***@127.0.0.1:1/db") == 4
+    assert said.err.count("error:") == 7
+    assert said.err.count("postgresql+psycopg://u:***@127.0.0.1:1/db") == 5  # no value of an unknown flag is shown
+    assert "lll" not in said.err
     assert "HUNTER2" not in said.out + said.err
     assert not any(b"HUNTER2" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert "HUNTER2" not in repr(RunSettings("name", tmp_path, storage=READABLE[0]))
@@ -238,14 +242,14 @@ def test_a_run_whose_folder_is_gone_ends_in_one_line(
 def test_a_trial_that_another_run_has_queued_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
     quick_search(storage, num_trials=3)
-    original = samplers.make_sampler
+    original = optimizers.make_optimizer
 
     def late(*arguments: Any, **keywords: Any) -> Any:
         study = optuna.load_study(study_name="quick", storage=storage)
         study.enqueue_trial({}, user_attrs={"guidegym:owner": "somebody"})
         return original(*arguments, **keywords)
 
-    monkeypatch.setattr(queue, "make_sampler", late)
+    monkeypatch.setattr(queue, "make_optimizer", late)
     with pytest.raises(GuideGymError, match="another"):
         quick_search(storage, num_trials=6)
 

@@ -172,9 +172,9 @@ def check_shard(shard: int, shards: int) -> None:
         GuideGymError: If there is not.
     """
     if shards < 1:
-        raise GuideGymError(f"`shards` must be >= 1, got {shards}")
+        raise GuideGymError(f"must be >= 1, got {shards}", argument="shards")
     if not 0 <= shard < shards:
-        raise GuideGymError(f"`shard` must be in 0..{shards - 1}, got {shard}")
+        raise GuideGymError(f"must be in 0..{shards - 1}, got {shard}", argument="shard")
 
 
 def collect(

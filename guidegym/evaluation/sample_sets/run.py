@@ -210,6 +210,7 @@ def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> st
         return "robust" if "robust" in known else next(iter(known), None)
     if collection_energy not in known:
         raise GuideGymError(
-            f"`energy` must be a classifier with known class energies, of {', '.join(known) or 'none'}, got {collection_energy!r}"
+            f"must be a classifier with known class energies, of {', '.join(known) or 'none'}, got {collection_energy!r}",
+            argument="energy",
         )
     return collection_energy

@@ -1,4 +1,7 @@
-"""The samplers of a search, seeded anew for every trial so that a resumed search asks what an uninterrupted one would."""
+"""What asks for trials: Optuna's samplers, called optimizers here.
+
+They are seeded anew for every trial so that a resumed search asks what an uninterrupted one would.
+"""
 
 import hashlib
 import warnings
@@ -8,19 +11,26 @@ import optuna
 from guidegym.errors import GuideGymError
 from guidegym.search.cma import CmaEs
 
-SAMPLERS = ("tpe", "gp", "cmaes", "random")
+OPTIMIZERS = ("tpe", "gp", "cmaes", "random")
 
 
-def check_sampler(name: str, num_objectives: int) -> None:
-    """Refuse an unknown sampler, and CMA-ES for more than one objective, which it cannot do."""
-    if name not in SAMPLERS:
-        raise GuideGymError(f"`--sampler` must be one of {', '.join(SAMPLERS)}, got {name!r}")
+def check_optimizer(name: str, num_objectives: int) -> None:
+    """Check the name of an optimizer.
+
+    Raises:
+        GuideGymError: If there is none of that name, or it is CMA-ES for more than one objective, which it cannot do.
+    """
+    if name not in OPTIMIZERS:
+        raise GuideGymError(f"must be one of {', '.join(OPTIMIZERS)}, got {name!r}", argument="optimizer")
     if name == "cmaes" and num_objectives > 1:
-        raise GuideGymError("`--sampler cmaes` takes one objective; use tpe, gp or random for a Pareto search")
+        raise GuideGymError(
+            "must be tpe, gp or random for a Pareto search, got 'cmaes', which takes one objective",
+            argument="optimizer",
+        )
 
 
-def make_sampler(name: str, *, seed: int, num_complete: int, position: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler of one trial: the one at ``position`` of the batch that begins after ``num_complete`` trials.
+def make_optimizer(name: str, *, seed: int, num_complete: int, position: int) -> optuna.samplers.BaseSampler:
+    """Return the optimizer of one trial: the one at ``position`` of the batch that begins after ``num_complete`` trials.
 
     Optuna's samplers draw from a stream that starts when they are made; seeding by what is finished makes what is asked for
     a function of the storage alone.

@@ -1,0 +1,156 @@
+"""``guidegym sample``: sample a testbed under a guidance file, and write the samples and a picture of them."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from guidegym.cli.constants import number, parts
+from guidegym.cli.flags import MANY, SamplerSettings, check_device, naming_flags
+from guidegym.errors import GuideGymError
+from guidegym.settings import MAX_SEED, check_range, whole_number
+
+if TYPE_CHECKING:
+    from guidegym.sampling import Samples
+    from guidegym.testbeds import Testbed
+
+MAX_SAMPLES = 1_000_000
+"""Samples of a run: they are held in memory until they are written."""
+TESTBEDS = parts("testbed")
+BATCH_SIZE: int = number("guidegym.sampling", "BATCH_SIZE")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SampleSettings:
+    """What is sampled, and how."""
+
+    guidance: Path | None = None
+    """a guidance file, such as best.json; none samples without guidance"""
+    testbed: Annotated[str, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: fashion)")] = "fashion"
+    weights: Path | None = None
+    """folder with other weights for the testbed's networks"""
+    num: int = 80
+    """number of samples (default: 80)"""
+    labels: Annotated[tuple[str, ...] | None, MANY] = None
+    """classes by name or number, taken in turn (default: all)"""
+    seed: int = 0
+    """seed of the samples (default: 0)"""
+    sampling: SamplerSettings = field(default_factory=SamplerSettings)
+    batch_size: Annotated[int, Parameter(help=f"rows at a time (default: {BATCH_SIZE})")] = BATCH_SIZE
+    device: str | None = None
+    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    out: Path = Path("runs/samples")
+    """folder for the files (default: runs/samples)"""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.num <= MAX_SAMPLES:
+            raise GuideGymError(f"must be in 1..{MAX_SAMPLES}, got {self.num}", argument="--num")
+        whole_number("--seed", self.seed, least=0, most=MAX_SEED)
+        check_range("--batch-size", self.batch_size, least=1)
+
+
+DEFAULTS = SampleSettings()
+
+
+def sample(settings: SampleSettings = DEFAULTS) -> int:
+    """Sample a testbed under a guidance file, and write the samples and a picture of them."""
+    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    from tqdm import tqdm
+
+    import guidegym.sampling as library
+    from guidegym.engine import Engine
+    from guidegym.files import make_folder
+    from guidegym.guidance import Guidance
+    from guidegym.testbeds import load_testbed
+
+    guidance = Guidance.load(settings.guidance) if settings.guidance else Guidance()
+    sampler = settings.sampling.make()
+    device = check_device(settings.device)
+    with naming_flags(settings, "weights"):
+        testbed = load_testbed(settings.testbed, device=device, weights=settings.weights)
+    labels = parse_labels(settings.labels, testbed.class_names, settings.num)
+    seeds = library.row_seeds(settings.seed, settings.num)
+    with naming_flags(settings.sampling, num_steps="steps"):
+        Engine.under(testbed, sampler, guidance)  # says what does not fit before there is a progress bar
+    make_folder(settings.out)
+    with tqdm(total=settings.num * sampler.num_steps, unit="step", unit_scale=True, desc="sample") as bar:
+        samples = library.sample(
+            testbed,
+            guidance,
+            labels=labels,
+            seeds=seeds,
+            sampler=sampler,
+            batch_size=settings.batch_size,
+            on_rows=bar.update,
+        )
+    written = _write(samples, testbed, settings.out, title=settings.guidance.name if settings.guidance else "unguided")
+    print(
+        f"{settings.num} samples, accuracy under the judge {100 * _judged(samples, testbed):.1f} %, "
+        f"{samples.cost.total / settings.num:.0f} network evaluations a sample, {int(samples.failed.sum())} failed"
+    )
+    if testbed.judge_note:
+        print(f"note: {testbed.judge_note}")
+    print(written)
+    return 0
+
+
+def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: int) -> list[int]:
+    """Return ``num`` labels, the given classes in turn.
+
+    Args:
+        given: Classes by name, in any case, or by number; several may stand in one text with commas between them. None
+            for all classes.
+        class_names: One name a class.
+        num: How many labels, >= 1.
+
+    Raises:
+        GuideGymError: If a class is unknown.
+    """
+    known = {name.lower(): label for label, name in enumerate(class_names)}
+    known |= {str(label): label for label in range(len(class_names))}
+    wanted = [part.strip() for text in given or [] for part in text.split(",") if part.strip()]
+    for name in wanted:
+        if name.lower() not in known:
+            raise GuideGymError(
+                f"`--labels` must be of {', '.join(class_names)} or 0..{len(class_names) - 1}, got {name!r}"
+            )
+    if given is not None and not wanted:
+        raise GuideGymError("`--labels` must name a class, got none")
+    chosen = [known[name.lower()] for name in wanted] or list(range(len(class_names)))
+    return [chosen[i % len(chosen)] for i in range(num)]
+
+
+def _write(samples: "Samples", testbed: "Testbed", out: Path, *, title: str) -> str:
+    """Write the samples and their picture, and say what was written."""
+    import numpy as np
+
+    from guidegym.files import write_atomically, write_or_remove
+    from guidegym.pictures import COLUMNS, drawn_or_noted, sample_picture
+
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        x=samples.x.cpu().numpy(),
+        labels=samples.labels.cpu().numpy(),
+        seeds=samples.seeds.cpu().numpy(),
+        failed=samples.failed.cpu().numpy(),
+    )
+    # The numbers first: a picture can be drawn again.
+    write_atomically(out / "samples.npz", buffer.getvalue())
+    picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, testbed.class_names, title=title)
+    write_or_remove(out / "samples.png", picture)
+    if picture is None:
+        return f"wrote {out / 'samples.npz'}"
+    return f"wrote {out / 'samples.png'} ({COLUMNS} of each class at most) and {out / 'samples.npz'}"
+
+
+def _judged(samples: "Samples", testbed: "Testbed") -> float:
+    """Return the share of samples that the judge takes for the class asked for."""
+    from guidegym.testbeds import judge_features
+
+    logits = testbed.judged(judge_features(testbed.judge, samples.x))
+    return float(((logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())

@@ -1,0 +1,258 @@
+"""``guidegym train-agent``: train an agent in an environment, and compare it with what needs no learning."""
+
+import inspect
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from guidegym.cli.constants import parts
+from guidegym.cli.flags import MANY, check_device, naming_flags
+from guidegym.cli.values import parse_pairs, parse_value
+from guidegym.errors import GuideGymError
+from guidegym.registry import find
+from guidegym.settings import MAX_SEED, check_settings, whole_number, with_defaults
+from guidegym.tables import format_table
+
+if TYPE_CHECKING:
+    from guidegym.envs.task import Task
+    from guidegym.guidance import Guidance
+    from guidegym.learning import LearnSettings
+
+ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
+TESTBEDS = parts("testbed")
+MOST_EPISODES = 1_000_000
+"""Episodes beyond which a number is a slip of the finger: all are held in memory."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainAgentSettings:
+    """What is trained, where, and what it is compared with."""
+
+    agent: str | None = None
+    """a shipped agent, a dotted module, or a path to a Python file"""
+    list: bool = False
+    """print the shipped agents that learn and stop"""
+    env: Annotated[str, Parameter(help=f"{', '.join(ENVIRONMENTS)}, or a registered one (default: the first)")] = (
+        ENVIRONMENTS[0]
+    )
+    testbed: Annotated[str, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: gaussians)")] = (
+        "gaussians"
+    )
+    steps: int | None = None
+    """reverse steps, which are the steps of an episode (default: 20)"""
+    reward: str = "kid_witness"
+    """objective by name or reference, or weights by name in JSON (default: kid_witness)"""
+    env_kwargs: Annotated[tuple[str, ...], MANY] = ()
+    """further arguments of the environment, NAME=VALUE, in JSON"""
+    agent_kwargs: Annotated[tuple[str, ...], MANY] = ()
+    """settings of the agent, NAME=VALUE, in JSON"""
+    timesteps: int = 1_000_000
+    """rows to step in all (default: 1000000)"""
+    seed: int = 0
+    """seed of everything (default: 0)"""
+    out: Path | None = None
+    """folder of the run (default: runs/AGENT-TESTBED)"""
+    resume: bool = False
+    """go on with the run in --out"""
+    eval_every: int | None = None
+    """rows stepped between evaluations (default: a tenth of them all)"""
+    eval_episodes: int = 512
+    """held-out episodes of each (default: 512)"""
+    tuned: Annotated[tuple[Path, ...], MANY] = ()
+    """guidance files to compare with"""
+    compare_episodes: int = 2048
+    """fresh episodes at the end (default: 2048)"""
+    tensorboard: bool = False
+    """write TensorBoard events to --out"""
+    device: str | None = None
+    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+
+    def __post_init__(self) -> None:
+        if len(set(self.tuned)) != len(self.tuned):
+            raise GuideGymError(f"names a file twice, of {', '.join(map(str, self.tuned))}", argument="--tuned")
+        whole_number("--seed", self.seed, least=0, most=MAX_SEED)
+        whole_number("--compare-episodes", self.compare_episodes, least=2, most=MOST_EPISODES)
+        whole_number("--eval-episodes", self.eval_episodes, least=1, most=MOST_EPISODES)
+
+
+DEFAULTS = TrainAgentSettings()
+
+
+def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
+    """Train an agent in an environment, and compare it with what needs no learning."""
+    # Imported here and below, after the flags are known to be good: torch and Stable-Baselines3 take seconds.
+    from guidegym.engine import Engine
+    from guidegym.envs import make_task
+    from guidegym.guidance import Guidance
+    from guidegym.learning import learn, load_learner, shipped_learners
+    from guidegym.learning.loop import CHECKPOINT
+
+    if settings.list:
+        return _list_agents()
+    if settings.agent is None:
+        raise GuideGymError(f"`--agent` is needed; those that learn are {', '.join(shipped_learners())}; see --help")
+    environment = _environment(settings)
+    own = parse_pairs(settings.agent_kwargs, "--agent-kwargs")
+    tuned = {str(path): Guidance.load(path) for path in settings.tuned}
+    with naming_flags(settings, "reward", "device", num_steps="steps"):
+        test = make_task(**environment, split="test")
+    out = settings.out or Path("runs") / f"{Path(settings.agent).stem}-{test.engine.testbed.name}"
+    for guidance in tuned.values():
+        Engine.under(test.engine.testbed, test.engine.sampler, guidance)  # says before the work what does not fit
+    run = _learn_settings(settings, test, environment, own, out)
+    with naming_flags(settings, "timesteps"):
+        learner = load_learner(
+            settings.agent, environment, timesteps=settings.timesteps, seed=settings.seed, settings=own
+        )
+    events = _events(settings, out)
+
+    def note(timesteps: int, scalars: Mapping[str, float]) -> None:
+        for name, value in scalars.items():
+            events.add_scalar(name, value, timesteps)
+
+    try:
+        progress = learn(learner, test, run, resume=settings.resume, on_scalars=None if events is None else note)
+    except KeyboardInterrupt:
+        if (out / CHECKPOINT).is_file():
+            print(f"stopped; the same command with --resume goes on from {out}", file=sys.stderr)
+        raise
+    finally:
+        if events is not None:
+            events.close()
+    print(f"learned from {learner.timesteps} rows stepped, in {progress.seconds:.0f} s")
+    try:
+        return _compare(settings, environment, tuned, out)
+    except KeyboardInterrupt:
+        print("stopped while comparing; the same command with --resume makes the table", file=sys.stderr)
+        raise
+
+
+def _environment(settings: TrainAgentSettings) -> dict[str, Any]:
+    """Return the arguments of the environment: those of its name, then those of the flags."""
+    from guidegym.envs import make_task
+
+    further = parse_pairs(settings.env_kwargs, "--env-kwargs")
+    fixed = {"testbed", "reward", "num_steps", "observation", "split", "device"}
+    for name in further:
+        if name in fixed:
+            raise GuideGymError(f"`--env-kwargs` may not set {name}, which has a flag or is the command's own")
+    check_settings(make_task, further, what="the environment", but=fixed)
+    steps = {} if settings.steps is None else {"num_steps": settings.steps}
+    return {
+        **_registered(settings.env),
+        **further,
+        **steps,
+        "testbed": settings.testbed,
+        "reward": parse_value(settings.reward, "--reward"),
+        "observation": "features",
+        "device": str(check_device(settings.device)),
+    }
+
+
+def _registered(env: str) -> dict[str, Any]:
+    """Return the arguments that an environment is registered with at Gymnasium.
+
+    Raises:
+        GuideGymError: If none of that name is, or it is of another package's class.
+    """
+    import gymnasium as gym
+
+    try:
+        spec = gym.spec(env)
+    except (gym.error.Error, ImportError) as error:
+        raise GuideGymError(
+            f"must be of {', '.join(ENVIRONMENTS)}, or registered, got {env!r}", argument="--env"
+        ) from error
+    if spec.entry_point != "guidegym.envs:GuidanceEnv":
+        raise GuideGymError(
+            f"must have the entry point guidegym.envs:GuidanceEnv; {env!r} has {spec.entry_point}", argument="--env"
+        )
+    return dict(spec.kwargs)
+
+
+def _list_agents() -> int:
+    from guidegym.learning import resolved_settings, shipped_learners
+
+    for name in shipped_learners():
+        module = inspect.getmodule(find("agent", name))
+        print(f"{name:16s} {(getattr(module, '__doc__', None) or '').splitlines()[0]}")
+        said = ", ".join(f"{key}={value}" for key, value in resolved_settings(name, {}).items())
+        print(f"{'':16s} {said}")
+    return 0
+
+
+def _events(settings: TrainAgentSettings, out: Path) -> Any:
+    """Return a TensorBoard writer, or None where none is asked for."""
+    if not settings.tensorboard:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise GuideGymError(
+            "`--tensorboard` needs the package tensorboard: pip install 'guidegym[tensorboard]'"
+        ) from error
+    writer: Any = SummaryWriter(str(out / "tensorboard"))
+    return writer
+
+
+def _learn_settings(
+    settings: TrainAgentSettings, test: "Task", environment: dict[str, Any], own: dict[str, Any], out: Path
+) -> "LearnSettings":
+    """Return how the agent is trained, and what makes two runs the same."""
+    from guidegym.envs import make_task
+    from guidegym.learning import LearnSettings, resolved_settings
+
+    assert settings.agent is not None
+    identity = {
+        "agent": settings.agent,
+        "seed": settings.seed,
+        "eval_episodes": settings.eval_episodes,
+        **{name: value for name, value in with_defaults(make_task, environment).items() if name != "device"},
+        **resolved_settings(settings.agent, own),
+        "weights": test.engine.testbed.identity,
+    }
+    tenth = max(settings.timesteps // 10, 1)
+    with naming_flags(settings, "timesteps", "eval_every", "eval_episodes"):
+        return LearnSettings(
+            timesteps=settings.timesteps,
+            out=out,
+            eval_every=tenth if settings.eval_every is None else settings.eval_every,
+            eval_episodes=settings.eval_episodes,
+            identity=json.dumps(identity, sort_keys=True),
+        )
+
+
+def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: dict[str, "Guidance"], out: Path) -> int:
+    """Print and write the table on fresh episodes, and say how to replay the agent."""
+    from guidegym.agent_comparison import COLUMNS, compare_agents
+    from guidegym.diffusion import make_sampler, sampler_flags
+    from guidegym.evaluation.measuring.ranking import headings, ranked_rows
+    from guidegym.files import write_atomically
+    from guidegym.learning.loop import AGENT, BEST
+
+    began = time.monotonic()
+    result = compare_agents(
+        environment,
+        agent=out / AGENT,
+        best=out / BEST,
+        tuned=tuned,
+        num=settings.compare_episodes,
+        seed=1 + settings.seed,
+    )
+    print(format_table(headings(COLUMNS), ranked_rows(result.compared, COLUMNS)))
+    print(result.note)
+    content = {**result.to_json(), "environment": environment, "agent": settings.agent, "seed": settings.seed}
+    write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())
+    sampler = make_sampler(environment.get("sampler", "ddim"), environment.get("num_steps", 20))
+    print(f"compared in {time.monotonic() - began:.0f} s; replay the agent with")
+    where = f"--guidance {shlex.quote(str(out / AGENT))} --testbed {shlex.quote(settings.testbed)}"
+    print(f"  python -m guidegym.sample {where} {sampler_flags(sampler)} --out {shlex.quote(str(out / 'samples'))}")
+    return 0

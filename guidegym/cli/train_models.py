@@ -1,0 +1,162 @@
+"""``guidegym train-models``: train the networks of a testbed by this package's own recipes."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from guidegym.cli.flags import MANY, check_device
+from guidegym.errors import GuideGymError
+from guidegym.files import make_folder
+from guidegym.settings import MAX_SEED, check_count, check_range, whole_number
+
+if TYPE_CHECKING:
+    from guidegym.training.recipes import Recipe
+    from guidegym.training.task import Task
+
+MEASURED = ("references", "energies")
+"""What is measured of the training images once the networks are there: by the judge, and by the guides."""
+
+
+def label_share(text: str) -> float:
+    """Read a share of labels: ``5%`` or ``0.05``.
+
+    Raises:
+        GuideGymError: If it is none, or not in 0 .. 1.
+    """
+    try:
+        share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        share = float("nan")
+    if not 0 < share <= 1:
+        raise GuideGymError(
+            f"must be a share of the labels, as 5% or 0.05, at most 100%, got {text!r}", argument="--labels"
+        )
+    return round(share, 9)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TrainModelsSettings:
+    """What is trained, and how."""
+
+    testbed: str = "fashion"
+    """which networks: fashion, digits or another testbed of images (default: fashion)"""
+    only: Annotated[tuple[str, ...], MANY] = ()
+    """some of them; default: all; see --list"""
+    list: bool = False
+    """print the networks, one line each, and train none"""
+    labels: str = "100%"
+    """share of the labels to be told, as 5%"""
+    loss_weight: float | None = None
+    """weight of what stands beside cross-entropy; default: the recipe's own"""
+    budget: Literal["small", "full"] = "small"
+    """small: for two CPU cores"""
+    data: Path | None = None
+    """folder with the four idx files of Fashion-MNIST"""
+    out: Path | None = None
+    """where the weights go; default: runs/models/TESTBED"""
+    device: str | None = None
+    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    jobs: int = 1
+    """networks to train at a time, each in a process (default 1)"""
+    seed: int = 0
+    """seed of everything (default: 0)"""
+
+    def __post_init__(self) -> None:
+        label_share(self.labels)
+        check_count("--jobs", self.jobs, least=1)
+        whole_number("--seed", self.seed, least=0, most=MAX_SEED)
+        if self.loss_weight is not None:
+            check_range("--loss-weight", self.loss_weight, least=0)
+
+
+DEFAULTS = TrainModelsSettings()
+
+
+def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
+    """Train the networks of a testbed by this package's own recipes."""
+    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    from guidegym.testbeds import IMAGE_SETS
+    from guidegym.testbeds.images import build_energies, build_references
+    from guidegym.training.task import Task
+
+    if settings.testbed not in IMAGE_SETS:
+        raise GuideGymError(f"must be one of {', '.join(IMAGE_SETS)}, got {settings.testbed!r}", argument="--testbed")
+    task = Task(
+        settings.testbed,
+        settings.data,
+        settings.budget,
+        label_share(settings.labels),
+        settings.loss_weight,
+        settings.out or Path("runs/models") / settings.testbed,
+        check_device(settings.device),
+        settings.seed,
+    )
+    recipes = task.recipes
+    names = _names(settings, recipes)
+    if settings.list:
+        width = max(map(len, recipes))
+        print("\n".join(f"{name:{width}}  {recipe.says}" for name, recipe in recipes.items() if name in names))
+        return 0
+    if settings.loss_weight is not None:
+        _check_weighted(names, recipes)
+    if task.labels < 1:
+        names = _told(names, recipes, named=bool(settings.only))
+    make_folder(task.out)
+    data = task.data
+    _train([name for name in names if name in recipes], task, settings.jobs)
+    if "references" in names:
+        print(f"references: {build_references(task.images, task.out, data, device=task.device)}")
+    if "energies" in names:
+        print(f"energies: {build_energies(task.images, task.out, data, device=task.device)}")
+    return 0
+
+
+def _names(settings: TrainModelsSettings, recipes: Mapping[str, "Recipe"]) -> list[str]:
+    """Return what is to be trained and measured."""
+    known = [*recipes, *(one for one in MEASURED if one != "references" or "judge" in recipes)]
+    names = list(dict.fromkeys(settings.only or known))
+    if unknown := [name for name in names if name not in known]:
+        raise GuideGymError(f"no network '{unknown[0]}'; known are {', '.join(known)}")
+    return names
+
+
+def _check_weighted(names: Sequence[str], recipes: Mapping[str, "Recipe"]) -> None:
+    """Check that each network's loss has a part that could be weighed."""
+    fixed = [name for name in names if name not in recipes or recipes[name].weight is None]
+    if fixed:
+        weighed = [name for name in recipes if recipes[name].weight is not None]
+        raise GuideGymError(
+            f"is for {', '.join(weighed)}, got it for {fixed[0]}: name networks by `--only`", argument="--loss-weight"
+        )
+
+
+def _train(names: Sequence[str], task: "Task", jobs: int) -> None:
+    """Train networks one after another, or some side by side."""
+    import torch
+
+    from guidegym.training.side_by_side import side_by_side
+    from guidegym.training.task import train_network
+
+    if jobs == 1 or len(names) == 1:
+        for name in names:
+            print(train_network(name, task))
+        return
+    work = functools.partial(train_network, task=task, show_bar=False)
+    needs = {name: task.recipes[name].needs for name in names}
+    threads = max(1, torch.get_num_threads() // jobs)
+    print(f"training {len(names)} networks, {jobs} at a time; each is named when it is done", flush=True)
+    for _, said in side_by_side(work, needs, jobs=jobs, threads=threads):
+        print(said, flush=True)
+
+
+def _told(names: Sequence[str], recipes: Mapping[str, "Recipe"], *, named: bool) -> list[str]:
+    """Return the names without those that learn from no labels; where they were asked for by name that is an error."""
+    untold = [name for name in names if name in recipes and recipes[name].batches == "all"]
+    if untold and named:
+        raise GuideGymError(f"{untold[0]} learns from no labels: train it without `--labels`")
+    return [name for name in names if name not in untold]
