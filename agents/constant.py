@@ -23,11 +23,10 @@ class ConstantAgent:
     rate: float = 0.0
 
     blind: ClassVar[bool] = True
+    """It does not look at the trajectory, and so does not pay for looking."""
 
     def __post_init__(self) -> None:
         plain_fields(self)
-
-    """It does not look at the trajectory, and so does not pay for looking."""
 
     @property
     def name(self) -> str:
@@ -39,4 +38,4 @@ class ConstantAgent:
         parts = [2 * self.weight / task.scale.max_weight - 1]
         if task.scale.max_rate is not None:
             parts.append(2 * self.rate / task.scale.max_rate - 1)
-        return torch.tensor(parts, device=live.worth.device).expand(len(live.worth), -1)
+        return task.padded(torch.tensor([parts], device=live.worth.device)).expand(len(live.worth), -1)

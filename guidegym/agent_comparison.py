@@ -15,7 +15,7 @@ from guidegym.agents.greedy import GreedyAgent
 from guidegym.agents.random import RandomAgent
 from guidegym.distillation import distill
 from guidegym.envs import Task, make_task
-from guidegym.envs.play import Act, draw_episodes, play
+from guidegym.envs.play import Act, draw_episodes, follow, play
 from guidegym.evaluation.measuring.measurement import Measurement, delta
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.ranking import Column, Standing, rank, ranked_json
@@ -64,10 +64,20 @@ def _episodes(
     task: Task, name: str, method: Act | Guidance, labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"]
 ) -> Samples:
     """Return the samples that a method's episodes end in."""
-    if not isinstance(method, Guidance):
-        return samples_of(play(task, method, labels, seeds).state)
+    act = _act(method)
+    if act is not None:
+        return samples_of(play(task, act, labels, seeds).state)
+    assert isinstance(method, Guidance)
     engine = task.engine
     return sample_methods(engine.testbed, [Method(name, method, engine.sampler)], labels=labels, seeds=seeds)[0]
+
+
+def _act(method: Act | Guidance) -> Act | None:
+    """Return what chooses the actions of a method that must be played; None for one that plain sampling knows."""
+    if not isinstance(method, Guidance):
+        return method
+    own = method.policy is not None and method.policy.environment != "guidance"
+    return follow(method.policy) if own and method.policy is not None else None
 
 
 def _rows(task: Task, samples: Samples) -> tuple[Tensor, Tensor]:
@@ -88,27 +98,27 @@ class AgentComparison:
     Args:
         compared: The methods, the best first.
         tried: Mean reward of each constant on training episodes.
-        lost: What distilling the agent into a schedule loses in reward.
+        lost: What distilling the agent into a schedule loses in reward; None where its actions are more than a schedule's.
     """
 
     compared: list[Compared]
     tried: dict[str, float]
-    lost: Estimate
+    lost: Estimate | None
 
     @property
     def note(self) -> str:
         """What the table does not say."""
-        return (
-            f"the agent is ahead of itself distilled by {self.lost.text()} of reward; "
-            f"the constant is the best of {len(self.tried)} on training episodes"
-        )
+        constant = f"the constant is the best of {len(self.tried)} on training episodes"
+        if self.lost is None:
+            return constant
+        return f"the agent is ahead of itself distilled by {self.lost.text()} of reward; {constant}"
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it for a JSON file."""
         return {
             "methods": ranked_json(self.compared, COLUMNS),
             "constants": self.tried,
-            "distilling_loses": self.lost.to_json(),
+            "distilling_loses": None if self.lost is None else self.lost.to_json(),
         }
 
 
@@ -141,12 +151,11 @@ def compare_agents(
     train, test = make_task(**arguments, split="train"), make_task(**arguments, split="test")
     learned, luckiest = Guidance.load(agent), Guidance.load(best)
     constant, tried = best_constant(train, num=num, seed=seed)
-    labels, seeds = draw_episodes(train, num, seed=seed)
-    schedule = distill(train.engine.testbed, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)
+    schedule = None if _act(learned) is not None else _distilled(train, learned, num=num, seed=seed)
     methods: dict[str, Act | Guidance] = {
         "agent": learned,
         **({} if luckiest == learned else {"agent, best held out": luckiest}),
-        "agent, distilled": schedule,
+        **({} if schedule is None else {"agent, distilled": schedule}),
         constant.name: constant,
         "greedy": GreedyAgent(),
         "random": RandomAgent(seed),
@@ -155,5 +164,13 @@ def compare_agents(
     }
     compared = compare(test, methods, num=num, seed=seed)
     reward = {one.name: one.numbers["reward"] for one in compared}
+    if schedule is None:
+        return AgentComparison(compared, tried, None)
     lost = delta(reward["agent"], reward["agent, distilled"], interval=interval_around)
     return AgentComparison(compared, tried, lost.estimate)
+
+
+def _distilled(train: Task, learned: Guidance, *, num: int, seed: int) -> Guidance:
+    """Return the schedule that an agent comes to on training episodes."""
+    labels, seeds = draw_episodes(train, num, seed=seed)
+    return distill(train.engine.testbed, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)

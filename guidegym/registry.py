@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.metadata
 import pkgutil
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -63,6 +64,7 @@ KINDS: Mapping[str, Kind] = {
 
 _PARTS: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _CONTRACTS: dict[type, str] = {}
+_IMPORTED: list[str] = []
 
 
 def _known(kind: str) -> str:
@@ -214,12 +216,17 @@ def import_parts(where: str) -> ModuleType:
     Raises:
         GuideGymError: If there is no such file or module. An error inside it is left as it is.
     """
-    if _is_file(where):
-        return import_file(Path(where))
-    module = _import_module(where)
+    module = import_file(Path(where)) if _is_file(where) else _import_module(where)
     if module is None:
         raise GuideGymError(f"no module {where!r}, and no path to a .py file")
+    if where not in _IMPORTED:
+        _IMPORTED.append(where)
     return module
+
+
+def import_flags() -> str:
+    """Return the flags of a command that imports what was imported by ``import_parts``, each with a space behind it."""
+    return "".join(f"--import {shlex.quote(where)} " for where in _IMPORTED)
 
 
 def _registered(kind: str, name: str) -> Any:

@@ -1,3 +1,5 @@
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -94,3 +96,44 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     )
     assert str(tmp_path / "site") in done.stdout
     assert "10 sigmoid_schedule" in done.stdout
+    _run_the_outside_examples(tmp_path / "outside", tmp_path / "site")
+
+
+SHORT = {
+    "sample": "--num 6 --out samples",
+    "tune": "--trials 2 --steps 4 --samples 4 --confirm-samples 4 --out tuned",
+    "train_agent": "--timesteps 600 --steps 4 --eval-episodes 8 --compare-episodes 16 --out agent",
+}
+"""Flags that keep the commands of the page short."""
+
+
+def _run_the_outside_examples(folder: Path, site: Path) -> None:
+    """Run the parts of ``docs/extending.md`` from a folder outside the checkout, by the installed wheel."""
+    folder.mkdir()
+    page = (ROOT / "docs" / "extending.md").read_text()
+    *parts, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (folder / "my_parts.py").write_text("\n\n".join(parts))
+    (folder / "use.py").write_text(use)
+    (block,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    commands = [["use.py"]]
+    for line in block.splitlines():
+        words = shlex.split(line)
+        assert words[:2] == ["python", "-m"]
+        commands.append([*words[1:], *SHORT[words[2].removeprefix("guidegym.")].split()])
+    assert len(commands) == 1 + len(SHORT)
+    # What was found is sampled again by the command that the search prints.
+    again = "--import my_parts.py --guidance tuned/best.json --testbed gaussians --num 4"
+    commands.append(["-m", "guidegym.sample", *again.split()])
+    env = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(folder)}
+    said = []
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, cwd=folder, env=env, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+        said.append(done.stdout)
+    assert '"kind": "contrast"' in (folder / "contrast.json").read_text()
+    assert "compact" in said[2]
+    assert "--import my_parts.py --guidance tuned/best.json" in said[2]
+    assert '"environment": "damped"' in (folder / "agent" / "agent.json").read_text()
+    assert "acts in environment 'damped'" in said[3]

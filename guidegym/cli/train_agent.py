@@ -16,7 +16,7 @@ from guidegym.cli.constants import parts
 from guidegym.cli.flags import MANY, check_device, naming_flags
 from guidegym.cli.values import parse_pairs, parse_value
 from guidegym.errors import GuideGymError
-from guidegym.registry import find
+from guidegym.registry import find, import_flags
 from guidegym.settings import MAX_SEED, check_settings, whole_number, with_defaults
 from guidegym.tables import format_table
 
@@ -236,6 +236,7 @@ def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: d
     from guidegym.diffusion import make_sampler, sampler_flags
     from guidegym.evaluation.measuring.ranking import headings, ranked_rows
     from guidegym.files import write_atomically
+    from guidegym.guidance import Guidance
     from guidegym.learning.loop import AGENT, BEST
 
     began = time.monotonic()
@@ -252,7 +253,12 @@ def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: d
     content = {**result.to_json(), "environment": environment, "agent": settings.agent, "seed": settings.seed}
     write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())
     sampler = make_sampler(environment.get("sampler", "ddim"), environment.get("num_steps", 20))
-    print(f"compared in {time.monotonic() - began:.0f} s; replay the agent with")
-    where = f"--guidance {shlex.quote(str(out / AGENT))} --testbed {shlex.quote(settings.testbed)}"
+    took = f"compared in {time.monotonic() - began:.0f} s"
+    policy = Guidance.load(out / AGENT).policy
+    if policy is not None and policy.environment != "guidance":
+        print(f"{took}; the agent is {out / AGENT}, and acts in environment '{policy.environment}'")
+        return 0
+    print(f"{took}; replay the agent with")
+    where = f"{import_flags()}--guidance {shlex.quote(str(out / AGENT))} --testbed {shlex.quote(settings.testbed)}"
     print(f"  python -m guidegym.sample {where} {sampler_flags(sampler)} --out {shlex.quote(str(out / 'samples'))}")
     return 0

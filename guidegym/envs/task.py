@@ -49,7 +49,8 @@ class Task:
     """An engine with the range of its actions, a reward, and what a policy sees.
 
     An environment of one's own is a subclass, registered as an ``environment``: ``action_size`` says how many numbers in [-1, 1]
-    an action has, and ``apply`` what they do to a step.
+    an action has, and ``apply`` what they do to a step. The first are the weight and, where there is one, the rate; at -1 each
+    further number must do nothing, so that whoever knows weights alone can play there, too.
 
     Args:
         engine: Testbed, sampler and guide.
@@ -86,6 +87,11 @@ class Task:
     def action_size(self) -> int:
         """How many numbers in [-1, 1] an action has."""
         return self.scale.size
+
+    def padded(self, action: Float[Tensor, " rows some"]) -> Float[Tensor, " rows size"]:
+        """Return actions of weight and rate with the further numbers of this environment at -1, where they do nothing."""
+        missing = self.action_size - action.shape[1]
+        return torch.cat([action, -torch.ones(len(action), missing, device=action.device)], dim=1)
 
     def apply(self, state: State, prediction: Prediction | None, action: Float[Tensor, " batch size"]) -> State:
         """Return the batch one step on: what an action does.

@@ -1,6 +1,16 @@
 """Guides, scores, degrees, schedules, and the Guidance record that is searched, saved and replayed."""
 
-from guidegym.guidance.asking import Asked, Classifier, ConditionalNetwork, Cost, Denoiser, Guided, Networks, Score
+from guidegym.guidance.asking import (
+    Asked,
+    Classifier,
+    ConditionalNetwork,
+    Cost,
+    Denoiser,
+    Guided,
+    Networks,
+    Score,
+    gradient_of,
+)
 from guidegym.guidance.classifier_free import ClassifierFree, diffusers_scale, weight_of_diffusers_scale
 from guidegym.guidance.curves import Knots, Table
 from guidegym.guidance.degree import (
@@ -14,7 +24,7 @@ from guidegym.guidance.degree import (
     step_gamma,
 )
 from guidegym.guidance.guidance import DENOISER, ONE_HOT, Guidance
-from guidegym.guidance.guides import ClassEnergy, EnergyDivergence, Guide, JointEnergy, Likelihood
+from guidegym.guidance.guides import ClassEnergy, ClassifierGuide, EnergyDivergence, Guide, JointEnergy, Likelihood
 from guidegym.guidance.named import make_degree, make_guide, make_score
 from guidegym.guidance.policy import ActionScale, Policy
 from guidegym.guidance.schedules import Constant, Cosine, Exponential, Linear, Power, Schedule, Sigmoid
@@ -32,6 +42,7 @@ __all__ = [
     "ClassEnergy",
     "Classifier",
     "ClassifierFree",
+    "ClassifierGuide",
     "ClassifierScore",
     "ConditionalDenoiser",
     "ConditionalNetwork",
@@ -70,6 +81,7 @@ __all__ = [
     "Uniform",
     "advance_degree",
     "diffusers_scale",
+    "gradient_of",
     "make_degree",
     "make_guide",
     "make_score",

@@ -16,6 +16,7 @@ from guidegym.evaluation.measuring.ranking import ranked_json
 from guidegym.evaluation.sample_sets.pictures import grids
 from guidegym.files import file_names, read_json, write_atomically, write_or_remove
 from guidegym.page import encoded
+from guidegym.registry import import_flags
 from guidegym.search.confirm import Confirmed, columns_of
 from guidegym.search.report import build_report
 from guidegym.search.storage import complete
@@ -88,7 +89,7 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
 def replay_command(best: Path, study: Study, sampler: Sampler) -> str:
     """Return the command that samples under a guidance file as the search did."""
     return (
-        f"python -m guidegym.sample --guidance {shlex.quote(str(best))} --testbed {shlex.quote(study.testbed)} "
+        f"python -m guidegym.sample {import_flags()}--guidance {shlex.quote(str(best))} --testbed {shlex.quote(study.testbed)} "
         f"{sampler_flags(sampler)}"
     )
 
