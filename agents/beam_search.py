@@ -4,7 +4,7 @@ import torch
 from guidegym.agents.greedy import branch, candidates
 from torch import Tensor
 
-from guidegym.envs import Live, Task
+from guidegym.envs import Rollout, Task
 from guidegym.envs.play import Played
 from guidegym.state import fork
 
@@ -23,13 +23,13 @@ def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, co
     """
     options, rows = candidates(task, count), len(labels)
     live, kept = task.begin(labels, seeds), 1
-    history = torch.zeros(0, rows, task.action_size, device=live.worth.device)
+    history = torch.zeros(0, rows, task.action_size, device=live.value.device)
     for _ in range(task.engine.sampler.num_steps):
-        after, actions, worth = branch(task, task.look(live), options, kept=kept)
-        best = worth.reshape(rows, -1).topk(min(width, kept * count), dim=1).indices
+        after, actions, value = branch(task, task.look(live), options, kept=kept)
+        best = value.reshape(rows, -1).topk(min(width, kept * count), dim=1).indices
         chosen = (best + torch.arange(rows, device=best.device)[:, None] * kept * count).flatten()
         history = torch.cat([history[:, chosen // count], actions[chosen][None]])
-        live, kept = Live(fork(after.state, chosen), after.worth[chosen]), best.shape[1]
-        worth = worth[chosen]
-    first = worth.reshape(rows, kept).argmax(dim=1) + torch.arange(rows, device=worth.device) * kept
-    return Played(fork(live.state, first), worth[first], history[:, first])
+        live, kept = Rollout(fork(after.state, chosen), after.value[chosen]), best.shape[1]
+        value = value[chosen]
+    first = value.reshape(rows, kept).argmax(dim=1) + torch.arange(rows, device=value.device) * kept
+    return Played(fork(live.state, first), value[first], history[:, first])

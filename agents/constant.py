@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from guidegym.envs import Live, Task
+from guidegym.envs import Rollout, Task
 from guidegym.settings import plain_fields
 
 
@@ -16,7 +16,7 @@ class ConstantAgent:
 
     Args:
         weight: The guidance weight, in 0 .. the task's largest.
-        rate: The rate of the degree, where the task has one.
+        rate: The rate of the target, where the task has one.
     """
 
     weight: float
@@ -33,9 +33,9 @@ class ConstantAgent:
         """What a table calls it."""
         return f"constant {self.weight:.3g}" + (f", rate {self.rate:.3g}" if self.rate else "")
 
-    def __call__(self, task: Task, live: Live) -> Tensor:
+    def __call__(self, task: Task, live: Rollout) -> Tensor:
         """Return the action of each row."""
         parts = [2 * self.weight / task.scale.max_weight - 1]
         if task.scale.max_rate is not None:
             parts.append(2 * self.rate / task.scale.max_rate - 1)
-        return task.padded(torch.tensor([parts], device=live.worth.device)).expand(len(live.worth), -1)
+        return task.padded(torch.tensor([parts], device=live.value.device)).expand(len(live.value), -1)

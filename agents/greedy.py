@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from guidegym.envs import Live, Task
+from guidegym.envs import Rollout, Task
 from guidegym.settings import plain_fields
 from guidegym.state import fork
 
@@ -20,22 +20,22 @@ def candidates(task: Task, count: int) -> Tensor:
     return task.padded(torch.stack(columns, dim=1).to(task.engine.testbed.device))
 
 
-def some_rows(live: Live, rows: Tensor) -> Live:
+def some_rows(live: Rollout, rows: Tensor) -> Rollout:
     """Return some rows of trajectories, with what the networks said of them."""
     told = None if live.prediction is None else live.prediction.of_rows(rows)
-    return Live(fork(live.state, rows), live.worth[rows], told)
+    return Rollout(fork(live.state, rows), live.value[rows], told)
 
 
-def branch(task: Task, live: Live, options: Tensor, *, kept: int = 1) -> tuple[Live, Tensor, Tensor]:
+def branch(task: Task, live: Rollout, options: Tensor, *, kept: int = 1) -> tuple[Rollout, Tensor, Tensor]:
     """Take every option in every row: row ``i`` becomes rows ``i * len(options)`` and on. Return actions, too, and worths.
 
     Every ``kept`` rows are branches of one trajectory.
     """
-    rows = torch.arange(len(live.worth), device=live.worth.device).repeat_interleave(len(options))
+    rows = torch.arange(len(live.value), device=live.value.device).repeat_interleave(len(options))
     branches = replace(some_rows(live, rows), group=rows // kept)
-    actions = options.repeat(len(live.worth), 1)
+    actions = options.repeat(len(live.value), 1)
     after, _, _ = task.act(branches, actions)
-    return after, actions, task.worth(after.state, rows // kept)
+    return after, actions, task.value(after.state, rows // kept)
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class GreedyAgent:
         """Network evaluations of a row and step that its state does not count: the judge's of each candidate."""
         return self.count
 
-    def __call__(self, task: Task, live: Live) -> Tensor:
+    def __call__(self, task: Task, live: Rollout) -> Tensor:
         """Return the action of each row."""
         options = candidates(task, self.count)
         chosen = []
-        for rows in torch.arange(len(live.worth), device=live.worth.device).split(ROWS):
-            _, _, worth = branch(task, some_rows(live, rows), options)
-            chosen.append(worth.reshape(-1, self.count).argmax(dim=1))
+        for rows in torch.arange(len(live.value), device=live.value.device).split(ROWS):
+            _, _, value = branch(task, some_rows(live, rows), options)
+            chosen.append(value.reshape(-1, self.count).argmax(dim=1))
         return options[torch.cat(chosen)]

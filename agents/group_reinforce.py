@@ -121,7 +121,7 @@ class GroupLearner:
         live = task.begin(labels[group], seeds[group], group)
         seen: list[Tensor] = []
         actions: list[Tensor] = []
-        total = torch.zeros_like(live.worth)
+        total = torch.zeros_like(live.value)
         for _ in range(task.engine.sampler.num_steps):
             live = task.look(live)
             seen.append(task.features(live))

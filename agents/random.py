@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from guidegym.envs import Live, Task
+from guidegym.envs import Rollout, Task
 
 
 class RandomAgent:
@@ -21,7 +21,7 @@ class RandomAgent:
     def __init__(self, seed: int = 0) -> None:
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __call__(self, task: Task, live: Live) -> Tensor:
+    def __call__(self, task: Task, live: Rollout) -> Tensor:
         """Return the action of each row."""
-        drawn = torch.rand(len(live.worth), task.action_size, generator=self.generator)
-        return (2 * drawn - 1).to(live.worth.device)
+        drawn = torch.rand(len(live.value), task.action_size, generator=self.generator)
+        return (2 * drawn - 1).to(live.value.device)

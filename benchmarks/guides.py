@@ -45,7 +45,7 @@ PLAIN = Likelihood(NAME)
 METHODS = {
     "unguided": Guidance(),
     "likelihood": Guidance(PLAIN, WEIGHT),
-    "progressive": Guidance(PLAIN, WEIGHT, rate=Constant(rate_of_gamma(0.04)), degree=Similarity()),
+    "progressive": Guidance(PLAIN, WEIGHT, rate=Constant(rate_of_gamma(0.04)), target=Similarity()),
     "class energy": Guidance(ClassEnergy(NAME), WEIGHT),
     "joint energy": Guidance(JointEnergy(NAME), WEIGHT),
     "energy divergence": Guidance(EnergyDivergence(NAME), WEIGHT),
@@ -56,8 +56,8 @@ METHODS = {
     "accumulated, 4 gradients": Guidance(Accumulated(PLAIN, num_steps=4), WEIGHT),
     "at the clean estimate": Guidance(AtClean(PLAIN), WEIGHT),
     "the same, no Jacobian": Guidance(AtClean(PLAIN, jacobian=False), WEIGHT),
-    "classifier-free": Guidance(ClassifierFree(), WEIGHT, score=ConditionalDenoiser()),
-    "classifier only": Guidance(score=ClassifierScore(NAME, conditional=True)),
+    "classifier-free": Guidance(ClassifierFree(), WEIGHT, base_model=ConditionalDenoiser()),
+    "classifier only": Guidance(base_model=ClassifierScore(NAME, conditional=True)),
 }
 
 

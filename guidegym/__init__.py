@@ -70,7 +70,7 @@ serve_top_level_packages()
 
 for _name, _arguments in (
     ("GuidanceWeight", {}),
-    ("ProgressiveGuidance", {"max_rate": 25.0, "degree": "uniform"}),
+    ("ProgressiveGuidance", {"max_rate": 25.0, "target": "uniform"}),
 ):
     register_environment(
         f"guidegym/{_name}-v0",

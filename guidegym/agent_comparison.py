@@ -31,7 +31,7 @@ COLUMNS = (Column("reward", "reward"), Column("accuracy", "accuracy", share=True
 WEIGHTS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 """Constant weights that are tried, as shares of the largest."""
 RATES = (0.0, 0.04, 0.2, 1.0)
-"""Constant rates of the degree that are tried, as shares of the largest."""
+"""Constant rates of the target that are tried, as shares of the largest."""
 Compared: TypeAlias = Standing[Act | Guidance]
 """One method on the fresh episodes."""
 
@@ -83,12 +83,12 @@ def _act(method: Act | Guidance) -> Act | None:
 def _rows(task: Task, samples: Samples) -> tuple[Tensor, Tensor]:
     """Return what each sample is worth (for a measure of sets, what it does to the mean), and whether it is a hit."""
     testbed, x, labels = task.engine.testbed, samples.x, samples.labels
-    worth = torch.full((len(x),), task.reward.floor, device=x.device)
+    value = torch.full((len(x),), task.reward.floor, device=x.device)
     sound = (~samples.failed).nonzero()[:, 0]
     if len(sound):
-        worth[sound] = task.reward.value(Finished(x[sound], labels[sound], testbed, task.engine.guide), spread=True)
+        value[sound] = task.reward.value(Finished(x[sound], labels[sound], testbed, task.engine.guide), spread=True)
     predicted = testbed.judged(judge_features(testbed.judge, x)).argmax(dim=1)
-    return worth.cpu(), ((predicted == labels) & ~samples.failed).cpu()
+    return value.cpu(), ((predicted == labels) & ~samples.failed).cpu()
 
 
 @dataclass(frozen=True, eq=False)

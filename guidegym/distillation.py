@@ -39,7 +39,7 @@ def distill(
     if guidance.policy is None:
         raise GuideGymError("`guidance` must have a policy to distill")
     engine = Engine.under(testbed, sampler, guidance)
-    _, actions = policy_rollout(engine, guidance.policy, labels, seeds, degree=guidance.degree)
+    _, actions = policy_rollout(engine, guidance.policy, labels, seeds, target=guidance.target)
     scale = 1000 / testbed.process.num_timesteps
     timesteps = tuple(float(t) * scale for t in engine.timesteps[:-1])
     tables = []

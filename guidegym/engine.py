@@ -14,14 +14,14 @@ from guidegym.errors import GuideGymError
 from guidegym.guidance import (
     DENOISER,
     ONE_HOT,
-    Asked,
+    BaseModel,
     Cost,
     Guidance,
     Guide,
-    Guided,
-    InitialDegree,
-    Score,
-    advance_degree,
+    GuideInput,
+    GuideOutput,
+    TargetDistribution,
+    advance_target,
     step_gamma,
 )
 from guidegym.state import State, fork
@@ -42,7 +42,7 @@ class Prediction:
         asked: Rows that the guide was asked for; None for all.
         clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
         memory: What the guide remembers of the rows; None where it remembers nothing.
-        score_cost: What the unguided prediction cost each row.
+        base_cost: What the unguided prediction cost each row.
         guide_cost: What the guide cost each row that it was asked for.
     """
 
@@ -52,7 +52,7 @@ class Prediction:
     asked: Int[Tensor, " asked"] | None = None
     clean_logits: Float[Tensor, " batch classes"] | None = None
     memory: Float[Tensor, " batch *event"] | None = None
-    score_cost: Cost = ONE_DENOISER
+    base_cost: Cost = ONE_DENOISER
     guide_cost: Cost = NOTHING
 
     def of_rows(self, rows: Int[Tensor, " rows"]) -> "Prediction":
@@ -79,21 +79,21 @@ class Engine:
         testbed: What is guided.
         sampler: The rule of one reverse step.
         guide: The gradient field; None for no guidance.
-        score: The unguided prediction that guidance is added to.
+        base_model: The unguided prediction that guidance is added to.
 
     Raises:
-        GuideGymError: If the testbed lacks what the guide or the score asks, or the sampler has more steps than the process.
+        GuideGymError: If the testbed lacks what the guide or the base model asks, or the sampler has more steps than the process.
     """
 
     testbed: Testbed
     sampler: Sampler
     guide: Guide | None = None
-    score: Score = DENOISER
+    base_model: BaseModel = DENOISER
 
     def __post_init__(self) -> None:
         if self.guide is not None:
             self.guide.check(self.testbed)
-        self.score.check(self.testbed)
+        self.base_model.check(self.testbed)
         check_start(self.sampler, self.testbed.process)
 
     @classmethod
@@ -103,8 +103,8 @@ class Engine:
         Raises:
             GuideGymError: If the testbed lacks what the guidance asks.
         """
-        guidance.degree.check(testbed)
-        return cls(testbed, sampler, guidance.guide, guidance.score)
+        guidance.target.check(testbed)
+        return cls(testbed, sampler, guidance.guide, guidance.base_model)
 
     @functools.cached_property
     def timesteps(self) -> Int[Tensor, " steps_and_end"]:
@@ -117,14 +117,14 @@ class Engine:
         labels: Int[Tensor, " batch"],
         seeds: Int[Tensor, " batch"],
         *,
-        degree: InitialDegree | Float[Tensor, " batch classes"] = ONE_HOT,
+        target: TargetDistribution | Float[Tensor, " batch classes"] = ONE_HOT,
     ) -> State:
         """Return a batch at the noisy end of the chain.
 
         Args:
             labels: Wanted class of each row, in 0 .. K - 1.
             seeds: Noise seed of each row, in 0 .. 2**63 - 1.
-            degree: The degree that the rows start with, or that of each row.
+            target: The target that the rows start with, or that of each row.
 
         Raises:
             GuideGymError: If the two differ in length, or a label or a seed is out of range.
@@ -141,15 +141,15 @@ class Engine:
         zero = torch.zeros_like(labels)
         noise = trajectory_noise(seeds, zero, testbed.event_shape, stream=INITIAL, dtype=testbed.dtype)
         noise = testbed.process.prior_std * noise
-        if not isinstance(degree, Tensor):
-            degree.check(testbed)
-            degree = degree.rows(testbed, labels)
+        if not isinstance(target, Tensor):
+            target.check(testbed)
+            target = target.rows(testbed, labels)
         return State(
             x=noise,
             x_0=torch.zeros_like(noise),
             step=zero,
             label=labels,
-            degree=ordinary(degree).to(noise),
+            target=ordinary(target).to(noise),
             weight=torch.zeros_like(labels, dtype=testbed.dtype),
             seed=seeds,
             failed=torch.zeros_like(labels, dtype=torch.bool),
@@ -189,9 +189,9 @@ class Engine:
             return self._predict_apart(state, asked)
         with torch.set_grad_enabled(in_graph):
             x_t = state.x.detach().requires_grad_(in_graph)
-            eps, cost = self.score.predict(self.testbed, x_t, t, state.label)
+            eps, cost = self.base_model.predict(self.testbed, x_t, t, state.label)
         if not guide:
-            return Prediction(eps, score_cost=cost)
+            return Prediction(eps, base_cost=cost)
         if asked is None:
             guided = self._guided(state, x_t, eps)
             eps = eps.detach()
@@ -208,15 +208,17 @@ class Engine:
         others = torch.ones(len(state), dtype=torch.bool, device=asked.device).index_fill_(0, asked, False)
         if others.any():
             eps[others] = self.predict(fork(state, others), guide=False).eps
-        guided = Guided(told.gradient, told.logits, told.guide_cost, told.memory)
-        return _of_some(state, asked, eps, guided, told.score_cost)
+        guided = GuideOutput(told.gradient, told.logits, told.guide_cost, told.memory)
+        return _of_some(state, asked, eps, guided, told.base_cost)
 
-    def _guided(self, state: State, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"]) -> Guided:
+    def _guided(
+        self, state: State, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"]
+    ) -> GuideOutput:
         """Ask the guide about rows whose unguided prediction is known."""
         assert self.guide is not None
         t, _ = self.at(state)
         return self.guide.gradient(
-            Asked(self.testbed, x_t, t, state.degree, state.label, self.score, eps=eps, memory=state.memory)
+            GuideInput(self.testbed, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
         )
 
     @without_graph
@@ -235,7 +237,7 @@ class Engine:
             state: The batch.
             prediction: What ``predict`` returned for it.
             weight: Guidance weight of each row; None for no guidance.
-            rate: Rate of each row's degree towards its wanted class, per unit of the chain, >= 0; None leaves it.
+            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it.
 
         Raises:
             GuideGymError: If a weight is given and the guide was not asked.
@@ -266,16 +268,16 @@ class Engine:
         )
         finite = reverse.x_prev.flatten(1).isfinite().all(dim=1)
         moves = active & finite
-        degree, last = state.degree, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
+        target, last = state.target, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
         if rate is not None:
-            moved = advance_degree(degree, state.label, step_gamma(rate, self.sampler.num_steps))
-            degree = torch.where(moves[:, None], moved, degree)
+            moved = advance_target(target, state.label, step_gamma(rate, self.sampler.num_steps))
+            target = torch.where(moves[:, None], moved, target)
         return replace(
             state,
             x=torch.where(rows_like(moves, state.x), reverse.x_prev, state.x),
             x_0=torch.where(rows_like(moves, state.x), reverse.x_0, state.x_0),
             step=state.step + moves.long(),
-            degree=degree,
+            target=target,
             weight=torch.where(moves, last, state.weight),
             failed=state.failed | (active & ~finite),
             memory=state.memory
@@ -298,7 +300,7 @@ class Engine:
             state: The batch.
             weight: Guidance weight of each row; None asks no guide at all, which costs nothing.
             guided: Rows that the guide is asked for, where the others are known to have weight 0; None for all.
-            rate: Rate of each row's degree towards its wanted class, per unit of the chain, >= 0; None leaves it.
+            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it.
 
         Raises:
             GuideGymError: If a weight is given and the engine has no guide.
@@ -319,7 +321,7 @@ class Engine:
     def _evaluations(self, state: State, prediction: Prediction) -> Int[Tensor, " batch 4"]:
         """Return what a prediction cost each row."""
         device = state.x.device
-        cost = torch.tensor(prediction.score_cost.counts, device=device).repeat(len(state), 1)
+        cost = torch.tensor(prediction.base_cost.counts, device=device).repeat(len(state), 1)
         if prediction.gradient is not None:
             rows = slice(None) if prediction.asked is None else prediction.asked
             cost[rows] += torch.tensor(prediction.guide_cost.counts, device=device)
@@ -329,9 +331,9 @@ class Engine:
 
 
 def _of_some(
-    state: State, asked: Int[Tensor, " asked"], eps: Float[Tensor, " batch *event"], guided: Guided, cost: Cost
+    state: State, asked: Int[Tensor, " asked"], eps: Float[Tensor, " batch *event"], guided: GuideOutput, cost: Cost
 ) -> Prediction:
     """Return the prediction of a batch of which the guide was asked about some rows."""
     memory = None if guided.memory is None else state.memory.index_copy(0, asked, guided.memory)
     gradient = torch.zeros_like(state.x).index_copy_(0, asked, guided.gradient)
-    return Prediction(eps, gradient, asked=asked, memory=memory, score_cost=cost, guide_cost=guided.cost)
+    return Prediction(eps, gradient, asked=asked, memory=memory, base_cost=cost, guide_cost=guided.cost)

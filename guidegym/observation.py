@@ -43,7 +43,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
     ``gradient_norm``           :math:`\log(1 + \sigma_t \|g\|)`
     ``cosine``                  cosine between the guide's gradient and the denoiser's score
     ``energy_divergence``       :math:`\mathrm{asinh}(E(x_t) - E^*_c)`; 0 where the testbed knows no class energies
-    ``degree``                  target probability of the wanted class
+    ``target``                  target probability of the wanted class
     ==========================  ==================================================================================
 
     Args:
@@ -62,7 +62,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
         if prediction is None
         else [column.where(~ended, zero) for column in _told(engine, state, prediction)]
     )
-    wanted = state.degree.gather(1, state.label[:, None])[:, 0]
+    wanted = state.target.gather(1, state.label[:, None])[:, 0]
     columns = (state.step / engine.sampler.num_steps, sigma, state.weight.abs().log1p(), *told, wanted)
     return torch.stack([column.float() for column in columns], dim=1).nan_to_num(0.0).clamp(-BOUND, BOUND)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from guidegym.diffusion import DDIM, Sampler
 from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
-from guidegym.guidance import ONE_HOT, Cost, Guidance, InitialDegree, Policy
+from guidegym.guidance import ONE_HOT, Cost, Guidance, Policy, TargetDistribution
 from guidegym.observation import FEATURES, observe
 from guidegym.settings import check_count, check_seed, whole_number
 from guidegym.state import State, join
@@ -67,7 +67,7 @@ def rollout(
     weights: Float[Tensor, " batch steps"],
     *,
     rates: Float[Tensor, " batch steps"] | None = None,
-    degree: InitialDegree | Float[Tensor, " batch classes"] = ONE_HOT,
+    target: TargetDistribution | Float[Tensor, " batch classes"] = ONE_HOT,
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> Samples:
@@ -80,8 +80,8 @@ def rollout(
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
         weights: Weight of each row at each step, on the CPU; all zero for an engine without a guide.
-        rates: Rate of each row's degree at each step, on the CPU; None leaves the degrees.
-        degree: The degree that the rows start with, or that of each row.
+        rates: Rate of each row's target at each step, on the CPU; None leaves the targets.
+        target: The target that the rows start with, or that of each row.
         batch_size: Rows that advance together, >= 1; it does not change the samples beyond rounding.
         on_rows: Told after each step how many rows took it.
 
@@ -94,8 +94,8 @@ def rollout(
         raise GuideGymError(f"`weights` must have shape {wanted}, got {tuple(weights.shape)}")
     finished = []
     for rows in torch.arange(len(labels)).split(batch_size):
-        start = degree[rows] if isinstance(degree, Tensor) else degree
-        state = engine.start(labels[rows], seeds[rows], degree=start)
+        start = target[rows] if isinstance(target, Tensor) else target
+        state = engine.start(labels[rows], seeds[rows], target=start)
         curves = weights[rows]
         columns = curves.to(device=engine.testbed.device, dtype=engine.testbed.dtype).unbind(dim=1)
         for number, (column, weighted) in enumerate(zip(columns, (curves != 0).unbind(dim=1), strict=True)):
@@ -121,7 +121,7 @@ def policy_rollout(
     labels: Int[Tensor, " batch"],
     seeds: Int[Tensor, " batch"],
     *,
-    degree: InitialDegree = ONE_HOT,
+    target: TargetDistribution = ONE_HOT,
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> tuple[State, Float[Tensor, " steps batch size"]]:
@@ -132,7 +132,7 @@ def policy_rollout(
         policy: The policy.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
-        degree: The degree that the rows start with.
+        target: The target that the rows start with.
         batch_size: Rows that advance together.
         on_rows: Told after each step how many rows took it.
 
@@ -151,7 +151,7 @@ def policy_rollout(
     batch_size = check_count("batch_size", batch_size, least=1)
     finished, taken = [], []
     for rows in torch.arange(len(labels)).split(batch_size):
-        state, actions = engine.start(labels[rows], seeds[rows], degree=degree), []
+        state, actions = engine.start(labels[rows], seeds[rows], target=target), []
         for _ in range(engine.sampler.num_steps):
             prediction = engine.predict(state, clean=True)
             actions.append(policy(observe(engine, state, prediction)))
@@ -217,7 +217,7 @@ def sample(
             guidance.policy,
             row_labels,
             rows,
-            degree=guidance.degree,
+            target=guidance.target,
             batch_size=batch_size,
             on_rows=on_rows,
         )
@@ -229,7 +229,7 @@ def sample(
         rows,
         weights.expand(len(row_labels), -1),
         rates=None if rates is None else rates.expand(len(row_labels), -1),
-        degree=guidance.degree,
+        target=guidance.target,
         batch_size=batch_size,
         on_rows=on_rows,
     )

@@ -14,7 +14,9 @@ from guidegym.files import write_atomically
 from guidegym.guidance import Cost
 from guidegym.tensor_files import read_tensors
 
-FORMAT = "guidegym-state/2"
+FORMAT = "guidegym-state/3"
+FORMER = "guidegym-state/2"
+"""The same, with the target distribution called the degree."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class State:
         x_0: Latest estimate of the clean samples; zero before the first step.
         step: Steps each row has taken, in 0 .. num_steps.
         label: Wanted class of each row.
-        degree: Target distribution over classes of each row; one-hot is plain guidance.
+        target: Target distribution over classes of each row; one-hot is plain guidance.
         weight: Guidance weight of each row's last step; zero before the first.
         seed: Noise seed of each row.
         failed: Rows that became non-finite; they stay at their last finite sample.
@@ -38,7 +40,7 @@ class State:
     x_0: Float[Tensor, " batch *event"]
     step: Int[Tensor, " batch"]
     label: Int[Tensor, " batch"]
-    degree: Float[Tensor, " batch classes"]
+    target: Float[Tensor, " batch classes"]
     weight: Float[Tensor, " batch"]
     seed: Int[Tensor, " batch"]
     failed: Bool[Tensor, " batch"]
@@ -99,7 +101,9 @@ def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State
         FileFormatError: If the file cannot be read, is not a state file, or its tensors do not fit each other.
     """
     header, found = read_tensors(Path(path), device=device)
-    if header.get("format") != FORMAT:
+    if header.get("format") == FORMER and "degree" in found:
+        found["target"] = found.pop("degree")
+    elif header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format '{FORMAT}', got {header.get('format')!r}")
     missing = sorted(set(NAMES) - found.keys())
     if missing:

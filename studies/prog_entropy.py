@@ -5,7 +5,7 @@ Sources: Dinh et al. 2023, section 6.2 and Table 3; Zheng et al. 2022.
 
 from dataclasses import replace
 
-from guidegym.studies.prog_gamma import MAX_GAMMA, degrees, progressive, vanilla
+from guidegym.studies.prog_gamma import MAX_GAMMA, progressive, targets, vanilla
 from optuna.trial import BaseTrial
 
 from guidegym import Constant, EntropyScaled, Guidance, Likelihood, OneHot
@@ -21,7 +21,7 @@ BOUND = 10.0
 def study(testbed: str = "fashion") -> Study:
     """Search scale, bound and gamma, against plain guidance with either, with both and with neither."""
     scope = scope_of(testbed)
-    start = next(iter(degrees(scope).values()))
+    start = next(iter(targets(scope).values()))
     weight = scope.likelihoods[1]
 
     def scaled(weight: float, most: float, gamma: float) -> Guidance:
@@ -34,7 +34,7 @@ def study(testbed: str = "fashion") -> Study:
         most = trial.suggest_float("most", 1.0, 100.0, log=True)
         return scaled(weight, most, trial.suggest_float("gamma", 0.0, MAX_GAMMA))
 
-    alone = Guidance(EntropyScaled(Likelihood(scope.classifier), most=BOUND), Constant(weight), degree=OneHot())
+    alone = Guidance(EntropyScaled(Likelihood(scope.classifier), most=BOUND), Constant(weight), target=OneHot())
     return Study(
         name="prog_entropy",
         description="Entropy-driven scaling with progressive guidance: scale, bound and gamma",

@@ -1,4 +1,4 @@
-"""Progressive guidance: the update gamma of the information degree, its start, and the scale.
+"""Progressive guidance: the update gamma of the information target, its start, and the scale.
 
 Source: Dinh et al. 2023, eq. 4-5 and Tables 5-6.
 """
@@ -15,15 +15,15 @@ MAX_GAMMA = 0.2
 Degree = OneHot | Uniform | LabelSmoothing | Similarity
 
 
-def degrees(scope: Scope) -> dict[str, Degree]:
-    """Return the degrees to start from by name: of the descriptions where there are any, label smoothing, uniform."""
+def targets(scope: Scope) -> dict[str, Degree]:
+    """Return the targets to start from by name: of the descriptions where there are any, label smoothing, uniform."""
     described = {} if scope.similarity is None else {"similarity": Similarity(scope.similarity)}
     return {**described, "smoothing": LabelSmoothing(0.6), "uniform": Uniform()}
 
 
-def progressive(classifier: str, weight: float, gamma: float, degree: Degree) -> Guidance:
+def progressive(classifier: str, weight: float, gamma: float, target: Degree) -> Guidance:
     """Return progressive guidance with the update ``gamma`` that it would have in a chain of 250 steps."""
-    return Guidance(Likelihood(classifier), Constant(weight), rate=Constant(rate_of_gamma(gamma)), degree=degree)
+    return Guidance(Likelihood(classifier), Constant(weight), rate=Constant(rate_of_gamma(gamma)), target=target)
 
 
 def vanilla(scope: Scope) -> tuple[Baseline, ...]:
@@ -33,9 +33,9 @@ def vanilla(scope: Scope) -> tuple[Baseline, ...]:
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search gamma, the scale and the degree to start from, against the paper's updates and plain guidance."""
+    """Search gamma, the scale and the target to start from, against the paper's updates and plain guidance."""
     scope = scope_of(testbed)
-    starts = degrees(scope)
+    starts = targets(scope)
     first = next(iter(starts))
     weight = scope.likelihoods[-2]
 
@@ -53,7 +53,7 @@ def study(testbed: str = "fashion") -> Study:
 
     return Study(
         name="prog_gamma",
-        description="Progressive guidance: gamma, scale and the degree to start from",
+        description="Progressive guidance: gamma, scale and the target to start from",
         testbed=testbed,
         sampler=SAMPLER,
         space=space,

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 GOOD = [
     Guidance(gg.LookAhead(gg.ClassEnergy("robust"), 3, 0.1), gg.Sigmoid(12.0, 0.1, 650.0, 0.01)),
     Guidance(gg.Likelihood("exact"), gg.Knots((1.0, 2.0, 0.5)), gg.Constant(10.0), gg.Uniform()),
-    Guidance(gg.ClassifierFree(), gg.Table((900.0, 100.0), (1.0, 2.0)), score=gg.ConditionalDenoiser()),
+    Guidance(gg.ClassifierFree(), gg.Table((900.0, 100.0), (1.0, 2.0)), base_model=gg.ConditionalDenoiser()),
 ]
 ODD = st.one_of(
     st.none(),

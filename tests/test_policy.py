@@ -23,7 +23,7 @@ from guidegym import (
 from guidegym.distillation import distill
 from guidegym.envs import make_task
 from guidegym.envs.play import draw_episodes, play
-from guidegym.guidance import make_degree
+from guidegym.guidance import make_target
 from guidegym.observation import FEATURES
 
 SIZE = len(FEATURES)
@@ -45,14 +45,14 @@ def _policy(bias: float = 0.0, *, max_rate: float | None = None, seed: int = 0) 
 @pytest.mark.parametrize("max_rate", [None, 20.0])
 def test_a_policy_file_round_trips_and_samples_as_the_environment_does(tmp_path: Path, max_rate: float | None) -> None:
     policy = _policy(max_rate=max_rate)
-    degree = "one_hot" if max_rate is None else "uniform"
-    guidance = Guidance(Likelihood("exact"), policy=policy, degree=make_degree(degree))
+    target = "one_hot" if max_rate is None else "uniform"
+    guidance = Guidance(Likelihood("exact"), policy=policy, target=make_target(target))
     guidance.save(tmp_path / "learned.json")
     assert {path.name for path in tmp_path.iterdir()} == {"learned.json", "learned.safetensors"}
     loaded = Guidance.load(tmp_path / "learned.json")
     assert loaded == guidance
     assert hash(loaded.policy) == hash(policy)
-    task = make_task(observation="features", num_steps=6, max_weight=4.0, max_rate=max_rate, degree=degree)
+    task = make_task(observation="features", num_steps=6, max_weight=4.0, max_rate=max_rate, target=target)
     labels, seeds = draw_episodes(task, 9, seed=1)
     played = play(task, lambda task, live: policy(task.features(live)), labels, seeds)
     samples = sample(task.engine.testbed, loaded, labels=labels, seeds=seeds, sampler=DDIM(6), batch_size=4)
@@ -117,13 +117,13 @@ def test_damaged_policy_files_get_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_a_distilled_policy_has_its_mean_weight_at_each_step() -> None:
-    task = make_task(observation="features", num_steps=6, max_weight=4.0, max_rate=20.0, degree="uniform")
-    guidance = Guidance(Likelihood("exact"), policy=_policy(max_rate=20.0), degree=Uniform())
+    task = make_task(observation="features", num_steps=6, max_weight=4.0, max_rate=20.0, target="uniform")
+    guidance = Guidance(Likelihood("exact"), policy=_policy(max_rate=20.0), target=Uniform())
     labels, seeds = draw_episodes(task, 50, seed=1)
     testbed, sampler = task.engine.testbed, DDIM(6)
     open_loop = distill(testbed, guidance, labels=labels, seeds=seeds, sampler=sampler)
     assert open_loop.policy is None
-    assert open_loop.degree == Uniform()
+    assert open_loop.target == Uniform()
     assert Guidance.from_json(open_loop.to_json()) == open_loop
     played = play(task, lambda task, live: _policy(max_rate=20.0)(task.features(live)), labels, seeds)
     weight, rate = zip(*(task.scale.physical(step) for step in played.actions), strict=True)

@@ -11,7 +11,7 @@ import torch
 
 import guidegym as gg
 from guidegym import registry
-from guidegym.guidance import Asked, Guided, make_guide
+from guidegym.guidance import GuideInput, GuideOutput, make_guide
 from guidegym.testbeds import load_testbed
 
 PARTS = '''
@@ -58,9 +58,9 @@ class Doubled:
         """Check the guide inside."""
         self.guide.check(networks)
 
-    def gradient(self, asked):
+    def gradient(self, inputs):
         """Return twice its gradient."""
-        guided = self.guide.gradient(asked)
+        guided = self.guide.gradient(inputs)
         return guided._replace(gradient=2 * guided.gradient)
 '''
 
@@ -134,7 +134,7 @@ def test_what_lacks_a_method_is_refused_where_it_is_registered() -> None:
 
             classifier: str
 
-            def gradient(self, asked: Asked) -> Guided:
+            def gradient(self, inputs: GuideInput) -> GuideOutput:
                 """Not reached."""
                 raise NotImplementedError
 

@@ -48,8 +48,8 @@ def test_following_the_witness_follows_the_kernel_distance(engine: Engine) -> No
 
     def gradient(m: float) -> float:
         noise = torch.randn(4000, 2, generator=generator)
-        worth = _value(engine, "kid_witness", noise + m, label)
-        return float((worth * noise[:, 0]).mean())
+        value = _value(engine, "kid_witness", noise + m, label)
+        return float((value * noise[:, 0]).mean())
 
     def distance(m: float) -> float:
         noise = torch.randn(1, 4000, 2, generator=torch.Generator().manual_seed(1))
@@ -84,9 +84,9 @@ def test_real_data_of_the_wanted_class_is_worth_more_than_anything_else(engine: 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_worth_is_finite_and_at_least_its_floor(engine: Engine, name: str) -> None:
     x = torch.tensor([[1e30, -1e30], [float("nan"), 0.0], [0.1, 0.2]])
-    worth = _value(engine, name, x, torch.tensor([0, 1, 1]))
-    assert bool(worth.isfinite().all())
-    assert float(worth.min()) >= find_objective(name).least_reward
+    value = _value(engine, name, x, torch.tensor([0, 1, 1]))
+    assert bool(value.isfinite().all())
+    assert float(value.min()) >= find_objective(name).least_reward
 
 
 def _rewards(form: str, reward: str | dict[str, float], cost: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -78,5 +78,5 @@ def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: P
     with pytest.raises(FileFormatError, match="must have format 'guidegym-state/2', got None"):
         load_state(path)
     save_file({"x": state.x}, path, metadata={"format": "guidegym-state/2"})
-    with pytest.raises(FileFormatError, match="lacks degree"):
+    with pytest.raises(FileFormatError, match="lacks target"):
         load_state(path)

@@ -134,7 +134,7 @@ def test_broken_json_is_refused_and_not_taken_as_text() -> None:
         (["--env-kwargs", "max_weight=4=5"], "`max_weight` must be a finite number, got '4=5'"),
         (["--env-kwargs", "guide=[1]"], "`guide` must be a text or an object or null, got [1]"),
         (["--env-kwargs", "evaluation_cost=-1"], "`evaluation_cost` must be >= 0, got -1"),
-        (["--env-kwargs", 'degree={"kind": "label_smoothing", "share": 0.2}'], "`share` must be in [1 / 2, 1]"),
+        (["--env-kwargs", 'target={"kind": "label_smoothing", "share": 0.2}'], "`share` must be in [1 / 2, 1]"),
         (["--env-kwargs", "a=1", "--env-kwargs", "max_weight=2"], "the environment takes"),
         (["--agent-kwargs", "groups=abc"], "`groups` must be a whole number, got 'abc'"),
         (["--agent-kwargs", "groups=true"], "`groups` must be a whole number, got True"),

@@ -10,7 +10,7 @@ from guidegym.reproduction.lab import Lab
 
 def _run(lab: Lab) -> Effect:
     methods = {
-        name: Guidance(score=ClassifierScore(classifier, conditional=True))
+        name: Guidance(base_model=ClassifierScore(classifier, conditional=True))
         for name, classifier in (("self-calibrated alone", "self_calibrated"), ("CE alone", "time_dependent"))
     }
     ours, theirs = lab.measured(methods, ["accuracy"], sampler=DDIM(50, eta=1.0)).values()

@@ -2,7 +2,7 @@
 
 from guidegym.envs.checker import check_vector_env
 from guidegym.envs.single import GuidanceEnv
-from guidegym.envs.task import Live, Task, make_task
+from guidegym.envs.task import Rollout, Task, make_task
 from guidegym.envs.vector import GuidanceVectorEnv
 
-__all__ = ["GuidanceEnv", "GuidanceVectorEnv", "Live", "Task", "check_vector_env", "make_task"]
+__all__ = ["GuidanceEnv", "GuidanceVectorEnv", "Rollout", "Task", "check_vector_env", "make_task"]

@@ -10,7 +10,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidegym.envs.task import Live, Task
+from guidegym.envs.task import Rollout, Task
 from guidegym.errors import GuideGymError
 from guidegym.observation import BOUND, FEATURES
 from guidegym.settings import MAX_WHOLE, whole_number
@@ -64,7 +64,7 @@ class Episodes:
         self.space = batch_space(self.single_space, num_rows)
         self.env_seed = torch.zeros(num_rows, dtype=torch.long)
         self.episode = torch.full((num_rows,), -1, dtype=torch.long)
-        self.live: Live | None = None
+        self.live: Rollout | None = None
         self.rate = torch.zeros(num_rows)
 
     def restart(self, rows: NDArray[np.bool_], *, seeds: list[int | None] | None = None, pairs: Any = None) -> None:
@@ -93,12 +93,12 @@ class Episodes:
         if self.live is None or rows.all():
             self.live = fresh
             return
-        numbers = mask.nonzero()[:, 0].to(fresh.worth.device)
-        self.live = Live(
-            put(self.live.state, numbers, fresh.state), self.live.worth.index_copy(0, numbers, fresh.worth)
+        numbers = mask.nonzero()[:, 0].to(fresh.value.device)
+        self.live = Rollout(
+            put(self.live.state, numbers, fresh.state), self.live.value.index_copy(0, numbers, fresh.value)
         )
 
-    def running(self) -> Live:
+    def running(self) -> Rollout:
         """Return the trajectories under way.
 
         Raises:
@@ -115,7 +115,7 @@ class Episodes:
     def act(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Step all rows that have not ended; return their rewards, and which have ended."""
         live = self.running()
-        tensor = torch.from_numpy(np.asarray(action, dtype=np.float32)).to(live.worth.device)
+        tensor = torch.from_numpy(np.asarray(action, dtype=np.float32)).to(live.value.device)
         self.live, reward, ended = self.task.act(live, tensor)
         rate = self.task.scale.physical(tensor)[1]
         if rate is not None:
@@ -143,8 +143,8 @@ class Episodes:
     def info(self) -> dict[str, NDArray[Any]]:
         """Return the physical numbers of all rows."""
         state = self.running().state
-        degree = state.degree.gather(1, state.label[:, None])[:, 0]
-        progressive = {} if self.task.scale.max_rate is None else {"rate": _array(self.rate), "degree": _array(degree)}
+        target = state.target.gather(1, state.label[:, None])[:, 0]
+        progressive = {} if self.task.scale.max_rate is None else {"rate": _array(self.rate), "target": _array(target)}
         return {
             "weight": _array(state.weight.float()),
             **progressive,

@@ -37,13 +37,13 @@ class Shown:
     Args:
         estimate: Its latest clean estimate, the sample itself at the end.
         weights: Guidance weight of each step.
-        degrees: Degree of the wanted class after each step.
+        targets: Target share of the wanted class after each step.
         confidence: The judge's probability of the wanted class, of each step's estimate.
     """
 
     estimate: "Tensor | None" = None
     weights: list[float] = field(default_factory=list)
-    degrees: list[float] = field(default_factory=list)
+    targets: list[float] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ class Trace:
         testbed, label = task.engine.testbed, state.label[:, None]
         logits = testbed.judged(judge_features(testbed.judge, x))
         confidence = logits.softmax(dim=1).gather(1, label)[:, 0].tolist()
-        degree, steps = state.degree.gather(1, label)[:, 0].tolist(), state.step.tolist()
+        target, steps = state.target.gather(1, label)[:, 0].tolist(), state.step.tolist()
         for number, step in enumerate(steps):
             if step <= 1:
                 self.rows[number] = Shown()
@@ -76,7 +76,7 @@ class Trace:
             if len(row.weights) < step:
                 row.estimate = x[number].float().cpu()
                 row.weights.append(float(state.weight[number]))
-                row.degrees.append(degree[number])
+                row.targets.append(target[number])
                 row.confidence.append(confidence[number])
 
 
@@ -87,7 +87,7 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
     state, task = episodes.running().state, episodes.task
     curves = [
         ([row.weights for row in trace.rows], "weight", task.scale.max_weight),
-        ([row.degrees for row in trace.rows], "degree of the wanted class", 1.0),
+        ([row.targets for row in trace.rows], "target of the wanted class", 1.0),
         ([row.confidence for row in trace.rows], "judge: p(wanted class)", 1.0),
     ]
     if task.scale.max_rate is None:

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from guidegym.envs.task import Live, Task
+from guidegym.envs.task import Rollout, Task
 from guidegym.guidance import Policy
 from guidegym.state import State
 
-Act = Callable[[Task, Live], Tensor]
+Act = Callable[[Task, Rollout], Tensor]
 """``(task, trajectories that were looked at) -> actions in [-1, 1]``; one with a true attribute ``blind`` does not look."""
 
 
@@ -45,7 +45,7 @@ def play(task: Task, act: Act, labels: Int[Tensor, " batch"], seeds: Int[Tensor,
         seeds: Noise seed of each row.
     """
     live, actions = task.begin(labels, seeds), []
-    total = torch.zeros_like(live.worth)
+    total = torch.zeros_like(live.value)
     for _ in range(task.engine.sampler.num_steps):
         live = live if getattr(act, "blind", False) else task.look(live)
         actions.append(act(task, live).clamp(-1, 1))

@@ -12,7 +12,16 @@ from guidegym.diffusion import Sampler, make_sampler, rows_like
 from guidegym.engine import Engine, Prediction
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
-from guidegym.guidance import ONE_HOT, ActionScale, Guide, InitialDegree, Score, make_degree, make_guide, make_score
+from guidegym.guidance import (
+    ONE_HOT,
+    ActionScale,
+    BaseModel,
+    Guide,
+    TargetDistribution,
+    make_base_model,
+    make_guide,
+    make_target,
+)
 from guidegym.objectives import Finished
 from guidegym.observation import FEATURES, observe
 from guidegym.registry import find, name_of, register
@@ -27,18 +36,18 @@ UNGUIDED = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Live:
+class Rollout:
     """Trajectories under way.
 
     Args:
         state: The batch.
-        worth: What the clean estimate of each row was last worth; 0 before the first step.
+        value: What the clean estimate of each row was last worth; 0 before the first step.
         prediction: What the networks say of the batch; None where they have not been asked.
         group: Rows of one group are alternatives to each other (see ``Reward``); None where each stands for itself.
     """
 
     state: State
-    worth: Float[Tensor, " batch"]
+    value: Float[Tensor, " batch"]
     prediction: Prediction | None = None
     group: Int[Tensor, " batch"] | None = None
 
@@ -58,7 +67,7 @@ class Task:
         reward: What a sample is worth.
         split: Where episodes come from.
         observation: ``full``, ``features`` or ``sample``.
-        degree: The degree at the start.
+        target: The target at the start.
     """
 
     engine: Engine
@@ -66,12 +75,12 @@ class Task:
     reward: RewardMix
     split: Split
     observation: str = "features"
-    degree: InitialDegree = ONE_HOT
+    target: TargetDistribution = ONE_HOT
 
     def __post_init__(self) -> None:
         if self.observation not in OBSERVATIONS:
             raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
-        self.degree.check(self.engine.testbed)
+        self.target.check(self.engine.testbed)
 
     @property
     def name(self) -> str:
@@ -119,25 +128,25 @@ class Task:
 
     def begin(
         self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], group: Int[Tensor, " batch"] | None = None
-    ) -> Live:
+    ) -> Rollout:
         """Return trajectories at the noisy end; the networks have not been asked."""
-        state = self.engine.start(labels, seeds, degree=self.degree)
+        state = self.engine.start(labels, seeds, target=self.target)
         device = state.x.device
-        return Live(state, torch.zeros(len(state), device=device), group=None if group is None else group.to(device))
+        return Rollout(state, torch.zeros(len(state), device=device), group=None if group is None else group.to(device))
 
-    def look(self, live: Live) -> Live:
+    def look(self, live: Rollout) -> Rollout:
         """Ask the networks, once for the whole batch, where what is seen depends on them."""
         if self.observation == "sample":
             return replace(live, prediction=None)
         return replace(live, prediction=self.engine.predict(live.state, clean=True))
 
-    def features(self, live: Live) -> Float[Tensor, " batch features"]:
+    def features(self, live: Rollout) -> Float[Tensor, " batch features"]:
         """Return the features of each row; see ``guidegym.observation``."""
         return observe(self.engine, live.state, live.prediction)
 
     def act(
-        self, live: Live, action: Float[Tensor, " batch size"]
-    ) -> tuple[Live, Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        self, live: Rollout, action: Float[Tensor, " batch size"]
+    ) -> tuple[Rollout, Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
         """Take one step: actions in [-1, 1] become weights and rates, every row that has not ended moves.
 
         Args:
@@ -150,31 +159,31 @@ class Task:
         before, engine = live.state, self.engine
         state = self.apply(before, live.prediction, action.to(before.x))
         ended, moved = engine.ended(state), ~engine.ended(before)
-        worth = self._worth(live, state, ended, moved)
+        value = self._value(live, state, ended, moved)
         spent = (state.evaluations - before.evaluations).sum(dim=1) * self.reward.evaluation_cost
-        reward = torch.where(moved, worth - live.worth - spent, 0.0)
-        return Live(state, worth, group=live.group), reward, ended
+        reward = torch.where(moved, value - live.value - spent, 0.0)
+        return Rollout(state, value, group=live.group), reward, ended
 
-    def _worth(self, live: Live, state: State, ended: Tensor, moved: Tensor) -> Float[Tensor, " batch"]:
+    def _value(self, live: Rollout, state: State, ended: Tensor, moved: Tensor) -> Float[Tensor, " batch"]:
         """Return what each row is worth now: in terminal form 0 until it ends."""
         scored = moved & ended if self.reward.form == "terminal" else moved
         rows = (scored & ~state.failed).nonzero()[:, 0]
-        worth = live.worth.clone()
+        value = live.value.clone()
         if len(rows):
-            worth[rows] = self.worth(fork(state, rows), None if live.group is None else live.group[rows])
-        return torch.where(moved & state.failed, self.reward.floor, worth)
+            value[rows] = self.value(fork(state, rows), None if live.group is None else live.group[rows])
+        return torch.where(moved & state.failed, self.reward.floor, value)
 
-    def worth(self, state: State, group: Int[Tensor, " batch"] | None = None) -> Float[Tensor, " batch"]:
+    def value(self, state: State, group: Int[Tensor, " batch"] | None = None) -> Float[Tensor, " batch"]:
         """Return what the sample of each row that has ended, and the clean estimate of each other, is worth.
 
         Args:
             state: The batch; what a failed row is worth is the reward's floor.
-            group: See ``Live``.
+            group: See ``Rollout``.
         """
         ended = rows_like(self.engine.ended(state), state.x)
         x = torch.where(ended, state.x, state.x_0)
-        worth = self.reward.value(Finished(x, state.label, self.engine.testbed, self.engine.guide, group))
-        return torch.where(state.failed, self.reward.floor, worth)
+        value = self.reward.value(Finished(x, state.label, self.engine.testbed, self.engine.guide, group))
+        return torch.where(state.failed, self.reward.floor, value)
 
 
 def make_task(
@@ -185,8 +194,8 @@ def make_task(
     num_steps: int = 20,
     max_weight: float = 8.0,
     max_rate: float | None = None,
-    degree: str | Mapping[str, Any] | InitialDegree = "one_hot",
-    score: str | Mapping[str, Any] | Score = "denoiser",
+    target: str | Mapping[str, Any] | TargetDistribution = "one_hot",
+    base_model: str | Mapping[str, Any] | BaseModel = "denoiser",
     reward: Reward = "confidence",
     reward_form: str = "terminal",
     evaluation_cost: float = 0.0,
@@ -204,9 +213,9 @@ def make_task(
         sampler: ``ddim``, ``ddpm``, or an object such as ``{"kind": "ddim", "eta": 1.0}``.
         num_steps: Steps of the chain, in 1 .. T.
         max_weight: Guidance weight of action 1; action -1 is no guidance.
-        max_rate: Rate of the degree of the second action's 1, per unit of the chain; None has no second action.
-        degree: The degree at the start: ``one_hot``, ``uniform``, or an object as in a guidance file.
-        score: What guidance is added to: ``denoiser``, ``conditional``, or an object as in a guidance file.
+        max_rate: Rate of the target of the second action's 1, per unit of the chain; None has no second action.
+        target: The target at the start: ``one_hot``, ``uniform``, or an object as in a guidance file.
+        base_model: What guidance is added to: ``denoiser``, ``conditional``, or an object as in a guidance file.
         reward: An objective (by name, by reference, or itself), weights by name, or a function of finished samples.
         reward_form: ``terminal`` or ``difference``.
         evaluation_cost: Taken off the reward for each network evaluation of the row.
@@ -222,22 +231,22 @@ def make_task(
     check_range("num_steps", num_steps, least=1)
     check_range("evaluation_cost", evaluation_cost, least=0)
     try:
-        target = torch.zeros(0, device=device).device
+        place = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise GuideGymError(
             f"must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}", argument="device"
         ) from error
-    loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=target)
+    loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=place)
     if guide is None:
         guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers))
     kind = find("environment", environment) if isinstance(environment, str) else environment
     if not isinstance(kind, type) or not issubclass(kind, Task):
         raise GuideGymError(f"`environment` must be a subclass of guidegym.envs.Task, got {shown(environment)}")
     return kind(
-        engine=Engine(loaded, make_sampler(sampler, num_steps), make_guide(guide), make_score(score)),
+        engine=Engine(loaded, make_sampler(sampler, num_steps), make_guide(guide), make_base_model(base_model)),
         scale=ActionScale(max_weight, max_rate),
         reward=reward_mix(reward, form=reward_form, evaluation_cost=evaluation_cost),
         split=make_split(split, num_classes=loaded.num_classes),
         observation=observation,
-        degree=make_degree(degree),
+        target=make_target(target),
     )

@@ -1,44 +1,44 @@
-"""Guides, scores, degrees, schedules, and the Guidance record that is searched, saved and replayed."""
+"""Guides, base models, target distributions, schedules, and the Guidance record that is searched, saved and replayed."""
 
-from guidegym.guidance.asking import (
-    Asked,
+from guidegym.guidance.base_models import ClassifierScore, ConditionalDenoiser, UnconditionalDenoiser
+from guidegym.guidance.classifier_free import ClassifierFree, diffusers_scale, weight_of_diffusers_scale
+from guidegym.guidance.curves import Knots, Table
+from guidegym.guidance.guidance import DENOISER, ONE_HOT, Guidance
+from guidegym.guidance.guide import (
+    BaseModel,
     Classifier,
     ConditionalNetwork,
     Cost,
     Denoiser,
-    Guided,
+    GuideInput,
+    GuideOutput,
     Networks,
-    Score,
     gradient_of,
 )
-from guidegym.guidance.classifier_free import ClassifierFree, diffusers_scale, weight_of_diffusers_scale
-from guidegym.guidance.curves import Knots, Table
-from guidegym.guidance.degree import (
-    InitialDegree,
+from guidegym.guidance.guides import ClassEnergy, ClassifierGuide, EnergyDivergence, Guide, JointEnergy, Likelihood
+from guidegym.guidance.named import make_base_model, make_guide, make_target
+from guidegym.guidance.policy import ActionScale, Policy
+from guidegym.guidance.schedules import Constant, Cosine, Exponential, Linear, Power, Schedule, Sigmoid
+from guidegym.guidance.stages import Interval, NoiseInterval, Stages
+from guidegym.guidance.targets import (
     LabelSmoothing,
     OneHot,
     Similarity,
+    TargetDistribution,
     Uniform,
-    advance_degree,
+    advance_target,
     rate_of_gamma,
     step_gamma,
 )
-from guidegym.guidance.guidance import DENOISER, ONE_HOT, Guidance
-from guidegym.guidance.guides import ClassEnergy, ClassifierGuide, EnergyDivergence, Guide, JointEnergy, Likelihood
-from guidegym.guidance.named import make_degree, make_guide, make_score
-from guidegym.guidance.policy import ActionScale, Policy
-from guidegym.guidance.schedules import Constant, Cosine, Exponential, Linear, Power, Schedule, Sigmoid
-from guidegym.guidance.scores import ClassifierScore, ConditionalDenoiser, UnconditionalDenoiser
-from guidegym.guidance.stages import Interval, NoiseInterval, Stages
-from guidegym.guidance.wrapping import Accumulated, AtClean, EntropyScaled, LookAhead, Momentum, Normalised
+from guidegym.guidance.wrappers import Accumulated, AtClean, EntropyScaled, LookAhead, Momentum, Normalised
 
 __all__ = [
     "DENOISER",
     "ONE_HOT",
     "Accumulated",
     "ActionScale",
-    "Asked",
     "AtClean",
+    "BaseModel",
     "ClassEnergy",
     "Classifier",
     "ClassifierFree",
@@ -55,8 +55,8 @@ __all__ = [
     "Exponential",
     "Guidance",
     "Guide",
-    "Guided",
-    "InitialDegree",
+    "GuideInput",
+    "GuideOutput",
     "Interval",
     "JointEnergy",
     "Knots",
@@ -72,19 +72,19 @@ __all__ = [
     "Policy",
     "Power",
     "Schedule",
-    "Score",
     "Sigmoid",
     "Similarity",
     "Stages",
     "Table",
+    "TargetDistribution",
     "UnconditionalDenoiser",
     "Uniform",
-    "advance_degree",
+    "advance_target",
     "diffusers_scale",
     "gradient_of",
-    "make_degree",
+    "make_base_model",
     "make_guide",
-    "make_score",
+    "make_target",
     "rate_of_gamma",
     "step_gamma",
     "weight_of_diffusers_scale",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from guidegym.diffusion import rows_like
-from guidegym.guidance.asking import Asked, Cost, Guided, Networks, check_network_name
-from guidegym.guidance.scores import ConditionalDenoiser
+from guidegym.guidance.base_models import ConditionalDenoiser
+from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks, check_network_name
 from guidegym.registry import register
 
 
@@ -19,7 +19,7 @@ class ClassifierFree:
 
     On the score of ``ConditionalDenoiser`` a weight ``s`` gives
     :math:`(1 + s)\, \epsilon(x_t, c) - s\, \epsilon(x_t, \varnothing)`: 0 is the
-    conditional network alone (see ``diffusers_scale``). The degree has no part in it.
+    conditional network alone (see ``diffusers_scale``). The target has no part in it.
 
     Args:
         network: Name of the testbed's conditional denoiser; the score's, where that is one, as a rule.
@@ -47,22 +47,22 @@ class ClassifierFree:
         """Check that the testbed has the conditional denoiser."""
         networks.conditional(self.network)
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``; there are no logits.
 
         Where guidance is added to the conditional denoiser, its prediction is known and not made again.
         """
-        networks, x_t = asked.networks, asked.x_t
+        networks, x_t = inputs.networks, inputs.x_t
         predict = networks.conditional(self.network)
-        t, any_label = asked.t, torch.full_like(asked.label, -1)
-        if asked.eps is not None and asked.score == ConditionalDenoiser(self.network):
-            conditional, any_class, calls = asked.eps.detach(), predict(x_t, t, any_label), 1
+        t, any_label = inputs.t, torch.full_like(inputs.label, -1)
+        if inputs.eps is not None and inputs.base_model == ConditionalDenoiser(self.network):
+            conditional, any_class, calls = inputs.eps.detach(), predict(x_t, t, any_label), 1
         else:
-            rows = torch.cat([x_t] * 2), torch.cat([t] * 2), torch.cat([asked.label, any_label])
+            rows = torch.cat([x_t] * 2), torch.cat([t] * 2), torch.cat([inputs.label, any_label])
             conditional, any_class = predict(*rows).chunk(2)
             calls = 2
-        sigma = rows_like(networks.process.sigma(asked.t, x_t.dtype), x_t)
-        return Guided((any_class - conditional).detach() / sigma, None, Cost(denoiser=calls))
+        sigma = rows_like(networks.process.sigma(inputs.t, x_t.dtype), x_t)
+        return GuideOutput((any_class - conditional).detach() / sigma, None, Cost(denoiser=calls))
 
 
 def diffusers_scale(weight: float) -> float:

@@ -12,12 +12,12 @@ from guidegym.codec import check_keys, from_object, to_object
 from guidegym.diffusion import Process, Sampler
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
-from guidegym.guidance.asking import Score
-from guidegym.guidance.degree import InitialDegree, OneHot
+from guidegym.guidance.base_models import UnconditionalDenoiser
+from guidegym.guidance.guide import BaseModel
 from guidegym.guidance.guides import Guide
 from guidegym.guidance.policy import Policy, load_policy
 from guidegym.guidance.schedules import Constant, Schedule
-from guidegym.guidance.scores import UnconditionalDenoiser
+from guidegym.guidance.targets import OneHot, TargetDistribution
 
 NO_WEIGHT = Constant(0.0)
 ONE_HOT = OneHot()
@@ -27,8 +27,8 @@ PARTS: tuple[tuple[str, type, bool], ...] = (
     ("guide", Guide, True),
     ("weight", Schedule, False),
     ("rate", Schedule, True),
-    ("degree", InitialDegree, False),
-    ("score", Score, False),
+    ("target", TargetDistribution, False),
+    ("base_model", BaseModel, False),
     ("policy", Policy, True),
 )
 """What each part must be, and whether it may be None."""
@@ -37,24 +37,24 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Guidance:
-    """A guide with the schedules of its weight and of its degree's rate, or with a learned policy in their place.
+    """A guide with the schedules of its weight and of its target's rate, or with a learned policy in their place.
 
     Compares by value; reads and writes one JSON file, with a safetensors file beside it where there is a policy.
 
     Args:
         guide: The gradient field; None samples without guidance, and then the weight must be 0.
         weight: The schedule of the weight.
-        rate: The schedule of the rate at which the degree moves to the wanted class, per unit of the chain; None leaves it.
-        degree: The degree at the start; one-hot is plain guidance.
-        score: What guidance is added to: the testbed's denoiser, its label-conditional one, or a classifier's own score.
+        rate: The schedule of the rate at which the target moves to the wanted class, per unit of the chain; None leaves it.
+        target: The target at the start; one-hot is plain guidance.
+        base_model: What guidance is added to: the testbed's denoiser, its label-conditional one, or a classifier's own score.
         policy: Decides weight and rate step by step from what it sees of a row; then both schedules must be left out.
     """
 
     guide: Guide | None = None
     weight: Schedule = NO_WEIGHT
     rate: Schedule | None = None
-    degree: InitialDegree = ONE_HOT
-    score: Score = DENOISER
+    target: TargetDistribution = ONE_HOT
+    base_model: BaseModel = DENOISER
     policy: Policy | None = None
 
     def __post_init__(self) -> None:
@@ -62,10 +62,10 @@ class Guidance:
             value = getattr(self, name)
             fits = isinstance(value, kind) and not isinstance(value, type)
             if not fits and not (none and value is None):
-                wanted = f"{'an' if kind is InitialDegree else 'a'} {kind.__name__}{' or None' if none else ''}"
+                wanted = f"a {kind.__name__}{' or None' if none else ''}"
                 raise GuideGymError(f"`{name}` must be {wanted}, got {value!r:.60}")
         if self.guide is None and self.rate is not None:
-            raise GuideGymError("a `rate` moves the degree of a `guide`, which is None")
+            raise GuideGymError("a `rate` moves the target of a `guide`, which is None")
         if self.guide is None and self.weight != NO_WEIGHT:
             raise GuideGymError("`weight` must be the constant 0 where there is no `guide`")
         if self.policy is not None and (self.guide is None or self.weight != NO_WEIGHT or self.rate is not None):
@@ -82,7 +82,7 @@ class Guidance:
         return self.weight(sampler.timesteps(process)[:-1], process)
 
     def rates(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"] | None:
-        """Return the rate of the degree at each step, float64, per unit of the chain; None where there is none.
+        """Return the rate of the target at each step, float64, per unit of the chain; None where there is none.
 
         Raises:
             GuideGymError: If a rate is below 0: it would leave no distribution.
@@ -107,10 +107,10 @@ class Guidance:
         }
         if self.rate is not None:
             content["rate"] = to_object(self.rate, "schedule")
-        if self.degree != ONE_HOT:
-            content["degree"] = to_object(self.degree, "target")
-        if self.score != DENOISER:
-            content["score"] = to_object(self.score, "base_model")
+        if self.target != ONE_HOT:
+            content["degree"] = to_object(self.target, "target")
+        if self.base_model != DENOISER:
+            content["score"] = to_object(self.base_model, "base_model")
         if self.policy is not None:
             content["policy"] = self.policy.describe(policy_file)
         return json.dumps(content, indent=2) + "\n"
@@ -145,8 +145,8 @@ class Guidance:
                 guide=None if guide is None else from_object(guide, "guide", f"{source}: guide"),
                 weight=from_object(content["weight"], "schedule", f"{source}: weight"),
                 rate=None if rate is None else from_object(rate, "schedule", f"{source}: rate"),
-                degree=_part(content, "degree", "target", source, ONE_HOT),
-                score=_part(content, "score", "base_model", source, DENOISER),
+                target=_part(content, "degree", "target", source, ONE_HOT),
+                base_model=_part(content, "score", "base_model", source, DENOISER),
                 policy=None if policy is None else load_policy(policy, folder, f"{source}: policy"),
             )
         except FileFormatError:

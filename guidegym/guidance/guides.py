@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import Asked, Guided, Networks, check_classifier_name, gradient_of
+from guidegym.guidance.guide import GuideInput, GuideOutput, Networks, check_classifier_name, gradient_of
 from guidegym.registry import contract, register
 from guidegym.settings import plain_fields
 
@@ -33,8 +33,8 @@ class Guide(Protocol):
         """
         ...
 
-    def gradient(self, asked: Asked) -> Guided:
-        """Return the gradient at ``x_t`` for each row's degree, in 1 / (unit of ``x``), with logits and cost."""
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
+        """Return the gradient at ``x_t`` for each row's target, in 1 / (unit of ``x``), with logits and cost."""
         ...
 
 
@@ -61,7 +61,7 @@ class ClassifierGuide(ABC):
         networks.classifier(self.classifier)
 
     @abstractmethod
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
 
 
@@ -72,7 +72,7 @@ class Likelihood(ClassifierGuide):
 
     .. math:: g = \nabla_{x_t} \sum_i s_i \log p(y_i | x_t), \quad \log p(y | x) = f(x)_y - \log \sum_j e^{f(x)_j}
 
-    For a degree ``s`` that is not one-hot it is progressive guidance, :math:`-\nabla KL(s \| p(y | x_t))`.
+    For a target ``s`` that is not one-hot it is progressive guidance, :math:`-\nabla KL(s \| p(y | x_t))`.
 
     Args:
         classifier: Name of the testbed's classifier.
@@ -81,10 +81,10 @@ class Likelihood(ClassifierGuide):
         Dhariwal and Nichol 2021, Algorithm 2; Dinh et al. 2023, eq. 4 and 6.
     """
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
-        classify = asked.networks.classifier(self.classifier)
-        return gradient_of(lambda logits: asked.degree * logits.log_softmax(dim=1), classify, asked.x_t, asked.t)
+        classify = inputs.networks.classifier(self.classifier)
+        return gradient_of(lambda logits: inputs.target * logits.log_softmax(dim=1), classify, inputs.x_t, inputs.t)
 
 
 @register("guide", "class_energy")
@@ -103,10 +103,10 @@ class ClassEnergy(ClassifierGuide):
         Wang 2024, section 4.6 and eq. 2.36-2.38.
     """
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
-        classify = asked.networks.classifier(self.classifier)
-        return gradient_of(lambda logits: asked.degree * logits, classify, asked.x_t, asked.t)
+        classify = inputs.networks.classifier(self.classifier)
+        return gradient_of(lambda logits: inputs.target * logits, classify, inputs.x_t, inputs.t)
 
 
 @register("guide", "joint_energy")
@@ -135,14 +135,14 @@ class JointEnergy(ClassifierGuide):
         if not 0 <= self.marginal <= 1:
             raise GuideGymError(f"`marginal` must be in [0, 1], got {self.marginal}")
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
-        classify = asked.networks.classifier(self.classifier)
+        classify = inputs.networks.classifier(self.classifier)
         return gradient_of(
-            lambda logits: (asked.degree * logits).sum(dim=1) - self.marginal * logits.logsumexp(dim=1),
+            lambda logits: (inputs.target * logits).sum(dim=1) - self.marginal * logits.logsumexp(dim=1),
             classify,
-            asked.x_t,
-            asked.t,
+            inputs.x_t,
+            inputs.t,
         )
 
 
@@ -181,15 +181,15 @@ class EnergyDivergence(ClassifierGuide):
                 f"testbed '{networks.name}' does not know the class energies of '{self.classifier}'; of: {known}"
             )
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), and the logits."""
-        classify = asked.networks.classifier(self.classifier)
-        wanted = asked.networks.class_energies[self.classifier].to(asked.x_t)
+        classify = inputs.networks.classifier(self.classifier)
+        wanted = inputs.networks.class_energies[self.classifier].to(inputs.x_t)
         return gradient_of(
             lambda logits: (
-                asked.degree * (logits - self.weight * (wanted + logits.logsumexp(dim=1, keepdim=True)).abs())
+                inputs.target * (logits - self.weight * (wanted + logits.logsumexp(dim=1, keepdim=True)).abs())
             ),
             classify,
-            asked.x_t,
-            asked.t,
+            inputs.x_t,
+            inputs.t,
         )

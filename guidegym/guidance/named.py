@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from guidegym.codec import from_object
-from guidegym.guidance.asking import Score
-from guidegym.guidance.degree import InitialDegree
+from guidegym.guidance.guide import BaseModel
 from guidegym.guidance.guides import Guide, Likelihood
+from guidegym.guidance.targets import TargetDistribution
 
 
 def make_guide(given: str | Mapping[str, Any] | Guide) -> Guide:
@@ -21,16 +21,16 @@ def make_guide(given: str | Mapping[str, Any] | Guide) -> Guide:
     return guide
 
 
-def make_score(given: str | Mapping[str, Any] | Score) -> Score:
-    """Return the score of that kind, or the one that a guidance file's object describes."""
-    score: Score = _part(given, "base_model", "`score`")
-    return score
+def make_base_model(given: str | Mapping[str, Any] | BaseModel) -> BaseModel:
+    """Return the base model of that kind, or the one that a guidance file's object describes."""
+    base_model: BaseModel = _part(given, "base_model", "`base_model`")
+    return base_model
 
 
-def make_degree(given: str | Mapping[str, Any] | InitialDegree) -> InitialDegree:
-    """Return the initial degree of that kind, or the one that a guidance file's object describes."""
-    degree: InitialDegree = _part(given, "target", "`degree`")
-    return degree
+def make_target(given: str | Mapping[str, Any] | TargetDistribution) -> TargetDistribution:
+    """Return the target distribution of that kind, or the one that a guidance file's object describes."""
+    target: TargetDistribution = _part(given, "target", "`target`")
+    return target
 
 
 def _part(given: Any, kind: str, source: str) -> Any:

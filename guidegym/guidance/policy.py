@@ -26,7 +26,7 @@ class ActionScale:
 
     Args:
         max_weight: Guidance weight of action 1; action -1 is weight 0.
-        max_rate: Rate of the degree, per unit of the chain, of the second action 1; None where there is no second.
+        max_rate: Rate of the target, per unit of the chain, of the second action 1; None where there is no second.
     """
 
     max_weight: float

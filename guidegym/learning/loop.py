@@ -81,7 +81,7 @@ class Progress:
 
 def as_guidance(task: Task, policy: Policy) -> Guidance:
     """Return the guidance that replays a policy of a task in plain sampling."""
-    return Guidance(task.engine.guide, degree=task.degree, score=task.engine.score, policy=policy)
+    return Guidance(task.engine.guide, target=task.target, base_model=task.engine.base_model, policy=policy)
 
 
 def learn(

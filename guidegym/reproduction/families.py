@@ -6,11 +6,11 @@ from guidegym.guidance import (
     ConditionalDenoiser,
     Constant,
     Guidance,
-    InitialDegree,
     LabelSmoothing,
     Likelihood,
     Sigmoid,
     Similarity,
+    TargetDistribution,
     rate_of_gamma,
 )
 from guidegym.reproduction.lab import Family, Lab
@@ -36,21 +36,21 @@ def energy(classifier: str) -> Family:
 def progressive(lab: Lab, gamma: float = GAMMA) -> Family:
     """Return progressive guidance from the classes' descriptions where the testbed has them, else from smoothed labels."""
     similarity = lab.scope.similarity
-    degree: InitialDegree = LabelSmoothing(SMOOTHING)
+    target: TargetDistribution = LabelSmoothing(SMOOTHING)
     if similarity is not None and similarity in lab.testbed.similarities:
-        degree = Similarity(similarity)
+        target = Similarity(similarity)
     else:
         lab.notes["degree"] = (
             f"{lab.testbed.name} has no similarities of classes: degrees start from labels smoothed by {SMOOTHING:g}"
         )
     guide, rate = Likelihood(lab.scope.classifier), Constant(rate_of_gamma(gamma))
-    return lambda weight: Guidance(guide, Constant(weight), rate=rate, degree=degree)
+    return lambda weight: Guidance(guide, Constant(weight), rate=rate, target=target)
 
 
 def classifier_free(network: str) -> Family:
     """Return classifier-free guidance by a conditional denoiser."""
     score = ConditionalDenoiser(network)
-    return lambda weight: Guidance(ClassifierFree(network), Constant(weight), score=score)
+    return lambda weight: Guidance(ClassifierFree(network), Constant(weight), base_model=score)
 
 
 def sigmoid(classifier: str, *, early: bool) -> Family:

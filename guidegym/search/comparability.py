@@ -67,7 +67,12 @@ def check_study(study: Study, testbed: Testbed) -> None:
 
 def _same(one: Guidance, other: Guidance, sampler: Sampler, process: Process) -> bool:
     """Return whether two guidances do the same at every step."""
-    if (one.guide, one.score, one.degree, one.policy) != (other.guide, other.score, other.degree, other.policy):
+    if (one.guide, one.base_model, one.target, one.policy) != (
+        other.guide,
+        other.base_model,
+        other.target,
+        other.policy,
+    ):
         return False
     rates = [guidance.rates(sampler, process) for guidance in (one, other)]
     curves = [

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from asking import mixture_of
+from guide_inputs import mixture_of
 
 from guidegym import (
     DDIM,

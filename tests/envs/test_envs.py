@@ -287,15 +287,15 @@ def test_the_picture_of_a_finished_episode_stays_until_the_next_one_has_taken_a_
     assert [len(row.weights) for row in env.trace.rows] == [0, 2, 2]
 
 
-def test_the_progressive_environment_reports_its_rate_and_degree() -> None:
+def test_the_progressive_environment_reports_its_rate_and_target() -> None:
     env = gym.make_vec("guidegym/ProgressiveGuidance-v0", num_envs=2, num_steps=3, render_mode="rgb_array")
     _, info = env.reset(seed=0)
     assert info["rate"].tolist() == [0, 0]
-    assert info["degree"].tolist() == [0.5, 0.5]
+    assert info["target"].tolist() == [0.5, 0.5]
     _, _, _, _, info = env.step(np.array([[0.0, 1.0], [0.0, -1.0]], dtype=np.float32))
     assert info["rate"].tolist() == [25, 0]
-    assert info["degree"][0] > 0.99
-    assert info["degree"][1] == 0.5
+    assert info["target"][0] > 0.99
+    assert info["target"][1] == 0.5
     frames: Any = env.render()
     assert frames[0].shape == (300, 1200, 3)
 
@@ -311,7 +311,7 @@ def test_the_progressive_environment_reports_its_rate_and_degree() -> None:
         ({"num_steps": 2.5}, "`num_steps` must be a whole number, got 2.5"),
         ({"num_steps": "20"}, "`num_steps` must be a whole number, got '20'"),
         ({"max_weight": True}, "`max_weight` must be a finite number, got True"),
-        ({"degree": {"kind": "label_smoothing", "share": -1.0}}, r"`share` must be in \[0, 1\], got -1.0"),
+        ({"target": {"kind": "label_smoothing", "share": -1.0}}, r"`share` must be in \[0, 1\], got -1.0"),
     ],
 )
 def test_a_wrong_type_gets_one_clear_line(arguments: dict[str, Any], message: str) -> None:

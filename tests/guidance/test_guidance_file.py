@@ -162,9 +162,9 @@ def test_guidance_without_a_guide_has_no_weight() -> None:
         ({"guide": Likelihood}, "`guide` must be a Guide or None, got <class"),
         ({"weight": 3.0}, r"`weight` must be a Schedule, got 3\.0"),
         ({"rate": 3}, "`rate` must be a Schedule or None, got 3"),
-        ({"degree": "uniform"}, "`degree` must be an InitialDegree, got 'uniform'"),
-        ({"score": "conditional"}, "`score` must be a Score, got 'conditional'"),
-        ({"guide": None, "weight": Constant(0.0), "rate": Constant(3.0)}, "a `rate` moves the degree of a `guide`"),
+        ({"target": "uniform"}, "`target` must be a TargetDistribution, got 'uniform'"),
+        ({"base_model": "conditional"}, "`base_model` must be a BaseModel, got 'conditional'"),
+        ({"guide": None, "weight": Constant(0.0), "rate": Constant(3.0)}, "a `rate` moves the target of a `guide`"),
     ],
 )
 def test_a_part_of_another_kind_is_refused(wrong: dict[str, Any], said: str, unchecked: None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from asking import T, ask, class_score, mixture_of, points
+from guide_inputs import T, ask, class_score, mixture_of, points
 
 from guidegym import (
     Accumulated,
@@ -23,7 +23,7 @@ from guidegym import (
     Normalised,
     Testbed,
 )
-from guidegym.guidance import DENOISER, Asked, Guide
+from guidegym.guidance import DENOISER, Guide, GuideInput
 from guidegym.registry import registered
 
 SOFT = torch.tensor([[0.3, 0.7], [0.5, 0.5], [1.0, 0.0], [0.9, 0.1]], dtype=torch.float64)
@@ -62,17 +62,17 @@ def test_class_energy_is_the_closed_form_score_of_the_class(exact: Testbed, labe
 def test_joint_energy_is_class_score_less_a_share_of_the_marginal_score(
     exact: Testbed, label: int, marginal: float
 ) -> None:
-    asked = ask(exact, points(), T, _onehot(label))
-    got = JointEnergy("exact", marginal=marginal).gradient(asked).gradient
+    inputs = ask(exact, points(), T, _onehot(label))
+    got = JointEnergy("exact", marginal=marginal).gradient(inputs).gradient
     mixture = mixture_of(exact)
     wanted = class_score(mixture, points(), T, label) - marginal * mixture.score(points(), T.double())
     torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
     ends = {0.0: ClassEnergy("exact"), 1.0: Likelihood("exact")}
     if marginal in ends:
-        torch.testing.assert_close(ends[marginal].gradient(asked).gradient, wanted, rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(ends[marginal].gradient(inputs).gradient, wanted, rtol=1e-8, atol=1e-8)
 
 
-def test_likelihood_of_a_soft_degree_is_minus_the_gradient_of_the_divergence(exact: Testbed) -> None:
+def test_likelihood_of_a_soft_target_is_minus_the_gradient_of_the_divergence(exact: Testbed) -> None:
     x = points().requires_grad_(True)
     log_p = exact.classifier("exact")(x, T.double()).log_softmax(dim=1)
     divergence = (torch.xlogy(SOFT, SOFT) - SOFT * log_p).sum()
@@ -91,27 +91,27 @@ def test_energy_divergence_pulls_to_the_class_energy_from_both_sides_of_its_kink
     side = torch.where(above, 1.0, -1.0).double()[:, None]
     # E = -log p: above the kink the divergence is E - E*, and its descent goes up the density.
     wanted = class_score(mixture, x, t, label) + weight * side * mixture.score(x, t.double())
-    degree = torch.eye(2, dtype=torch.float64)[[label] * 32]
-    got = EnergyDivergence("exact", weight=weight).gradient(ask(exact, x, t, degree)).gradient
+    target = torch.eye(2, dtype=torch.float64)[[label] * 32]
+    got = EnergyDivergence("exact", weight=weight).gradient(ask(exact, x, t, target)).gradient
     torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_classifier_free_is_the_likelihood_of_the_exact_posterior(exact: Testbed, label: int) -> None:
-    asked = ask(exact, points(), T, _onehot(label))
-    wanted = Likelihood("exact").gradient(asked).gradient
-    got = ClassifierFree().gradient(asked)
+    inputs = ask(exact, points(), T, _onehot(label))
+    wanted = Likelihood("exact").gradient(inputs).gradient
+    got = ClassifierFree().gradient(inputs)
     torch.testing.assert_close(got.gradient, wanted, rtol=1e-8, atol=1e-8)
     assert got.cost.denoiser == 2
-    eps, _ = ConditionalDenoiser().predict(exact, points(), T, asked.label)
-    told = replace(asked, score=ConditionalDenoiser(), eps=eps)
+    eps, _ = ConditionalDenoiser().predict(exact, points(), T, inputs.label)
+    told = replace(inputs, base_model=ConditionalDenoiser(), eps=eps)
     again = ClassifierFree().gradient(told)
     torch.testing.assert_close(again.gradient, wanted, rtol=1e-8, atol=1e-8)
     assert again.cost.denoiser == 1
 
 
-def _log_p(asked: Asked, x: torch.Tensor, row: int) -> torch.Tensor:
-    logits = asked.networks.classifier("exact")(x[None], asked.t[row : row + 1].double())[0]
+def _log_p(inputs: GuideInput, x: torch.Tensor, row: int) -> torch.Tensor:
+    logits = inputs.networks.classifier("exact")(x[None], inputs.t[row : row + 1].double())[0]
     return logits - torch.log(torch.exp(logits).sum())
 
 
@@ -120,16 +120,16 @@ def _slope(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) ->
     return torch.autograd.grad(function(leaf), leaf)[0]
 
 
-def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 - one formula a guide
+def _plain(name: str, inputs: GuideInput, row: int) -> torch.Tensor:  # noqa: PLR0911 - one formula a guide
     """Each guide's formula once more, one row at a time."""
-    x, s, t = asked.x_t[row], asked.degree[row], asked.t[row]
-    classify = asked.networks.classifier("exact")
+    x, s, t = inputs.x_t[row], inputs.target[row], inputs.t[row]
+    classify = inputs.networks.classifier("exact")
 
     def logits(x: torch.Tensor) -> torch.Tensor:
         return classify(x[None], t[None].double())[0]
 
     def likelihood(x: torch.Tensor) -> torch.Tensor:
-        return _slope(lambda at: (s * _log_p(asked, at, row)).sum(), x)
+        return _slope(lambda at: (s * _log_p(inputs, at, row)).sum(), x)
 
     def energy(x: torch.Tensor) -> torch.Tensor:
         return _slope(lambda at: (s * logits(at)).sum(), x)
@@ -144,11 +144,11 @@ def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 
     if name == "joint_energy":
         return energy(x) - 0.4 * _slope(density, x)
     if name == "energy_divergence":
-        stars = asked.networks.class_energies["exact"]
+        stars = inputs.networks.class_energies["exact"]
         pull = sum(s[i] * torch.sign(stars[i] + density(x)) for i in range(2))
         return energy(x) - 0.3 * pull * _slope(density, x)
     if name == "classifier_free":
-        mixture, label = mixture_of(asked.networks), int(asked.label[row])
+        mixture, label = mixture_of(inputs.networks), int(inputs.label[row])
         return (class_score(mixture, x[None], t[None], label) - mixture.score(x[None], t[None].double()))[0]
     if name == "look_ahead":
         for _ in range(3):
@@ -161,31 +161,31 @@ def _plain(name: str, asked: Asked, row: int) -> torch.Tensor:  # noqa: PLR0911 
             total = total + likelihood(x)
         return total
     if name == "at_clean":
-        process = asked.networks.process
+        process = inputs.networks.process
         signal, sigma = (f(t[None], torch.float64)[0] for f in (process.alpha_bar, process.sigma))
 
         def clean(x: torch.Tensor) -> torch.Tensor:
-            return (x - sigma * asked.networks.unconditional()(x[None], t[None])[0]) / signal.sqrt()
+            return (x - sigma * inputs.networks.unconditional()(x[None], t[None])[0]) / signal.sqrt()
 
         first = torch.zeros(1, dtype=torch.float64)
         return _slope(lambda at: (s * classify(clean(at)[None], first)[0].log_softmax(dim=0)).sum(), x)
     if name == "entropy_scaled":
-        p = torch.exp(_log_p(asked, x, row))
+        p = torch.exp(_log_p(inputs, x, row))
         entropy = -(p * torch.log(p)).sum()
         return likelihood(x) * min(float(torch.log(torch.tensor(2.0)) / entropy), 5.0)
     if name == "normalised":
-        sigma = asked.networks.process.sigma(t[None], torch.float64)[0]
+        sigma = inputs.networks.process.sigma(t[None], torch.float64)[0]
         scaled: torch.Tensor = energy(x) / energy(x).norm() * 2**0.5 / sigma
         return scaled
-    assert name == "momentum" and asked.memory is not None
-    return 0.7 * asked.memory[row] + 0.3 * likelihood(x)
+    assert name == "momentum" and inputs.memory is not None
+    return 0.7 * inputs.memory[row] + 0.3 * likelihood(x)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_guide_equals_a_plain_loop_over_rows_at_different_steps(exact: Testbed, name: str) -> None:
-    asked = ask(exact, points(seed=2), T, SOFT, label=torch.tensor([1, 0, 0, 1]), memory=points(seed=3))
-    got = EXAMPLES[name].gradient(asked).gradient
-    wanted = torch.stack([_plain(name, asked, row) for row in range(4)])
+    inputs = ask(exact, points(seed=2), T, SOFT, label=torch.tensor([1, 0, 0, 1]), memory=points(seed=3))
+    got = EXAMPLES[name].gradient(inputs).gradient
+    wanted = torch.stack([_plain(name, inputs, row) for row in range(4)])
     torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
 
 
@@ -193,14 +193,14 @@ def test_guide_equals_a_plain_loop_over_rows_at_different_steps(exact: Testbed, 
 def test_a_guide_is_independent_of_its_batch_and_leaves_no_graph(fashion: Testbed, name: str) -> None:
     guide = _for_fashion(EXAMPLES[name])
     x = torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
-    t, degree = torch.tensor([10, 500, 900]), torch.eye(10)[[3, 7, 1]]
+    t, target = torch.tensor([10, 500, 900]), torch.eye(10)[[3, 7, 1]]
     with torch.no_grad():
-        together = guide.gradient(ask(fashion, x, t, degree))
+        together = guide.gradient(ask(fashion, x, t, target))
     assert not together.gradient.requires_grad
     assert together.logits is None or not together.logits.requires_grad
     for row in range(3):
         one = slice(row, row + 1)
-        alone = guide.gradient(ask(fashion, x[one], t[one], degree[one]))
+        alone = guide.gradient(ask(fashion, x[one], t[one], target[one]))
         scale = float(together.gradient[one].abs().max())
         torch.testing.assert_close(alone.gradient, together.gradient[one], rtol=1e-3, atol=2e-3 * scale)
 
@@ -228,15 +228,15 @@ def test_a_saturated_classifier_keeps_every_guide_finite_in_single_precision(nam
     testbed = replace(plain, classifiers={"exact": _Sure()})
     x = points().float()
     assert float(_Sure()(x, T.float()).softmax(dim=1)[:, 0].min()) == 1.0
-    asked = ask(testbed, x, T, torch.eye(2)[[wanted] * 4])
-    got = EXAMPLES[name].gradient(asked)
+    inputs = ask(testbed, x, T, torch.eye(2)[[wanted] * 4])
+    got = EXAMPLES[name].gradient(inputs)
     assert bool(got.gradient.isfinite().all())
 
 
 def test_entropy_scaling_is_between_one_and_its_bound(exact: Testbed) -> None:
-    asked = ask(exact, points(200, seed=5), torch.full((200,), 50), torch.eye(2, dtype=torch.float64)[[0] * 200])
-    plain = Likelihood("exact").gradient(asked).gradient
-    scaled = EntropyScaled(Likelihood("exact"), most=4.0).gradient(asked).gradient
+    inputs = ask(exact, points(200, seed=5), torch.full((200,), 50), torch.eye(2, dtype=torch.float64)[[0] * 200])
+    plain = Likelihood("exact").gradient(inputs).gradient
+    scaled = EntropyScaled(Likelihood("exact"), most=4.0).gradient(inputs).gradient
     factor = (scaled / plain)[:, 0]
     assert 1 <= float(factor.min()) < 1.1
     assert float(factor.max()) == pytest.approx(4.0)
@@ -255,9 +255,9 @@ def test_without_the_jacobian_the_gradient_is_that_of_the_clean_classifier(exact
 
 def test_guides_compose(exact: Testbed) -> None:
     guide = Momentum(EntropyScaled(AtClean(LookAhead(ClassEnergy("exact"), num_steps=2))), decay=0.0)
-    asked = ask(exact, points(), T, SOFT)
-    got = guide.gradient(asked)
-    inner = EntropyScaled(AtClean(LookAhead(ClassEnergy("exact"), num_steps=2))).gradient(asked)
+    inputs = ask(exact, points(), T, SOFT)
+    got = guide.gradient(inputs)
+    inner = EntropyScaled(AtClean(LookAhead(ClassEnergy("exact"), num_steps=2))).gradient(inputs)
     torch.testing.assert_close(got.gradient, inner.gradient)
     assert got.cost.counts == (1, 3, 3, 1)
     assert guide.through_denoiser

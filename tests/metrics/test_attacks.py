@@ -114,7 +114,7 @@ def test_rows_are_frozen_once_fooled_and_not_computed_any_more() -> None:
 
 
 def test_the_time_of_each_row_reaches_the_classifier_when_some_rows_have_stopped() -> None:
-    class Asked(_Timed):
+    class GuideInput(_Timed):
         def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
             assert t is not None
             torch.testing.assert_close(t, (x[:, 5].detach() * 100).round(), rtol=0, atol=0)
@@ -124,7 +124,7 @@ def test_the_time_of_each_row_reaches_the_classifier_when_some_rows_have_stopped
     x, labels = _inputs(rows=40)
     t = torch.arange(40.0)
     x[:, 5] = t / 100  # this coordinate is the time, and the network's gradient in it is zero
-    pgd(Asked(), x, labels, t=t, radius=1.0, num_steps=6, early_stop=True, bounds=None)
+    pgd(GuideInput(), x, labels, t=t, radius=1.0, num_steps=6, early_stop=True, bounds=None)
 
 
 def test_noisy_inputs_have_no_bounds() -> None:

@@ -38,7 +38,7 @@ def _changes_its_input(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def test_networks_that_change_their_input_change_nothing_else(exact: Testbed) -> None:
-    conditional = Guidance(gg.ClassifierFree(), gg.Constant(2.0), score=gg.ConditionalDenoiser())
+    conditional = Guidance(gg.ClassifierFree(), gg.Constant(2.0), base_model=gg.ConditionalDenoiser())
     for guidance in (GUIDANCE, conditional):
         rude = dataclasses.replace(
             exact,

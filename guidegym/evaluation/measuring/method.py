@@ -55,7 +55,7 @@ def sample_methods(
 
     def key(item: tuple[int, Method]) -> str:
         guidance = item[1].guidance
-        return repr((guidance.guide, guidance.score, guidance.policy, item[1].sampler))
+        return repr((guidance.guide, guidance.base_model, guidance.policy, item[1].sampler))
 
     for _, members in itertools.groupby(sorted(enumerate(methods), key=key), key=key):
         numbers, group = zip(*members, strict=True)
@@ -72,7 +72,7 @@ def sample_methods(
 def _together(
     testbed: Testbed, group: Sequence[Method], labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"], **how: Any
 ) -> list[Samples]:
-    """Sample methods that differ only in their schedules and degrees in one go."""
+    """Sample methods that differ only in their schedules and targets in one go."""
     num, process, sampler = len(labels), testbed.process, group[0].sampler
     guidances = [method.guidance for method in group]
     weights = torch.stack([guidance.weights(sampler, process) for guidance in guidances])
@@ -85,7 +85,7 @@ def _together(
         seeds.repeat(len(group)),
         weights.repeat_interleave(num, dim=0),
         rates=None if not moving.any() else moving.repeat_interleave(num, dim=0),
-        degree=torch.cat([guidance.degree.rows(testbed, labels) for guidance in guidances]),
+        target=torch.cat([guidance.target.rows(testbed, labels) for guidance in guidances]),
         **how,
     )
     parts = (together.x, together.labels, together.seeds, together.failed, together.evaluations)

@@ -20,7 +20,7 @@ def _classifier_free(text: str) -> Guidance:
         value = float(weight) if colon else 1.0
     except ValueError as error:
         raise GuideGymError(f"`--guidance` {CLASSIFIER_FREE}:WEIGHT takes a number, got {weight!r}") from error
-    return Guidance(ClassifierFree(), Constant(value), score=ConditionalDenoiser())
+    return Guidance(ClassifierFree(), Constant(value), base_model=ConditionalDenoiser())
 
 
 def methods(given: Sequence[str], sampler: Sampler) -> list[Method]:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from guidegym import Testbed
-from guidegym.guidance import DENOISER, Asked, Score
+from guidegym.guidance import DENOISER, BaseModel, GuideInput
 from guidegym.testbeds.gaussians import GaussianMixture
 
 T = torch.tensor([0, 200, 600, 999])
@@ -25,15 +25,15 @@ def ask(
     testbed: Testbed,
     x: torch.Tensor,
     t: torch.Tensor,
-    degree: torch.Tensor,
+    target: torch.Tensor,
     *,
     label: torch.Tensor | None = None,
-    score: Score = DENOISER,
+    score: BaseModel = DENOISER,
     memory: torch.Tensor | None = None,
-) -> Asked:
+) -> GuideInput:
     """Return what an engine asks, the noise not known."""
-    label = degree.argmax(dim=1) if label is None else label
-    return Asked(testbed, x, t, degree, label, score, memory=memory)
+    label = target.argmax(dim=1) if label is None else label
+    return GuideInput(testbed, x, t, target, label, score, memory=memory)
 
 
 def class_score(mixture: GaussianMixture, x: torch.Tensor, t: torch.Tensor, label: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What a guide is asked, what it may ask itself, and what it answers."""
+"""What a guide is given, the networks it may ask, and what it answers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,11 +99,11 @@ class Cost:
 
 @contract("base_model")
 @runtime_checkable
-class Score(Protocol):
-    """The unguided noise prediction that guidance is added to."""
+class BaseModel(Protocol):
+    """The base model: the unguided noise prediction that guidance is added to."""
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has what the score asks, or raise a GuideGymError."""
+        """Check that the testbed has what the base model asks, or raise a GuideGymError."""
         ...
 
     def predict(
@@ -134,16 +134,16 @@ GRADIENT = Cost(guide_forward=1, guide_backward=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class GuideInput:
     """Rows that a guide is asked about; they may stand at different timesteps.
 
     Args:
         networks: The networks.
         x_t: Noisy rows.
         t: Training timestep of each.
-        degree: Target distribution over classes of each; one-hot is plain guidance.
+        target: Target distribution over classes of each; one-hot is plain guidance.
         label: Wanted class of each.
-        score: What guidance is added to.
+        base_model: What guidance is added to.
         eps: That noise at ``x_t``, where it is known; in a graph that leads to ``x_t`` where the guide asked for one.
         memory: What the guide remembered of each row's last step; zero at first.
     """
@@ -151,14 +151,14 @@ class Asked:
     networks: Networks
     x_t: Float[Tensor, " batch *event"]
     t: Int[Tensor, " batch"]
-    degree: Float[Tensor, " batch classes"]
+    target: Float[Tensor, " batch classes"]
     label: Int[Tensor, " batch"]
-    score: "Score"
+    base_model: "BaseModel"
     eps: Float[Tensor, " batch *event"] | None = None
     memory: Float[Tensor, " batch *event"] | None = None
 
 
-class Guided(NamedTuple):
+class GuideOutput(NamedTuple):
     """What a guide answers: the gradient to add to the score, the logits at the rows asked about, and the cost a row.
 
     A guide without a classifier has no logits; one without a memory leaves it None.
@@ -170,10 +170,10 @@ class Guided(NamedTuple):
     memory: Float[Tensor, " batch *event"] | None = None
 
 
-def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> Guided:
+def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> GuideOutput:
     """Differentiate a per-row ``objective(logits)`` by ``x_t``; rows are independent, so their sum is enough."""
     with torch.enable_grad():
         leaf = x_t.detach().requires_grad_(True)
         logits = classify(leaf, t)
         (gradient,) = torch.autograd.grad(objective(logits).sum(), leaf)
-    return Guided(gradient, logits.detach(), GRADIENT)
+    return GuideOutput(gradient, logits.detach(), GRADIENT)

@@ -1,4 +1,4 @@
-"""The information degree: the target distribution over classes, which progressive guidance moves to the wanted class."""
+"""Target distributions over classes, the papers' information degree, which progressive guidance moves to the wanted class."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import Networks
+from guidegym.guidance.guide import Networks
 from guidegym.registry import contract, register
 from guidegym.settings import check_count, plain_fields
 
@@ -20,7 +20,7 @@ SOURCE_STEPS = 250
 
 @contract("target")
 @runtime_checkable
-class InitialDegree(Protocol):
+class TargetDistribution(Protocol):
     """The target distribution over classes that a trajectory starts with."""
 
     def check(self, networks: Networks) -> None:
@@ -28,7 +28,7 @@ class InitialDegree(Protocol):
         ...
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
-        """Return the degree of each row, >= 0 with sum 1, float64, on the device of ``label``."""
+        """Return the target of each row, >= 0 with sum 1, float64, on the device of ``label``."""
         ...
 
 
@@ -41,7 +41,7 @@ class OneHot:
         """Nothing is needed."""
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
-        """Return the degree of each row."""
+        """Return the target of each row."""
         return functional.one_hot(label, networks.num_classes).double()
 
 
@@ -54,7 +54,7 @@ class Uniform:
         """Nothing is needed."""
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
-        """Return the degree of each row."""
+        """Return the target of each row."""
         return torch.full((len(label), networks.num_classes), 1 / networks.num_classes, device=label.device).double()
 
 
@@ -64,7 +64,7 @@ class LabelSmoothing:
     """A share for the wanted class, the rest spread evenly over the others.
 
     Args:
-        share: Degree of the wanted class, in [0, 1]; 1 is plain guidance, and one K-th of K classes is uniform.
+        share: Target share of the wanted class, in [0, 1]; 1 is plain guidance, and one K-th of K classes is uniform.
 
     Source:
         Dinh et al. 2023, Table 6.
@@ -85,7 +85,7 @@ class LabelSmoothing:
             )
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
-        """Return the degree of each row."""
+        """Return the target of each row."""
         hot = functional.one_hot(label, networks.num_classes).double()
         rest = (1 - self.share) / max(networks.num_classes - 1, 1)
         return rest + (self.share - rest) * hot
@@ -116,7 +116,7 @@ class Similarity:
             raise GuideGymError(f"testbed '{networks.name}' has no similarities of '{self.encoder}'; it has {known}")
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
-        """Return the degree of each row."""
+        """Return the target of each row."""
         alike = networks.similarities[self.encoder].to(label.device).double().clamp_min(0)[label]
         return alike / alike.sum(dim=1, keepdim=True)
 
@@ -147,21 +147,21 @@ def step_gamma(rate: Float[Tensor, " batch"], num_steps: int) -> Float[Tensor, "
     return -torch.expm1(-rate / num_steps)
 
 
-def advance_degree(
-    degree: Float[Tensor, " batch classes"], label: Int[Tensor, " batch"], gamma: Float[Tensor, " batch"]
+def advance_target(
+    target: Float[Tensor, " batch classes"], label: Int[Tensor, " batch"], gamma: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch classes"]:
-    r"""Move each row's degree towards its wanted class.
+    r"""Move each row's target towards its wanted class.
 
     .. math:: s_c \leftarrow s_c + \gamma (1 - s_c), \qquad s_i \leftarrow s_i - \gamma s_i \quad (i \ne c)
 
     That is eq. 5 with the others' sum written out: they shrink in proportion, and the sum stays 1.
 
     Args:
-        degree: Target distribution of each row, >= 0 with sum 1.
+        target: Target distribution of each row, >= 0 with sum 1.
         label: Wanted class ``c`` of each row.
         gamma: Update of the step, in [0, 1]; 1 is plain guidance after one step.
 
     Source:
         Dinh et al. 2023, eq. 5.
     """
-    return torch.lerp(degree, functional.one_hot(label, degree.shape[1]).to(degree), gamma.to(degree)[:, None])
+    return torch.lerp(target, functional.one_hot(label, target.shape[1]).to(target), gamma.to(target)[:, None])

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import rows_like
-from guidegym.guidance.asking import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
+from guidegym.guidance.guide import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
 from guidegym.registry import register
 from guidegym.settings import plain_fields
 
@@ -101,5 +101,5 @@ class ClassifierScore:
             leaf = x_t if graph else x_t.detach().requires_grad_(True)
             logits = networks.classifier(self.classifier)(leaf, t)
             density = logits.gather(1, label[:, None])[:, 0] if self.conditional else logits.logsumexp(dim=1)
-            (score,) = torch.autograd.grad(density.sum(), leaf, create_graph=graph)
-        return -rows_like(networks.process.sigma(t, x_t.dtype), x_t) * score, GRADIENT
+            (base_model,) = torch.autograd.grad(density.sum(), leaf, create_graph=graph)
+        return -rows_like(networks.process.sigma(t, x_t.dtype), x_t) * base_model, GRADIENT

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion import clean_estimate, rows_like
 from guidegym.errors import GuideGymError
-from guidegym.guidance.asking import Asked, Cost, Guided, Networks
+from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks
 from guidegym.guidance.guides import Guide
 from guidegym.registry import register
 from guidegym.settings import check_range, plain_fields, whole_number
@@ -58,7 +58,7 @@ class Wrapper(ABC):
         self.guide.check(networks)
 
     @abstractmethod
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, in 1 / (unit of ``x``), with logits and cost."""
 
 
@@ -86,11 +86,11 @@ class LookAhead(Wrapper):
         super().__post_init__()
         _check_steps(self.num_steps, self.size)
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at the last image, and the logits at ``x_t``."""
-        way = list(_uphill(self.guide, asked, self.num_steps + 1, self.size))
+        way = list(_uphill(self.guide, inputs, self.num_steps + 1, self.size))
         cost = sum((guided.cost for guided in way), Cost())
-        return Guided(way[-1].gradient, way[0].logits, cost, way[-1].memory)
+        return GuideOutput(way[-1].gradient, way[0].logits, cost, way[-1].memory)
 
 
 @register("wrapper", "accumulated")
@@ -116,12 +116,12 @@ class Accumulated(Wrapper):
         super().__post_init__()
         _check_steps(self.num_steps, self.size)
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the sum of the gradients, and the logits at ``x_t``."""
-        way = list(_uphill(self.guide, asked, self.num_steps, self.size))
+        way = list(_uphill(self.guide, inputs, self.num_steps, self.size))
         cost = sum((guided.cost for guided in way), Cost())
         total = sum((guided.gradient for guided in way[1:]), way[0].gradient)
-        return Guided(total, way[0].logits, cost, way[-1].memory)
+        return GuideOutput(total, way[0].logits, cost, way[-1].memory)
 
 
 @register("wrapper", "at_clean")
@@ -153,21 +153,21 @@ class AtClean(Wrapper):
         """Whether the noise it is told must be in a graph that leads to ``x_t``: where the Jacobian is the true one."""
         return self.jacobian
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, and the logits at the clean estimate."""
-        networks, cost = asked.networks, Cost()
-        x_t, eps = asked.x_t, asked.eps
+        networks, cost = inputs.networks, Cost()
+        x_t, eps = inputs.x_t, inputs.eps
         with torch.set_grad_enabled(self.jacobian):
             if eps is None or (self.jacobian and not eps.requires_grad):
                 x_t = x_t.detach().requires_grad_(self.jacobian)
-                eps, cost = asked.score.predict(networks, x_t, asked.t, asked.label)
-            x_0 = clean_estimate(x_t, eps, t=asked.t, process=networks.process, clip=networks.clip)
-        inner = self.guide.gradient(replace(asked, x_t=x_0.detach(), t=torch.zeros_like(asked.t), eps=None))
+                eps, cost = inputs.base_model.predict(networks, x_t, inputs.t, inputs.label)
+            x_0 = clean_estimate(x_t, eps, t=inputs.t, process=networks.process, clip=networks.clip)
+        inner = self.guide.gradient(replace(inputs, x_t=x_0.detach(), t=torch.zeros_like(inputs.t), eps=None))
         gradient = inner.gradient
         if self.jacobian:
             (gradient,) = torch.autograd.grad(x_0, x_t, grad_outputs=inner.gradient)
             cost = cost + Cost(denoiser_backward=1)
-        return Guided(gradient, inner.logits, inner.cost + cost, inner.memory)
+        return GuideOutput(gradient, inner.logits, inner.cost + cost, inner.memory)
 
 
 @register("wrapper", "entropy_scaled")
@@ -196,9 +196,9 @@ class EntropyScaled(Wrapper):
         if self.guide.classifier is None:
             raise GuideGymError("`guide` must have a classifier, whose entropy scales it")
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the scaled gradient, and the logits."""
-        guided = self.guide.gradient(asked)
+        guided = self.guide.gradient(inputs)
         assert guided.logits is not None
         log_p = guided.logits.log_softmax(dim=1)
         entropy = -(log_p.exp() * log_p).sum(dim=1)
@@ -221,10 +221,10 @@ class Normalised(Wrapper):
         guide: The guide inside.
     """
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at its new length, and the logits."""
-        guided = self.guide.gradient(asked)
-        size = asked.x_t[0].numel() ** 0.5 / asked.networks.process.sigma(asked.t, asked.x_t.dtype)
+        guided = self.guide.gradient(inputs)
+        size = inputs.x_t[0].numel() ** 0.5 / inputs.networks.process.sigma(inputs.t, inputs.x_t.dtype)
         return guided._replace(gradient=unit(guided.gradient) * rows_like(size, guided.gradient))
 
 
@@ -254,19 +254,19 @@ class Momentum(Wrapper):
                 raise GuideGymError("a guide has one memory: `guide` must have no Momentum inside")
             inside = inside.guide
 
-    def gradient(self, asked: Asked) -> Guided:
+    def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the mean so far, and the logits."""
-        guided = self.guide.gradient(asked)
-        before = torch.zeros_like(guided.gradient) if asked.memory is None else asked.memory
+        guided = self.guide.gradient(inputs)
+        before = torch.zeros_like(guided.gradient) if inputs.memory is None else inputs.memory
         mean = torch.lerp(guided.gradient, before, self.decay)
         return guided._replace(gradient=mean, memory=mean)
 
 
-def _uphill(guide: Guide, asked: Asked, num: int, size: float) -> Iterator[Guided]:
+def _uphill(guide: Guide, inputs: GuideInput, num: int, size: float) -> Iterator[GuideOutput]:
     """Ask a guide ``num`` times, each time a normalised step of length ``size`` further along its own gradient."""
-    x = asked.x_t
+    x = inputs.x_t
     for number in range(num):
-        guided = guide.gradient(asked if number == 0 else replace(asked, x_t=x.detach(), eps=None))
+        guided = guide.gradient(inputs if number == 0 else replace(inputs, x_t=x.detach(), eps=None))
         yield guided
         x = x + size * unit(guided.gradient)
 

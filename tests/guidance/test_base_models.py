@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from asking import T, class_score, mixture_of, points
+from guide_inputs import T, class_score, mixture_of, points
 
 from guidegym import (
     DDIM,
@@ -32,13 +32,13 @@ from guidegym import (
     sample,
 )
 from guidegym.evaluation.measuring.method import Method
-from guidegym.guidance import Score, diffusers_scale, weight_of_diffusers_scale
+from guidegym.guidance import BaseModel, diffusers_scale, weight_of_diffusers_scale
 from guidegym.registry import registered
 from guidegym.search import Scorer
 from guidegym.state import fork
 
 LABEL = torch.tensor([0, 1, 1, 0])
-EXAMPLES: dict[str, Score] = {
+EXAMPLES: dict[str, BaseModel] = {
     "denoiser": UnconditionalDenoiser(),
     "conditional": ConditionalDenoiser(),
     "classifier": ClassifierScore("exact", conditional=True),
@@ -72,11 +72,11 @@ def test_an_exact_classifiers_density_is_the_denoiser(exact: Testbed) -> None:
 @pytest.mark.parametrize("sampler", [DDIM(20), DDIM(20, eta=1.0), DDPM(20), ProbabilityFlow(19)])
 def test_classifier_only_sampling_is_sampling_with_the_denoiser(exact: Testbed, sampler: DDIM) -> None:
     """Score for score the same chain, so what is shown of the one about the exact mixture holds for the other."""
-    alone = Guidance(score=ClassifierScore("exact"))
+    alone = Guidance(base_model=ClassifierScore("exact"))
     for own, beside in (
         (alone, Guidance()),
-        (Guidance(Likelihood("exact"), Constant(1.0), score=ClassifierScore("exact")), None),
-        (Guidance(score=ClassifierScore("exact", conditional=True)), Guidance(score=ConditionalDenoiser())),
+        (Guidance(Likelihood("exact"), Constant(1.0), base_model=ClassifierScore("exact")), None),
+        (Guidance(base_model=ClassifierScore("exact", conditional=True)), Guidance(base_model=ConditionalDenoiser())),
     ):
         other = beside if beside is not None else Guidance(Likelihood("exact"), Constant(1.0))
         got = sample(exact, own, labels=[0, 1] * 8, sampler=sampler)
@@ -87,7 +87,7 @@ def test_classifier_only_sampling_is_sampling_with_the_denoiser(exact: Testbed, 
 
 def test_classifier_only_sampling_reproduces_the_conditional_distribution(exact: Testbed) -> None:
     num = 4000
-    guidance = Guidance(score=ClassifierScore("exact", conditional=True))
+    guidance = Guidance(base_model=ClassifierScore("exact", conditional=True))
     x = sample(exact, guidance, labels=[1] * num, sampler=DDIM(60, eta=1.0), batch_size=num).x
     mixture = mixture_of(exact)
     nearest = (x[:, None] - mixture.means[1]).norm(dim=2).argmin(dim=1)
@@ -117,8 +117,8 @@ def test_classifier_free_guidance_is_the_papers_formula_and_diffusers(exact: Tes
     assert weight_of_diffusers_scale(1.0) == 0.0
     assert weight_of_diffusers_scale(diffusers_scale(weight)) == pytest.approx(weight)
     # Off is the conditional network alone, and asks nothing else.
-    off = sample(exact, Guidance(ClassifierFree(), score=ConditionalDenoiser()), labels=[0, 1], sampler=DDIM(4))
-    alone = sample(exact, Guidance(score=ConditionalDenoiser()), labels=[0, 1], sampler=DDIM(4))
+    off = sample(exact, Guidance(ClassifierFree(), base_model=ConditionalDenoiser()), labels=[0, 1], sampler=DDIM(4))
+    alone = sample(exact, Guidance(base_model=ConditionalDenoiser()), labels=[0, 1], sampler=DDIM(4))
     assert torch.equal(off.x, alone.x)
     assert off.cost.total == 2 * 4
 
@@ -141,12 +141,12 @@ def test_rows_that_are_guided_in_an_interval_are_as_if_all_were_asked(exact: Tes
     assert alone[0].cost.guide_backward == 3 * 4
 
 
-def test_moving_degrees_share_a_batch(exact: Testbed) -> None:
+def test_moving_targets_share_a_batch(exact: Testbed) -> None:
     sampler = DDIM(6)
     guidances = [
         Guidance(Likelihood("exact"), Constant(1.0)),
-        Guidance(Likelihood("exact"), Constant(1.0), rate=Constant(rate_of_gamma(0.04)), degree=Uniform()),
-        Guidance(Likelihood("exact"), Constant(2.0), degree=Uniform()),
+        Guidance(Likelihood("exact"), Constant(1.0), rate=Constant(rate_of_gamma(0.04)), target=Uniform()),
+        Guidance(Likelihood("exact"), Constant(2.0), target=Uniform()),
     ]
     scorer = Scorer(exact, seed=3, samples_per_class=2)
     calls = 0
@@ -189,9 +189,9 @@ def test_every_cost_is_counted(exact: Testbed) -> None:
         (Guidance(Likelihood("exact"), weight), (4, 4, 4, 0)),
         (Guidance(AtClean(Likelihood("exact")), weight), (4, 4, 4, 4)),
         (Guidance(AtClean(Likelihood("exact"), jacobian=False), weight), (4, 4, 4, 0)),
-        (Guidance(ClassifierFree(), weight, score=ConditionalDenoiser()), (8, 0, 0, 0)),
+        (Guidance(ClassifierFree(), weight, base_model=ConditionalDenoiser()), (8, 0, 0, 0)),
         (Guidance(ClassifierFree(), weight), (12, 0, 0, 0)),
-        (Guidance(score=ClassifierScore("exact")), (0, 4, 4, 0)),
+        (Guidance(base_model=ClassifierScore("exact")), (0, 4, 4, 0)),
     ):
         assert sample(exact, guidance, labels=[0], sampler=DDIM(4)).cost.counts == counts, guidance
 
@@ -199,13 +199,13 @@ def test_every_cost_is_counted(exact: Testbed) -> None:
 def test_what_a_testbed_lacks_is_named(exact: Testbed) -> None:
     bare = replace(exact, conditionals={})
     for guidance, message in (
-        (Guidance(score=ConditionalDenoiser()), "has no conditional denoiser"),
-        (Guidance(score=ClassifierScore("other")), "has no classifier 'other'"),
-        (Guidance(Likelihood("exact"), Constant(1.0), degree=Similarity("clip")), "has no similarities of 'clip'"),
+        (Guidance(base_model=ConditionalDenoiser()), "has no conditional denoiser"),
+        (Guidance(base_model=ClassifierScore("other")), "has no classifier 'other'"),
+        (Guidance(Likelihood("exact"), Constant(1.0), target=Similarity("clip")), "has no similarities of 'clip'"),
     ):
         with pytest.raises(GuideGymError, match=message):
             sample(bare, guidance, labels=[0], sampler=DDIM(2))
-    assert Guidance(degree=OneHot()) == Guidance()
+    assert Guidance(target=OneHot()) == Guidance()
 
 
 @pytest.mark.slow
