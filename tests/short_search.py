@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from guidegym import Constant, Guidance, Likelihood, VPProcess, load_testbed
 from guidegym.pictures import schedule_picture
-from guidegym.search import Baseline, Scorer, run, writing
+from guidegym.search import Baseline, Scorer, run
 from guidegym.search.loading import load_study
 from guidegym.search.loop import LoopSettings, search
 from guidegym.search.queue import trial_name
@@ -106,5 +106,5 @@ def draw_once(patch: pytest.MonkeyPatch) -> None:
         return png
 
     patch.setattr(run, "schedule_picture", drawn)
-    for module in (run, writing):
+    for module in (run, sample_set_pictures):
         patch.setattr(module, "sample_picture", drawn)
