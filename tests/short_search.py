@@ -14,6 +14,7 @@ import torch
 from optuna.trial import TrialState
 
 from guidegym import Constant, Guidance, Likelihood, VPProcess, load_testbed
+from guidegym.evaluation.sample_sets import pictures as sample_set_pictures
 from guidegym.pictures import schedule_picture
 from guidegym.search import Baseline, Scorer, run
 from guidegym.search.loading import load_study

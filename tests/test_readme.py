@@ -97,7 +97,7 @@ def test_the_main_job_prints_the_table_of_the_readme(main_job: MainJob) -> None:
     _check_baselines(done.stdout)
     methods = json.loads((main_job[0] / "runs" / "sigmoid_schedule-fashion" / "results.json").read_text())["methods"]
     assert any(one["method"].startswith("trial") for one in methods)
-    assert {one["method"]: one["behind_best_by"]["low"] > 0 for one in methods}["unguided"]
+    assert {one["method"]: one["delta_to_best"]["low"] > 0 for one in methods}["unguided"]
 
 
 @pytest.mark.slow
