@@ -129,7 +129,7 @@ def names(kind: str) -> list[str]:
 
 def registered(kind: str) -> dict[str, Any]:
     """Return all parts of a kind by name, sorted; modules of the kind's package that have no such part are left out."""
-    found = {name: _registered(kind, name) for name in names(kind)}
+    found = {name: find_registered(kind, name) for name in names(kind)}
     return {name: part for name, part in found.items() if part is not None}
 
 
@@ -144,14 +144,14 @@ def find(kind: str, where: str) -> Any:
     Raises:
         GuideGymError: If there is no such part. An error inside the part's own code is left as it is.
     """
-    found = _registered(kind, where)
+    found = find_registered(kind, where)
     if found is not None:
         return found
     own = KINDS[_known(kind)]
     place, colon, attribute = where.rpartition(":")
     if not colon:
         place, attribute = where, own.attribute
-    if not place or not attribute or place.startswith("."):
+    if not place or not attribute or (place.startswith(".") and not _is_file(place)):
         raise _unknown(kind, where)
     part = getattr(_import(kind, place, own), attribute, None)
     if part is None:
@@ -166,7 +166,7 @@ def find_loaded(kind: str, name: str) -> Any:
     Raises:
         GuideGymError: If it is neither.
     """
-    found = _registered(kind, name)
+    found = find_registered(kind, name)
     if found is not None:
         return found
     place, colon, attribute = name.rpartition(":")
@@ -229,7 +229,7 @@ def import_flags() -> str:
     return "".join(f"--import {shlex.quote(where)} " for where in _IMPORTED)
 
 
-def _registered(kind: str, name: str) -> Any:
+def find_registered(kind: str, name: str) -> Any:
     """Return the part registered under a name, a shipped module's included; None where there is none."""
     known = _known(kind)
     if name not in _PARTS[known]:

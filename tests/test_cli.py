@@ -17,6 +17,7 @@ from guidegym import GuideGymError
 from guidegym.cli import constants, evaluate, sample, train_models
 from guidegym.cli.app import VERBS, main, make_app, run_verb
 from guidegym.cli.flags import naming_flags
+from guidegym.registry import registered
 from guidegym.settings import check_seed, whole_number
 from guidegym.tune import main as tune
 
@@ -68,19 +69,24 @@ def test_the_command_and_its_modules_are_one_program(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "constant", "shown"),
     [
-        ("guidegym.diffusion.samplers", "SAMPLERS", "names"),
-        ("guidegym.testbeds", "TESTBEDS", "names"),
-        ("guidegym.evaluation.sample_sets.metrics", "METRICS", "names"),
-        ("guidegym.search.study", "OBJECTIVES", "names"),
+        ("guidegym.evaluation.measuring.metrics", "METRICS", "names"),
         ("guidegym.search.optimizers", "OPTIMIZERS", "names"),
         ("guidegym.sampling", "BATCH_SIZE", "number"),
-        ("guidegym.evaluation.sample_sets.metrics", "RESAMPLES", "number"),
+        ("guidegym.evaluation.measuring.metrics", "RESAMPLES", "number"),
     ],
 )
 def test_what_help_reads_from_the_source_is_what_is_there(module: str, constant: str, shown: str) -> None:
     there = getattr(importlib.import_module(module), constant)
     read = getattr(constants, shown)(module, constant)
     assert read == (there if shown == "number" else ", ".join(there))
+
+
+@pytest.mark.parametrize("kind", ["sampler", "testbed", "schedule", "guide"])
+def test_the_parts_that_help_lists_are_the_registered_ones(kind: str) -> None:
+    of_kind = {"guide": ("guide", "wrapper")}.get(kind, (kind,))
+    shown = {name for one in of_kind for name in constants.parts(one).split(", ")}
+    ours = {name for name, part in registered(kind).items() if part.__module__.startswith("guidegym.")}
+    assert shown == ours
 
 
 def test_what_help_repeats_is_what_is_there() -> None:

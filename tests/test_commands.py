@@ -24,7 +24,7 @@ WRONG_TUNE = {
     "missing file": (["--study", "./none.py"], "no Python file none.py"),
     "unknown testbed": (
         ["--study", "sigmoid_schedule", "--testbed", "moon"],
-        "unknown testbed 'moon'; known are fashion, fashion-ve, digits, digits-ve, digits-trained-ve, gaussians",
+        "unknown testbed 'moon'; known are digits, digits-trained-ve, digits-ve, fashion",
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be a whole number >= 1, got 0"),
     "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, and the process has 1000"),
@@ -39,7 +39,7 @@ WRONG_TUNE = {
         [*STUDY, "--optimizer", "magic"],
         "`--optimizer` must be one of tpe, gp, cmaes, random, got 'magic'",
     ),
-    "unknown sampler": ([*STUDY, "--sampler", "magic"], "`--sampler` must be one of ddim, ddpm, "),
+    "unknown sampler": ([*STUDY, "--sampler", "magic"], "unknown sampler 'magic'; known are annealed_langevin, ddim"),
     "eta of another sampler": ([*STUDY, "--sampler", "ddpm", "--eta", "1"], "`--eta` belongs to ddim, got 1.0 with"),
     "eta out of range": ([*STUDY, "--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
     "unknown objective": (
@@ -136,13 +136,13 @@ def _file_with_weight(weight: str) -> str:
 BAD_FILES = {
     "truncated": ('{"format": "guidegym-guid', "is not complete JSON"),
     "future": ('{"format": "guidegym-guidance/2"}', "was written by a later version"),
-    "unknown kind": (_file_with_weight('{"kind": "zigzag"}'), "unknown kind 'zigzag'"),
+    "unknown kind": (_file_with_weight('{"kind": "zigzag"}'), "unknown schedule 'zigzag'"),
     "NaN": (_file_with_weight('{"kind": "constant", "value": NaN}'), "must be finite"),
     "a key twice": (
         _file_with_weight('{"kind": "constant", "value": 1, "value": 2}'),
         "a key comes twice in one object",
     ),
-    "wrong type": (_file_with_weight('{"kind": "constant", "value": "1"}'), "must be a number"),
+    "wrong type": (_file_with_weight('{"kind": "constant", "value": "1"}'), "must be a finite number"),
 }
 
 

@@ -1,5 +1,5 @@
 """Objectives: what finished samples are measured by, as numbers that searches optimise, environments reward and tables report."""
 
-from guidegym.objectives.objective import Finished, Objective, find_objective
+from guidegym.objectives.definition import Finished, Objective, find_objective
 
 __all__ = ["Finished", "Objective", "find_objective"]

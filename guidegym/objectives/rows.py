@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.objectives.objective import Finished, registered_objective
+from guidegym.objectives.definition import Finished, registered_objective
 
 
 @registered_objective(floor=-20.0)

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.metrics import cubic_kernel
-from guidegym.objectives.objective import Finished, Objective, registered_objective
+from guidegym.objectives.definition import Finished, Objective, registered_objective
 from guidegym.registry import register
 
 

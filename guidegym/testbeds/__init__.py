@@ -56,7 +56,9 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
     if weights is not None:
         if "weights" not in inspect.signature(make).parameters:
             known = ", ".join(IMAGE_SETS)
-            raise GuideGymError(f"`weights` is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'")
+            raise GuideGymError(
+                f"is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'", argument="weights"
+            )
         further = {"weights": Path(weights)}
     loaded = make(torch.device(device), **further)
     if not isinstance(loaded, Testbed):

@@ -184,15 +184,15 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"testbed": "moons"}, "unknown testbed 'moons'; known are fashion, fashion-ve, digits, digits-ve, gaussians"),
-        ({"reward": "beauty"}, "`reward` must be of confidence"),
+        ({"testbed": "moons"}, "unknown testbed 'moons'; known are digits, digits-trained-ve, digits-ve, fashion"),
+        ({"reward": "beauty"}, "unknown objective 'beauty'; known are accuracy, confidence"),
         ({"observation": "pixels"}, "`observation` must be of full, features, sample, got 'pixels'"),
         ({"split": "valid"}, "`split` must be train, test, or lists"),
         ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have `labels` and `seeds`"),
         ({"split": {"labels": [7], "seeds": [1]}}, r"`split` must have labels in 0..1"),
         (
             {"sampler": "euler"},
-            "`sampler` must be of kind ddim, ddpm, .*, got 'euler'",
+            "unknown sampler 'euler'; known are annealed_langevin, ddim",
         ),
         ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing; got 'order'"),
         ({"num_steps": 0}, "`num_steps` must be"),
@@ -304,7 +304,7 @@ def test_the_progressive_environment_reports_its_rate_and_target() -> None:
     ("arguments", "message"),
     [
         ({"nope": 1}, "the environment takes testbed, .*; got 'nope'"),
-        ({"reward": 5}, "`reward` must be a text or an object, got 5"),
+        ({"reward": 5}, "`reward` must be a text or an object or Objective or Callable, got 5"),
         ({"split": None}, "`split` must be a text or an object, got None"),
         ({"testbed": 5}, "`testbed` must be a text or Testbed, got 5"),
         ({"device": "nope"}, "`device` must be one that torch can use here, got 'nope'"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guide
-from guidegym.registry import find, register
+from guidegym.registry import find, find_registered, register
 from guidegym.settings import plain_fields, shown
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Seen, seen_by
@@ -115,6 +115,12 @@ class Objective:
             GuideGymError: If the function returns another shape.
         """
         return self._checked(self.function(finished), finished)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle a registered objective by its name: its function goes by the same name in its module."""
+        if find_registered("objective", self.name) is self:
+            return find_objective, (self.name,)
+        return super().__reduce__()
 
     def _checked(self, found: Any, finished: Finished) -> Tensor:
         values = torch.as_tensor(found)
