@@ -101,10 +101,10 @@ def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State
         FileFormatError: If the file cannot be read, is not a state file, or its tensors do not fit each other.
     """
     header, found = read_tensors(Path(path), device=device)
+    if header.get("format") not in (FORMAT, FORMER):
+        raise FileFormatError(f"{path} must have format '{FORMAT}', got {header.get('format')!r}")
     if header.get("format") == FORMER and "degree" in found:
         found["target"] = found.pop("degree")
-    elif header.get("format") != FORMAT:
-        raise FileFormatError(f"{path} must have format '{FORMAT}', got {header.get('format')!r}")
     missing = sorted(set(NAMES) - found.keys())
     if missing:
         raise FileFormatError(f"{path} lacks {', '.join(missing)}")

@@ -66,6 +66,15 @@ def test_a_saved_state_goes_on_as_if_it_had_not_been(engine: Engine, tmp_path: P
     assert torch.equal(_end(engine, loaded, 1.0).x, _end(engine, state, 1.0).x)
 
 
+def test_a_file_of_the_former_format_is_read(engine: Engine, tmp_path: Path) -> None:
+    state = _begun(engine)
+    tensors = {"degree" if name == "target" else name: getattr(state, name) for name in NAMES}
+    save_file(tensors, tmp_path / "state.safetensors", metadata={"format": "guidegym-state/2"})
+    loaded = load_state(tmp_path / "state.safetensors")
+    for name in NAMES:
+        assert torch.equal(getattr(loaded, name), getattr(state, name))
+
+
 def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: Path) -> None:
     state, path = _begun(engine), tmp_path / "state.safetensors"
     save_state(state, path)
@@ -75,7 +84,7 @@ def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: P
     with pytest.raises(FileFormatError, match="is not a readable safetensors file"):
         load_state(tmp_path / "none")
     save_file({"x": state.x}, path)
-    with pytest.raises(FileFormatError, match="must have format 'guidegym-state/2', got None"):
+    with pytest.raises(FileFormatError, match="must have format 'guidegym-state/3', got None"):
         load_state(path)
     save_file({"x": state.x}, path, metadata={"format": "guidegym-state/2"})
     with pytest.raises(FileFormatError, match="lacks target"):

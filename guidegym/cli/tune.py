@@ -167,7 +167,10 @@ def _search(settings: TuneSettings) -> int:
     run = _run_settings(settings, settings.study_name or f"{study.name}-{testbed.name}")
     began = time.monotonic()
     try:
-        with naming_flags(settings, "storage", "out", "optimizer"), naming_flags(settings.sampling, num_steps="steps"):
+        with (
+            naming_flags(settings, "storage", "out", "optimizer", "objectives"),
+            naming_flags(settings.sampling, num_steps="steps"),
+        ):
             outcome = run_study(study, testbed, run)
     except KeyboardInterrupt:
         print(f"stopped; what is finished lies in {run.out}, and the same command goes on from there", file=sys.stderr)

@@ -45,7 +45,10 @@ def check_study(study: Study, testbed: Testbed) -> None:
     for name in (METRIC_OF[one.name] for one in study.scored_by if one.name in METRIC_OF):
         fewest, least = min(study.samples_per_class, study.confirm_per_class), METRICS[name].least
         if fewest < least:
-            raise GuideGymError(f"`objectives`: '{name}' needs at least {least} samples of each class, got {fewest}")
+            raise GuideGymError(
+                f"have '{name}', which needs at least {least} samples of each class, got {fewest}",
+                argument="objectives",
+            )
     for baseline in study.baselines:
         sampler = baseline.sampler or study.sampler
         Engine.under(testbed, sampler, baseline.guidance)
