@@ -87,5 +87,5 @@ def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: P
     with pytest.raises(FileFormatError, match="must have format 'guidegym-state/3', got None"):
         load_state(path)
     save_file({"x": state.x}, path, metadata={"format": "guidegym-state/2"})
-    with pytest.raises(FileFormatError, match="lacks target"):
+    with pytest.raises(FileFormatError, match="lacks evaluations"):
         load_state(path)
