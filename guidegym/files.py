@@ -1,20 +1,17 @@
-"""Files: written so that a reader never sees half of one, held by one process, read in one way, and a user's code imported."""
+"""Files: written so that a reader never sees half of one, held by one process, and read in one way."""
 
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import json
 import os
 import re
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from guidegym.errors import FileFormatError, GuideGymError
@@ -22,8 +19,6 @@ from guidegym.errors import FileFormatError, GuideGymError
 UNFINISHED = re.compile(r"\.guidegym-(?P<host>[0-9a-z]*)-(?P<process>[0-9]+)-\w+\.part")
 """Names of files that are being written: whose process is gone, or which are a day old, will never be finished."""
 DAY = 24 * 3600.0
-USER_MODULE = "guidegym_user_"
-"""What the modules of users' files are called, before the file's own name."""
 LONGEST_NAME = 80
 """Letters of a name that the name of its file keeps."""
 
@@ -199,26 +194,3 @@ def read_json(path: Path) -> Any:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise FileFormatError(f"{path} cannot be read: {reason}") from error
     return parse_json(text, str(path))
-
-
-def import_file(path: Path) -> ModuleType:
-    """Import a user's Python file; one that was imported already, and has not changed since, is not run again.
-
-    Raises:
-        GuideGymError: If there is no such file. An error inside it is left as it is.
-    """
-    if not path.is_file() or path.suffix != ".py":
-        raise GuideGymError(f"no Python file {path}")
-    place = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    name, digest = f"{USER_MODULE}{path.stem}_{place}", hashlib.sha256(path.read_bytes()).hexdigest()
-    before = sys.modules.get(name)
-    if before is not None and getattr(before, "__digest__", None) == digest:
-        return before
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise GuideGymError(f"no Python file {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up by its name
-    spec.loader.exec_module(module)
-    vars(module)["__digest__"] = digest
-    return module

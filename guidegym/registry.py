@@ -6,11 +6,8 @@ file never runs code: a reference in one is followed only into code that the use
 
 import functools
 import importlib
-import importlib.metadata
 import pkgutil
-import shlex
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +15,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from guidegym.errors import GuideGymError
-from guidegym.files import USER_MODULE, import_file
-
-ENTRY_POINTS = "guidegym.parts"
-"""Entry points of installed packages under this name are imported before a part is looked up."""
+from guidegym.user_code import USER_MODULE, import_entry_points, import_file, import_module, is_file, loaded_file
 
 Part = TypeVar("Part")
 
@@ -64,7 +58,6 @@ KINDS: Mapping[str, Kind] = {
 
 _PARTS: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _CONTRACTS: dict[type, str] = {}
-_IMPORTED: list[str] = []
 
 
 def _known(kind: str) -> str:
@@ -151,7 +144,7 @@ def find(kind: str, where: str) -> Any:
     place, colon, attribute = where.rpartition(":")
     if not colon:
         place, attribute = where, own.attribute
-    if not place or not attribute or (place.startswith(".") and not _is_file(place)):
+    if not place or not attribute or (place.startswith(".") and not is_file(place)):
         raise _unknown(kind, where)
     part = getattr(_import(kind, place, own), attribute, None)
     if part is None:
@@ -172,7 +165,7 @@ def find_loaded(kind: str, name: str) -> Any:
     place, colon, attribute = name.rpartition(":")
     if not colon:
         raise _unknown(kind, name)
-    module = _loaded_file(place) if place.endswith(".py") else sys.modules.get(place)
+    module = loaded_file(place) if place.endswith(".py") else sys.modules.get(place)
     part = None if module is None else getattr(module, attribute, None)
     if part is None:
         raise GuideGymError(
@@ -210,25 +203,6 @@ def name_of(kind: str, part: Any) -> str:
     return f"{module}:{qualified}"
 
 
-def import_parts(where: str) -> ModuleType:
-    """Import a user's parts, so that they register themselves: a Python file, or a dotted module.
-
-    Raises:
-        GuideGymError: If there is no such file or module. An error inside it is left as it is.
-    """
-    module = import_file(Path(where)) if _is_file(where) else _import_module(where)
-    if module is None:
-        raise GuideGymError(f"no module {where!r}, and no path to a .py file")
-    if where not in _IMPORTED:
-        _IMPORTED.append(where)
-    return module
-
-
-def import_flags() -> str:
-    """Return the flags of a command that imports what was imported by ``import_parts``, each with a space behind it."""
-    return "".join(f"--import {shlex.quote(where)} " for where in _IMPORTED)
-
-
 def find_registered(kind: str, name: str) -> Any:
     """Return the part registered under a name, a shipped module's included; None where there is none."""
     known = _known(kind)
@@ -242,29 +216,15 @@ def find_registered(kind: str, name: str) -> Any:
     return None
 
 
-def _is_file(where: str) -> bool:
-    return where.endswith(".py") or "/" in where
-
-
 def _import(kind: str, place: str, own: Kind) -> ModuleType:
     """Import the file or the module that a user named; a shipped module by its own name."""
-    if _is_file(place):
+    if is_file(place):
         return import_file(Path(place))
     shipped = own.modular and place in _modules(own.home)
-    module = _import_module(f"{own.home}.{place}" if shipped else place)
+    module = import_module(f"{own.home}.{place}" if shipped else place)
     if module is None:
         raise _unknown(kind, place)
     return module
-
-
-def _import_module(where: str) -> ModuleType | None:
-    """Import a dotted module; None where it is that very module that is missing."""
-    try:
-        return importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (where == error.name or where.startswith(f"{error.name}.")):
-            return None
-        raise
 
 
 def _unknown(kind: str, where: str) -> GuideGymError:
@@ -272,13 +232,6 @@ def _unknown(kind: str, where: str) -> GuideGymError:
         "a dotted module or a path to a .py file" if KINDS[_known(kind)].attribute else "MODULE:NAME or FILE.py:NAME"
     )
     return GuideGymError(f"unknown {kind} {where!r}; known are {', '.join(names(kind))}; {example} will do, too")
-
-
-def _loaded_file(name: str) -> ModuleType | None:
-    """Return the imported user's file of that name, whatever its folder."""
-    users = [module for key, module in list(sys.modules.items()) if key == "__main__" or key.startswith(USER_MODULE)]
-    files = {Path(file).name: module for module in users if (file := getattr(module, "__file__", None))}
-    return files.get(Path(name).name)
 
 
 @functools.cache
@@ -295,21 +248,7 @@ def _import_parts(kind: str) -> None:
         for home in filter(None, (own.home, own.also)):
             for name in _modules(home):
                 importlib.import_module(f"{home}.{name}")
-    _import_entry_points()
-
-
-@functools.cache
-def _import_entry_points() -> None:
-    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        _import_entry_point(point)
-
-
-def _import_entry_point(point: importlib.metadata.EntryPoint) -> None:
-    """Import one; somebody else's package must not keep ours from working."""
-    try:
-        point.load()
-    except Exception as error:
-        warnings.warn(f"parts of '{point.value}' cannot be imported: {error}", UserWarning, stacklevel=2)
+    import_entry_points()
 
 
 def _definition(part: Any) -> str:

@@ -18,7 +18,7 @@ HEAVY = (
 )
 LAYERS = (
     ("errors", "_checkout"),
-    ("autograd", "files", "tensor_files", "interrupts", "page", "settings", "tables"),
+    ("autograd", "files", "tensor_files", "interrupts", "page", "settings", "tables", "user_code"),
     ("registry",),
     ("codec",),
     ("diffusion", "networks", "metrics"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import guidegym as gg
-from guidegym import registry
+from guidegym import registry, user_code
 from guidegym.guidance import GuideInput, GuideOutput, make_guide
 from guidegym.testbeds import load_testbed
 
@@ -69,7 +69,7 @@ class Doubled:
 def parts(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     path = tmp_path_factory.mktemp("parts") / "my_parts.py"
     path.write_text(PARTS)
-    return registry.import_parts(str(path))
+    return user_code.import_parts(str(path))
 
 
 def test_own_parts_save_load_and_sample_like_ours(parts: ModuleType, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_wrong_names_and_kinds_get_one_line() -> None:
     with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known are constant"):
         registry.find("schedule", "zagzig")
     with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and no path to a \.py file"):
-        registry.import_parts("no_such_parts")
+        user_code.import_parts("no_such_parts")
 
 
 def test_what_is_defined_inside_a_function_must_be_registered() -> None:
@@ -170,7 +170,7 @@ def test_an_environment_takes_own_parts_as_objects(parts: ModuleType) -> None:
 def test_a_file_that_has_not_changed_is_not_run_again(tmp_path: Path) -> None:
     path = tmp_path / "counted.py"
     path.write_text("from dataclasses import dataclass\n\n@dataclass(frozen=True)\nclass One:\n    x: float\n")
-    first = registry.import_parts(str(path))
-    assert registry.import_parts(str(path)).One is first.One
+    first = user_code.import_parts(str(path))
+    assert user_code.import_parts(str(path)).One is first.One
     path.write_text(path.read_text() + "\nCHANGED = True\n")
-    assert registry.import_parts(str(path)).CHANGED
+    assert user_code.import_parts(str(path)).CHANGED

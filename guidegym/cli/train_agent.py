@@ -16,9 +16,10 @@ from guidegym.cli.constants import parts
 from guidegym.cli.flags import MANY, check_device, naming_flags
 from guidegym.cli.values import parse_pairs, parse_value
 from guidegym.errors import GuideGymError
-from guidegym.registry import find, import_flags
+from guidegym.registry import find
 from guidegym.settings import MAX_SEED, check_settings, whole_number, with_defaults
 from guidegym.tables import format_table
+from guidegym.user_code import import_flags
 
 if TYPE_CHECKING:
     from guidegym.envs.task import Task

@@ -16,12 +16,12 @@ from guidegym.evaluation.measuring.ranking import ranked_json
 from guidegym.evaluation.sample_sets.pictures import grids
 from guidegym.files import file_names, read_json, write_atomically, write_or_remove
 from guidegym.page import encoded
-from guidegym.registry import import_flags
 from guidegym.search.confirm import Confirmed, columns_of
 from guidegym.search.report import build_report
 from guidegym.search.storage import complete
 from guidegym.search.study import Study
 from guidegym.testbeds import Testbed
+from guidegym.user_code import import_flags
 
 
 @dataclass(frozen=True, eq=False)
