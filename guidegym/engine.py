@@ -39,7 +39,7 @@ class Prediction:
         eps: Predicted noise.
         gradient: The guide's gradient; None where it was not asked.
         logits: The guide's logits; None where it was not asked for all rows.
-        asked: Rows that the guide was asked for; None for all.
+        guided_rows: Rows that the guide was asked for; None for all.
         clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
         memory: What the guide remembers of the rows; None where it remembers nothing.
         base_cost: What the unguided prediction cost each row.
@@ -49,7 +49,7 @@ class Prediction:
     eps: Float[Tensor, " batch *event"]
     gradient: Float[Tensor, " batch *event"] | None = None
     logits: Float[Tensor, " batch classes"] | None = None
-    asked: Int[Tensor, " asked"] | None = None
+    guided_rows: Int[Tensor, " some"] | None = None
     clean_logits: Float[Tensor, " batch classes"] | None = None
     memory: Float[Tensor, " batch *event"] | None = None
     base_cost: Cost = ONE_DENOISER
@@ -61,7 +61,7 @@ class Prediction:
         Raises:
             GuideGymError: If the guide was not asked for all rows.
         """
-        if self.asked is not None:
+        if self.guided_rows is not None:
             raise GuideGymError("`prediction` must be of all rows to be divided")
         names = ("eps", "gradient", "logits", "clean_logits", "memory")
         own: dict[str, Any] = {name: getattr(self, name) for name in names}
@@ -168,14 +168,14 @@ class Engine:
 
     @without_graph
     def predict(
-        self, state: State, *, guide: bool = True, asked: Int[Tensor, " asked"] | None = None, clean: bool = False
+        self, state: State, *, guide: bool = True, guided_rows: Int[Tensor, " some"] | None = None, clean: bool = False
     ) -> Prediction:
         """Ask the networks: the denoiser for every row, the guide for all rows, for some, or not at all.
 
         Args:
             state: The batch.
             guide: Whether the guide is asked.
-            asked: Rows that the guide is asked for; None for all.
+            guided_rows: Rows that the guide is asked for; None for all.
             clean: Whether the guide, where it is asked for all rows, is asked at the clean estimate, too.
 
         Raises:
@@ -185,31 +185,31 @@ class Engine:
         if guide and self.guide is None:
             raise GuideGymError("`weight` must be None for an engine without a guide")
         in_graph = guide and self.guide is not None and self.guide.through_denoiser
-        if in_graph and asked is not None:
-            return self._predict_apart(state, asked)
+        if in_graph and guided_rows is not None:
+            return self._predict_apart(state, guided_rows)
         with torch.set_grad_enabled(in_graph):
             x_t = state.x.detach().requires_grad_(in_graph)
             eps, cost = self.base_model.predict(self.testbed, x_t, t, state.label)
         if not guide:
             return Prediction(eps, base_cost=cost)
-        if asked is None:
+        if guided_rows is None:
             guided = self._guided(state, x_t, eps)
             eps = eps.detach()
             clean_logits = self._clean_logits(state, eps, t) if clean else None
             return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
-        guided = self._guided(fork(state, asked), x_t[asked], eps[asked])
-        return _of_some(state, asked, eps.detach(), guided, cost)
+        guided = self._guided(fork(state, guided_rows), x_t[guided_rows], eps[guided_rows])
+        return _of_some(state, guided_rows, eps.detach(), guided, cost)
 
-    def _predict_apart(self, state: State, asked: Int[Tensor, " asked"]) -> Prediction:
+    def _predict_apart(self, state: State, guided_rows: Int[Tensor, " some"]) -> Prediction:
         """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
-        told = self.predict(fork(state, asked))
+        told = self.predict(fork(state, guided_rows))
         assert told.gradient is not None
-        eps = torch.zeros_like(state.x).index_copy_(0, asked, told.eps)
-        others = torch.ones(len(state), dtype=torch.bool, device=asked.device).index_fill_(0, asked, False)
+        eps = torch.zeros_like(state.x).index_copy_(0, guided_rows, told.eps)
+        others = torch.ones(len(state), dtype=torch.bool, device=guided_rows.device).index_fill_(0, guided_rows, False)
         if others.any():
             eps[others] = self.predict(fork(state, others), guide=False).eps
         guided = GuideOutput(told.gradient, told.logits, told.guide_cost, told.memory)
-        return _of_some(state, asked, eps, guided, told.base_cost)
+        return _of_some(state, guided_rows, eps, guided, told.base_cost)
 
     def _guided(
         self, state: State, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"]
@@ -305,7 +305,7 @@ class Engine:
         Raises:
             GuideGymError: If a weight is given and the engine has no guide.
         """
-        return self.advance(state, self.predict(state, guide=weight is not None, asked=guided), weight, rate)
+        return self.advance(state, self.predict(state, guide=weight is not None, guided_rows=guided), weight, rate)
 
     def _clean_logits(
         self, state: State, eps: Float[Tensor, " batch *event"], t: Int[Tensor, " batch"]
@@ -323,7 +323,7 @@ class Engine:
         device = state.x.device
         cost = torch.tensor(prediction.base_cost.counts, device=device).repeat(len(state), 1)
         if prediction.gradient is not None:
-            rows = slice(None) if prediction.asked is None else prediction.asked
+            rows = slice(None) if prediction.guided_rows is None else prediction.guided_rows
             cost[rows] += torch.tensor(prediction.guide_cost.counts, device=device)
         if prediction.clean_logits is not None:
             cost[:, 1] += 1
@@ -331,9 +331,13 @@ class Engine:
 
 
 def _of_some(
-    state: State, asked: Int[Tensor, " asked"], eps: Float[Tensor, " batch *event"], guided: GuideOutput, cost: Cost
+    state: State,
+    guided_rows: Int[Tensor, " some"],
+    eps: Float[Tensor, " batch *event"],
+    guided: GuideOutput,
+    cost: Cost,
 ) -> Prediction:
     """Return the prediction of a batch of which the guide was asked about some rows."""
-    memory = None if guided.memory is None else state.memory.index_copy(0, asked, guided.memory)
-    gradient = torch.zeros_like(state.x).index_copy_(0, asked, guided.gradient)
-    return Prediction(eps, gradient, asked=asked, memory=memory, base_cost=cost, guide_cost=guided.cost)
+    memory = None if guided.memory is None else state.memory.index_copy(0, guided_rows, guided.memory)
+    gradient = torch.zeros_like(state.x).index_copy_(0, guided_rows, guided.gradient)
+    return Prediction(eps, gradient, guided_rows=guided_rows, memory=memory, base_cost=cost, guide_cost=guided.cost)

@@ -113,9 +113,9 @@ class Task:
         engine, (weight, rate) = self.engine, self.scale.physical(action)
         if prediction is not None:
             return engine.advance(state, prediction, weight, rate)
-        asked = (weight > UNGUIDED * self.scale.max_weight).nonzero()[:, 0]
+        guided_rows = (weight > UNGUIDED * self.scale.max_weight).nonzero()[:, 0]
         weight = weight.where(weight > UNGUIDED * self.scale.max_weight, 0.0)
-        return engine.step(state, weight if len(asked) else None, asked, rate=rate)
+        return engine.step(state, weight if len(guided_rows) else None, guided_rows, rate=rate)
 
     def check_features(self) -> None:
         """Check that the task shows what a policy file can name.

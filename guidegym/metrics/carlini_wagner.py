@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guidegym.autograd import ordinary, without_graph
 from guidegym.diffusion import rows_like
-from guidegym.metrics.pgd import Attacked, asked, check_inside, fooled, pgd
+from guidegym.metrics.pgd import Attacked, check_inside, fooled, logits_of, pgd
 from guidegym.settings import check_count, check_range
 
 CLIMB_STEPS = 60
@@ -138,7 +138,7 @@ def carlini_wagner_l2(
     )  # fmt: skip
 
     def objective(attacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = asked(classifier, attacked, t)
+        logits = logits_of(classifier, attacked, t)
         squared = (attacked - x).flatten(1).square().sum(dim=1)
         missing = _margin(logits, labels, targeted=targeted, confidence=confidence)
         return squared, missing, fooled(logits, labels, targeted) & (missing <= 0)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from guidegym.autograd import ordinary, without_graph
 from guidegym.errors import GuideGymError
 from guidegym.metrics.checking import check_features
-from guidegym.metrics.pgd import Attacked, asked
+from guidegym.metrics.pgd import Attacked, logits_of
 
 
 @without_graph
@@ -21,7 +21,7 @@ def density_score(
     x, t = ordinary(x.detach()), None if t is None else ordinary(t)
     with torch.enable_grad():
         here = x.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(asked(classifier, here, t).logsumexp(dim=1).sum(), here)
+        (gradient,) = torch.autograd.grad(logits_of(classifier, here, t).logsumexp(dim=1).sum(), here)
     found: Tensor = gradient
     return found
 

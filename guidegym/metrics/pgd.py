@@ -32,7 +32,7 @@ def project(delta: Float[Tensor, " batch *event"], radius: float, norm: Norm) ->
     return delta * rows_like((radius / row_norms(delta, "l2").clamp_min(1e-12)).clamp(max=1.0), delta)
 
 
-def asked(classifier: Attacked, x: Tensor, t: Tensor | None) -> Tensor:
+def logits_of(classifier: Attacked, x: Tensor, t: Tensor | None) -> Tensor:
     """Return the logits of ``x``, told the timestep where there is one."""
     logits: Tensor = classifier(x) if t is None else classifier(x, t)
     return logits
@@ -83,7 +83,7 @@ def _uphill(
     sign = -1.0 if targeted else 1.0
     with torch.enable_grad():
         here = here.requires_grad_(True)
-        logits = asked(classifier, here, t)
+        logits = logits_of(classifier, here, t)
         losses = functional.cross_entropy(logits, labels, reduction="none")
         saturated = (losses == 0).nonzero()[:, 0]
         (gradient,) = torch.autograd.grad(losses.sum(), here, retain_graph=bool(len(saturated)))
@@ -209,7 +209,7 @@ def pgd(
         )  # fmt: skip
         if restarts == 1:
             return attacked
-        loss = functional.cross_entropy(asked(classifier, attacked, t), labels, reduction="none")
+        loss = functional.cross_entropy(logits_of(classifier, attacked, t), labels, reduction="none")
         loss = -loss if targeted else loss
         better = loss > worst
         best, worst = torch.where(rows_like(better, x), attacked, best), torch.where(better, loss, worst)
