@@ -96,7 +96,7 @@ def test_sample_writes_a_picture_and_the_numbers(tmp_path: Path, capsys: pytest.
     Guidance(Likelihood("exact"), Constant(1.0)).save(tmp_path / "g.json")
     arguments = ["--guidance", str(tmp_path / "g.json"), *GAUSSIANS, "--num", "5", "--labels", "second", "--steps", "6"]
     assert sample_main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    assert "18 network evaluations a sample, 0 failed" in capsys.readouterr().out
+    assert "18 network evaluations per sample, 0 failed" in capsys.readouterr().out
     with np.load(tmp_path / "out" / "samples.npz", allow_pickle=False) as file:
         assert file["x"].shape == (5, 2)
         assert file["labels"].tolist() == [1] * 5

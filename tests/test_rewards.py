@@ -113,7 +113,7 @@ def test_the_differences_of_clean_estimates_add_up_to_the_terminal_worth(reward:
 def test_evaluations_cost_and_a_zero_weight_asks_no_guide() -> None:
     free, _ = _rewards("terminal", "confidence")
     paid, _ = _rewards("terminal", "confidence", cost=0.01)
-    # Six denoiser calls a row; three steps with the guide, forward and backward, and three more where the action is not -1.
+    # Six denoiser calls per row; three steps with the guide, forward and backward, and three more where the action is not -1.
     torch.testing.assert_close(free - paid, 0.01 * torch.tensor([12.0, 18.0, 18.0, 18.0]), rtol=1e-3, atol=1e-4)
 
 

@@ -90,7 +90,7 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
     written = _write(samples, testbed, settings.out, title=settings.guidance.name if settings.guidance else "unguided")
     print(
         f"{settings.num} samples, accuracy under the judge {100 * _judged(samples, testbed):.1f} %, "
-        f"{samples.cost.total / settings.num:.0f} network evaluations a sample, {int(samples.failed.sum())} failed"
+        f"{samples.cost.total / settings.num:.0f} network evaluations per sample, {int(samples.failed.sum())} failed"
     )
     if testbed.judge_note:
         print(f"note: {testbed.judge_note}")

@@ -28,7 +28,7 @@ class AnnealedLangevin:
     The last step of all goes to the clean estimate.
 
     Args:
-        num_steps: Network evaluations a row.
+        num_steps: Network evaluations per row.
         size: Step size ``a`` in units of the noise level's square, in (0, 2); the source's 2e-5 at a last level of 0.01 is 0.2.
         repeats: Steps at each level, >= 1. Where they do not divide ``num_steps``, the first level has fewer.
 

@@ -33,7 +33,7 @@ class PredictorCorrector:
     content with fifteen.
 
     Args:
-        num_steps: Network evaluations a row: each predictor step and each corrector step is one.
+        num_steps: Network evaluations per row: each predictor step and each corrector step is one.
         snr: Signal-to-noise ratio ``r`` of the corrector, in (0, 1).
         corrections: Corrector steps at each level, >= 0. Where they do not divide ``num_steps``, the first level has fewer.
 

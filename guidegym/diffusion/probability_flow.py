@@ -25,7 +25,7 @@ class ProbabilityFlow:
     as much. Euler's method throughout is ``DDIM`` with ``eta`` = 0.
 
     Args:
-        num_steps: Network evaluations a row: one for the highest level, one for the next, two for each below it; where ``n`` is
+        num_steps: Network evaluations per row: one for the highest level, one for the next, two for each below it; where ``n`` is
             odd there is one more level whose step is not corrected, the one after those.
 
     Source:

@@ -13,7 +13,7 @@ def check_vector_env(env: VectorEnv[Any, Any, Any], *, steps: int = 50, seed: in
     """Step a vector environment with random actions and check that it keeps Gymnasium's rules.
 
     Spaces are batched single spaces; observations lie in them and are arrays of their own; rewards and flags are arrays of one
-    number a row; equal seeds give equal episodes; ``final_obs`` comes with its mask where the mode is ``SameStep``; the
+    number per row; equal seeds give equal episodes; ``final_obs`` comes with its mask where the mode is ``SameStep``; the
     autoreset mode is in the metadata.
 
     Args:

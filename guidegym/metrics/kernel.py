@@ -1,4 +1,4 @@
-"""Kernel distance (KID), class by class and unbiased, so that it can be searched on at ten samples a class."""
+"""Kernel distance (KID), class by class and unbiased, so that it can be searched on at ten samples per class."""
 
 from dataclasses import dataclass
 

@@ -124,7 +124,7 @@ class Claim:
         """The rule of the verdict, in words."""
         return (
             f"holds if the 95 % interval of the effect lies above {self.above:g}{self.unit}, does not if below, "
-            f"else undecided; at least {FEWEST} samples a method"
+            f"else undecided; at least {FEWEST} samples per method"
         )
 
     def verdict(self, effect: Estimate, samples: int | None = None) -> Verdict:

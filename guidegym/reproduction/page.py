@@ -35,7 +35,7 @@ def overview(records: Sequence[Mapping[str, Any]]) -> str:
         ]
         for record in records
     ]
-    return markdown_table(["claim", "source", "verdict", "effect, 95 % interval", "samples a method"], rows)
+    return markdown_table(["claim", "source", "verdict", "effect, 95 % interval", "samples per method"], rows)
 
 
 def _cell(method: Mapping[str, Any], name: str) -> str:
@@ -46,7 +46,7 @@ def _cell(method: Mapping[str, Any], name: str) -> str:
 
 def _cost(record: Mapping[str, Any]) -> str:
     """Say what a verdict took, the choice of weights with it."""
-    took = f"{record['samples']} samples a method; {record['seconds']:.0f} s"
+    took = f"{record['samples']} samples per method; {record['seconds']:.0f} s"
     evaluations = record["network_evaluations"]
     return f"{took}, {evaluations:,} network evaluations" if evaluations else took
 

@@ -35,7 +35,7 @@ def build_report(
     """Return the page: the verdict, the table, schedule curves, history, importances, and sample grids side by side."""
     parts = [
         f"<p>{html.escape(study.description)}. Sampler <code>{html.escape(repr(study.sampler))}</code>, "
-        f"{len(complete(opened))} trials of {study.samples_per_class} samples a class.</p>",
+        f"{len(complete(opened))} trials of {study.samples_per_class} samples per class.</p>",
         f"<h2>No best method</h2>{note(failure)}"
         if best is None
         else f"<h2>Best: {html.escape(best.name)}</h2><pre>{html.escape(best.guidance.to_json())}</pre>",
@@ -51,7 +51,7 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
     if not confirmed:
         return note("Interrupted before the confirmation on fresh seeds: run the same command again.")
     said = (
-        f"Measured on {study.confirm_per_class} fresh samples a class, the same seeds for every method; 95 % bootstrap "
+        f"Measured on {study.confirm_per_class} fresh samples per class, the same seeds for every method; 95 % bootstrap "
         "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
         "evaluations per sample. " + testbed.judge_note
     )

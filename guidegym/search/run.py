@@ -281,7 +281,7 @@ class _Run:
         lines = [
             f"**{as_markdown(study.description)}**",
             f"Testbed {as_markdown(self.testbed.name)}, sampler `{study.sampler!r}`, objective {objectives} on "
-            f"{study.samples_per_class} samples a class with common random numbers.",
+            f"{study.samples_per_class} samples per class with common random numbers.",
             ending,
         ]
         return "\n\n".join(line for line in lines if line)

@@ -1,4 +1,4 @@
-"""What differs between testbeds for all studies: classifiers, useful weights, and how dear a sample is."""
+"""What differs between testbeds for all studies: classifiers, useful weights, and what a sample costs."""
 
 from dataclasses import dataclass, replace
 

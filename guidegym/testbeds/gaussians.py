@@ -120,7 +120,7 @@ class PlaneJudge:
 
 
 def _references(mixture: GaussianMixture) -> References:
-    """Draw 20 000 points a class with a fixed seed: moments over all of them, the first 1000 kept."""
+    """Draw 20 000 points per class with a fixed seed: moments over all of them, the first 1000 kept."""
     labels = torch.arange(mixture.num_classes).repeat_interleave(20_000)
     points = mixture.sample(labels.to(mixture.means.device), torch.Generator().manual_seed(20_000))
     return references_from_features(
@@ -136,7 +136,7 @@ def _class_energies(mixture: GaussianMixture, references: References) -> Float[T
 
 
 def _test_rows(mixture: GaussianMixture, source: Path | None) -> Rows:
-    """Draw 2000 points a class that are none of the references."""
+    """Draw 2000 points per class that are none of the references."""
     if source is not None:
         raise GuideGymError(f"the mixture is drawn, not read from a folder, got {str(source)!r}")
     labels = torch.arange(mixture.num_classes, device=mixture.means.device).repeat_interleave(2000)

@@ -55,7 +55,7 @@ def test_the_verdict_is_where_the_interval_lies(low: float, high: float, verdict
     assert _claim(above=0.5).verdict(Estimate(0.5, low, high), 1000) == verdict
     assert _claim(above=0.5).verdict(Estimate(0.5, low, high), 999) == "too few samples"
     assert "above 0.5" in _claim(above=0.5).rule
-    assert "at least 1000 samples a method" in _claim(above=0.5).rule
+    assert "at least 1000 samples per method" in _claim(above=0.5).rule
 
 
 def test_effects_are_differences_of_the_same_resamples() -> None:

@@ -18,7 +18,7 @@ def test_pooled_moments_are_those_of_all_rows_together() -> None:
     mean, covariance = references.pooled
     wanted_mean, wanted_covariance = moments(FEATURES)
     torch.testing.assert_close(mean, wanted_mean)
-    torch.testing.assert_close(covariance, wanted_covariance, rtol=0.06, atol=0.03)  # 20 rows a class: 1/19 for 1/20
+    torch.testing.assert_close(covariance, wanted_covariance, rtol=0.06, atol=0.03)  # 20 rows per class: 1/19 for 1/20
     assert references.features.shape == (3, 10, 4)
 
 

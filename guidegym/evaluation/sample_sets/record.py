@@ -29,7 +29,7 @@ class Result:
         estimates: Its numbers, by metric.
         deltas: How far they are from the first method's on the same rows; empty for that method, and for results of
             another run, whose rows are not at hand.
-        cost: Network evaluations a sample, by kind.
+        cost: Network evaluations per sample, by kind.
         seconds_per_1000: Seconds to sample 1000.
         failed: Samples that came to nothing.
         seed: Seed of the samples.
@@ -49,7 +49,7 @@ class Result:
 
     @property
     def evaluations(self) -> float:
-        """Network evaluations a sample, forward and backward alike."""
+        """Network evaluations per sample, forward and backward alike."""
         return sum(self.cost.values())
 
 

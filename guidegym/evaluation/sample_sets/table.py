@@ -33,7 +33,7 @@ def _cell(result: Result, name: str) -> str:
 def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows: one row a metric, one column a method; ``*`` where it differs from the first method.
 
-    The last rows are what the samples cost: network evaluations a sample, and seconds for a thousand.
+    The last rows are what the samples cost: network evaluations per sample, and seconds for a thousand.
     """
     names = [name for name in METRICS if any(name in result.estimates for result in results)]
     rows = [[title_of(name), *(_cell(result, name) for result in results)] for name in names]
