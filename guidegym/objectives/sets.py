@@ -10,20 +10,25 @@ from guidegym.registry import register
 
 
 def frechet_diagonal(finished: Finished) -> Tensor:
-    r"""Return the Frechet distance of the set to real data, both as Gaussians without correlations, for every sample.
+    r"""Return the Frechet distance of the set to real data, both as Gaussians without correlations.
 
     .. math:: \|\mu - \mu_R\|^2 + \|s - s_R\|^2
 
     A single sample has no spread: it gets the distance of its features alone. Where there are groups, the first samples of
-    all groups are one set, the second ones another, and so on.
+    all groups are one set, the second ones another, and so on: each sample then has the number of its set.
     """
     features = finished.seen.features.double()
-    values = torch.zeros(len(features), dtype=torch.float64, device=features.device)
-    turn = torch.zeros_like(finished.labels) if finished.group is None else _turn(finished.group)
+    if finished.group is None:
+        return _frechet_diagonal(finished, features)
+    values, turn = torch.zeros(len(features), dtype=torch.float64, device=features.device), _turn(finished.group)
     for one in turn.unique():
-        shift, widening, _ = _frechet_parts(finished, features[turn == one])
-        values[turn == one] = shift.square().sum() + widening.square().sum()
+        values[turn == one] = _frechet_diagonal(finished, features[turn == one])
     return values
+
+
+def _frechet_diagonal(finished: Finished, features: Tensor) -> Tensor:
+    shift, widening, _ = _frechet_parts(finished, features)
+    return shift.square().sum() + widening.square().sum()
 
 
 def _frechet_parts(finished: Finished, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
