@@ -9,7 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.autograd import ordinary, without_graph
-from guidegym.diffusion import INITIAL, REVERSE, Sampler, check_start, clean_estimate, rows_like, trajectory_noise
+from guidegym.diffusion import (
+    INITIAL,
+    REVERSE,
+    Sampler,
+    Step,
+    check_start,
+    clean_estimate,
+    rows_like,
+    trajectory_noise,
+)
 from guidegym.errors import GuideGymError
 from guidegym.guidance import (
     DENOISER,
@@ -155,6 +164,7 @@ class Engine:
             failed=torch.zeros_like(labels, dtype=torch.bool),
             memory=torch.zeros_like(noise),
             evaluations=torch.zeros(len(labels), 4, dtype=torch.long, device=testbed.device),
+            solver=self.sampler.init(noise),
         )
 
     def at(self, state: State) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
@@ -168,7 +178,13 @@ class Engine:
 
     @without_graph
     def predict(
-        self, state: State, *, guide: bool = True, guided_rows: Int[Tensor, " some"] | None = None, clean: bool = False
+        self,
+        state: State,
+        *,
+        guide: bool = True,
+        guided_rows: Int[Tensor, " some"] | None = None,
+        clean: bool = False,
+        times: Int[Tensor, " batch"] | None = None,
     ) -> Prediction:
         """Ask the networks: the denoiser for every row, the guide for all rows, for some, or not at all.
 
@@ -177,46 +193,50 @@ class Engine:
             guide: Whether the guide is asked.
             guided_rows: Rows that the guide is asked for; None for all.
             clean: Whether the guide, where it is asked for all rows, is asked at the clean estimate, too.
+            times: Times that the rows are asked about in place of their own.
 
         Raises:
             GuideGymError: If the guide is asked and the engine has none.
         """
-        t, _ = self.at(state)
+        t = self.at(state)[0] if times is None else times
         if guide and self.guide is None:
             raise GuideGymError("`weight` must be None for an engine without a guide")
         in_graph = guide and self.guide is not None and self.guide.through_denoiser
         if in_graph and guided_rows is not None:
-            return self._predict_apart(state, guided_rows)
+            return self._predict_apart(state, t, guided_rows)
         with torch.set_grad_enabled(in_graph):
             x_t = state.x.detach().requires_grad_(in_graph)
             eps, cost = self.base_model.predict(self.testbed, x_t, t, state.label)
         if not guide:
             return Prediction(eps, base_cost=cost)
         if guided_rows is None:
-            guided = self._guided(state, x_t, eps)
+            guided = self._guided(state, t, x_t, eps)
             eps = eps.detach()
             clean_logits = self._clean_logits(state, eps, t) if clean else None
             return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
-        guided = self._guided(fork(state, guided_rows), x_t[guided_rows], eps[guided_rows])
+        guided = self._guided(fork(state, guided_rows), t[guided_rows], x_t[guided_rows], eps[guided_rows])
         return _of_some(state, guided_rows, eps.detach(), guided, cost)
 
-    def _predict_apart(self, state: State, guided_rows: Int[Tensor, " some"]) -> Prediction:
+    def _predict_apart(self, state: State, t: Int[Tensor, " batch"], guided_rows: Int[Tensor, " some"]) -> Prediction:
         """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
-        told = self.predict(fork(state, guided_rows))
+        told = self.predict(fork(state, guided_rows), times=t[guided_rows])
         assert told.gradient is not None
         eps = torch.zeros_like(state.x).index_copy_(0, guided_rows, told.eps)
         others = torch.ones(len(state), dtype=torch.bool, device=guided_rows.device).index_fill_(0, guided_rows, False)
         if others.any():
-            eps[others] = self.predict(fork(state, others), guide=False).eps
+            eps[others] = self.predict(fork(state, others), guide=False, times=t[others]).eps
         guided = GuideOutput(told.gradient, told.logits, told.guide_cost, told.memory)
         return _of_some(state, guided_rows, eps, guided, told.base_cost)
 
     def _guided(
-        self, state: State, x_t: Float[Tensor, " batch *event"], eps: Float[Tensor, " batch *event"]
+        self,
+        state: State,
+        t: Int[Tensor, " batch"],
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
     ) -> GuideOutput:
         """Ask the guide about rows whose unguided prediction is known."""
         assert self.guide is not None
-        t, _ = self.at(state)
         return self.guide.gradient(
             GuideInput(self.testbed, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
         )
@@ -244,29 +264,35 @@ class Engine:
         """
         testbed = self.testbed
         active = ~self.ended(state)
-        t, t_prev = self.at(state)
-        shift = None
-        if weight is not None:
-            if prediction.gradient is None:
-                raise GuideGymError("`weight` must be None where the guide was not asked")
-            # A zero weight is no guidance, also where the gradient is not finite.
-            scale = rows_like(weight, prediction.gradient)
-            shift = torch.where(scale == 0, 0.0, scale * prediction.gradient)
+        t, t_next = self.at(state)
+        if weight is not None and prediction.gradient is None:
+            raise GuideGymError("`weight` must be None where the guide was not asked")
+        further: list[Tensor] = []
+
+        def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
+            guided_rows = prediction.guided_rows
+            told = self.predict(replace(state, x=x), guide=weight is not None, guided_rows=guided_rows, times=times)
+            further.append(self._evaluations(state, told) * (wanted & active)[:, None])
+            return told.eps, _shift(told, weight)
+
         noise = None
         if self.sampler.is_stochastic:
             noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
         reverse = self.sampler.step(
-            state.x,
-            prediction.eps,
-            shift,
-            t=t,
-            t_prev=t_prev,
-            process=testbed.process,
-            noise=noise,
-            clip=testbed.clip,
-            x_0=state.x_0,
+            Step(
+                x=state.x,
+                t=t,
+                t_next=t_next,
+                eps=prediction.eps,
+                process=testbed.process,
+                shift=_shift(prediction, weight),
+                noise=noise,
+                clip=testbed.clip,
+                memory=state.solver,
+                evaluate=evaluate,
+            )
         )
-        finite = reverse.x_prev.flatten(1).isfinite().all(dim=1)
+        finite = reverse.x_next.flatten(1).isfinite().all(dim=1)
         moves = active & finite
         target, last = state.target, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
         if rate is not None:
@@ -274,7 +300,7 @@ class Engine:
             target = torch.where(moves[:, None], moved, target)
         return replace(
             state,
-            x=torch.where(rows_like(moves, state.x), reverse.x_prev, state.x),
+            x=torch.where(rows_like(moves, state.x), reverse.x_next, state.x),
             x_0=torch.where(rows_like(moves, state.x), reverse.x_0, state.x_0),
             step=state.step + moves.long(),
             target=target,
@@ -283,7 +309,11 @@ class Engine:
             memory=state.memory
             if prediction.memory is None
             else torch.where(rows_like(moves, state.x), prediction.memory, state.memory),
-            evaluations=state.evaluations + self._evaluations(state, prediction),
+            evaluations=sum(further, state.evaluations + self._evaluations(state, prediction)),
+            solver={
+                name: torch.where(rows_like(moves, own), reverse.memory[name], own)
+                for name, own in state.solver.items()
+            },
         )
 
     def step(
@@ -328,6 +358,14 @@ class Engine:
         if prediction.clean_logits is not None:
             cost[:, 1] += 1
         return cost
+
+
+def _shift(prediction: Prediction, weight: Float[Tensor, " batch"] | None) -> Float[Tensor, " batch *event"] | None:
+    """Return the weighted gradient of the guide; a zero weight is no guidance, also where the gradient is not finite."""
+    if weight is None or prediction.gradient is None:
+        return None
+    scale = rows_like(weight, prediction.gradient)
+    return torch.where(scale == 0, 0.0, scale * prediction.gradient)
 
 
 def _of_some(

@@ -1,7 +1,7 @@
 """The state of a batch of trajectories: tensors that are forked, joined, saved and loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors.torch import save
 from torch import Tensor
 
+from guidegym.diffusion import Memory
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.files import write_atomically
 from guidegym.guidance import Cost
@@ -34,6 +35,7 @@ class State:
         failed: Rows that became non-finite; they stay at their last finite sample.
         memory: What the guide remembers of each row's last step; zero where it remembers nothing.
         evaluations: Network evaluations of each row so far, in the order of ``Cost``.
+        solver: What the sampler remembers of each row, by name; empty for samplers that do not look back.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -46,6 +48,7 @@ class State:
     failed: Bool[Tensor, " batch"]
     memory: Float[Tensor, " batch *event"]
     evaluations: Int[Tensor, " batch 4"]
+    solver: Memory = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -56,7 +59,9 @@ class State:
         return Cost(*self.evaluations.sum(dim=0).tolist())
 
 
-NAMES = tuple(field.name for field in fields(State))
+NAMES = tuple(one.name for one in fields(State) if one.name != "solver")
+SOLVER = "solver."
+"""How the names of what the sampler remembers begin in a file."""
 
 
 def fork(state: State, rows: Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> State:
@@ -69,7 +74,8 @@ def fork(state: State, rows: Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> S
         state: The batch.
         rows: Numbers of rows, or a mask.
     """
-    return State(**{name: getattr(state, name)[rows] for name in NAMES})
+    solver = {name: own[rows] for name, own in state.solver.items()}
+    return State(**{name: getattr(state, name)[rows] for name in NAMES}, solver=solver)
 
 
 def join(states: Sequence[State]) -> State:
@@ -80,17 +86,21 @@ def join(states: Sequence[State]) -> State:
     """
     if not states:
         raise GuideGymError("`states` must not be empty")
-    return State(**{name: torch.cat([getattr(state, name) for state in states]) for name in NAMES})
+    solver = {name: torch.cat([state.solver[name] for state in states]) for name in states[0].solver}
+    return State(**{name: torch.cat([getattr(state, name) for state in states]) for name in NAMES}, solver=solver)
 
 
 def put(state: State, rows: Int[Tensor, " rows"], other: State) -> State:
     """Return the batch with the given rows replaced by those of ``other``."""
-    return State(**{name: getattr(state, name).index_copy(0, rows, getattr(other, name)) for name in NAMES})
+    solver = {name: own.index_copy(0, rows, other.solver[name]) for name, own in state.solver.items()}
+    tensors = {name: getattr(state, name).index_copy(0, rows, getattr(other, name)) for name in NAMES}
+    return State(**tensors, solver=solver)
 
 
 def save_state(state: State, path: str | Path) -> None:
     """Write a batch to one safetensors file, whose header names the format."""
-    tensors = {name: getattr(state, name).cpu().contiguous() for name in NAMES}
+    named = {name: getattr(state, name) for name in NAMES} | {SOLVER + name: own for name, own in state.solver.items()}
+    tensors = {name: own.cpu().contiguous() for name, own in named.items()}
     write_atomically(Path(path), save(tensors, metadata={"format": FORMAT}))
 
 
@@ -109,6 +119,10 @@ def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State
     if missing:
         raise FileFormatError(f"{path} lacks {', '.join(missing)}")
     tensors = {name: found[name] for name in NAMES}
-    if len({len(tensor) for tensor in tensors.values()}) != 1 or tensors["x"].shape != tensors["x_0"].shape:
+    solver = {name.removeprefix(SOLVER): own for name, own in found.items() if name.startswith(SOLVER)}
+    if (
+        len({len(tensor) for tensor in (*tensors.values(), *solver.values())}) != 1
+        or tensors["x"].shape != tensors["x_0"].shape
+    ):
         raise FileFormatError(f"{path} holds tensors of different lengths")
-    return State(**tensors)
+    return State(**tensors, solver=solver)

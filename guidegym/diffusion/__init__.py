@@ -3,11 +3,24 @@
 from guidegym.diffusion.annealed_langevin import AnnealedLangevin
 from guidegym.diffusion.ddim import DDIM
 from guidegym.diffusion.ddpm import DDPM
+from guidegym.diffusion.dpm_solver import DPMSolverPP
+from guidegym.diffusion.euler import Euler
+from guidegym.diffusion.heun import Heun
 from guidegym.diffusion.noise import INITIAL, REVERSE, trajectory_noise
 from guidegym.diffusion.predictor_corrector import PredictorCorrector
 from guidegym.diffusion.probability_flow import ProbabilityFlow
 from guidegym.diffusion.process import Process, VPProcess, noise_ratio, noise_share, noisy_rows, rows_like
-from guidegym.diffusion.sampler import Reverse, Sampler, check_start, clean_estimate, guided_noise
+from guidegym.diffusion.sampler import (
+    Memory,
+    Reverse,
+    Sampler,
+    Step,
+    WithoutMemory,
+    check_start,
+    clean_estimate,
+    guided_estimate,
+    guided_noise,
+)
 from guidegym.diffusion.samplers import make_sampler, sampler_flags, sampler_name, with_steps
 from guidegym.diffusion.variance_exploding import VEProcess, vp_timesteps
 
@@ -17,15 +30,22 @@ __all__ = [
     "INITIAL",
     "REVERSE",
     "AnnealedLangevin",
+    "DPMSolverPP",
+    "Euler",
+    "Heun",
+    "Memory",
     "PredictorCorrector",
     "ProbabilityFlow",
     "Process",
     "Reverse",
     "Sampler",
+    "Step",
     "VEProcess",
     "VPProcess",
+    "WithoutMemory",
     "check_start",
     "clean_estimate",
+    "guided_estimate",
     "guided_noise",
     "make_sampler",
     "noise_ratio",

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
-from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
+from guidegym.diffusion.sampler import Reverse, Step, WithoutMemory, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
 from guidegym.settings import check_count, plain_fields
@@ -15,7 +15,7 @@ from guidegym.settings import check_count, plain_fields
 
 @register("sampler", "annealed_langevin")
 @dataclass(frozen=True)
-class AnnealedLangevin:
+class AnnealedLangevin(WithoutMemory):
     r"""Langevin steps at each noise level, and nothing between the levels.
 
     In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
@@ -56,25 +56,14 @@ class AnnealedLangevin:
         """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
         return repeated_levels(self.num_steps, self.repeats, process)
 
-    def step(
-        self,
-        x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
-        shift: Float[Tensor, " batch *event"] | None,
-        *,
-        t: Int[Tensor, " batch"],
-        t_prev: Int[Tensor, " batch"],
-        process: Process,
-        noise: Float[Tensor, " batch *event"] | None,
-        clip: float | None,
-        x_0: Float[Tensor, " batch *event"] | None = None,
-    ) -> Reverse:
+    def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        if noise is None:
+        x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
+        if step.noise is None:
             raise GuideGymError("`noise` must be given: Langevin dynamics is stochastic")
-        estimate, eps_hat = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
+        estimate, eps_hat = guided_estimate(step)
         sigma = process.sigma(t, x_t.dtype)
-        moved = x_t + rows_like(sigma, x_t) * (self.size**0.5 * noise - self.size / 2 * eps_hat)
+        moved = x_t + rows_like(sigma, x_t) * (self.size**0.5 * step.noise - self.size / 2 * eps_hat)
         # A level ends without a move: the sample keeps its signal, which the next level scales as its own.
-        scale = (process.alpha_bar(t_prev, x_t.dtype) / process.alpha_bar(t, x_t.dtype)).sqrt()
-        return Reverse(torch.where(rows_like(t_prev < 0, x_t), estimate, rows_like(scale, x_t) * moved), estimate)
+        scale = (process.alpha_bar(t_next, x_t.dtype) / process.alpha_bar(t, x_t.dtype)).sqrt()
+        return Reverse(torch.where(rows_like(t_next < 0, x_t), estimate, rows_like(scale, x_t) * moved), estimate)

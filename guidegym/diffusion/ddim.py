@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import (
     Reverse,
+    Step,
+    WithoutMemory,
     check_num_steps,
     check_spacing,
     guided_estimate,
@@ -21,7 +23,7 @@ from guidegym.settings import plain_fields
 
 @register("sampler", "ddim")
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(WithoutMemory):
     r"""Denoising diffusion implicit model, over any sub-sequence of steps.
 
     .. math::
@@ -65,26 +67,15 @@ class DDIM:
         """Return the descending training timesteps, closed by -1."""
         return subsequence(self.num_steps, self.spacing, process)
 
-    def step(
-        self,
-        x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
-        shift: Float[Tensor, " batch *event"] | None,
-        *,
-        t: Int[Tensor, " batch"],
-        t_prev: Int[Tensor, " batch"],
-        process: Process,
-        noise: Float[Tensor, " batch *event"] | None,
-        clip: float | None,
-        x_0: Float[Tensor, " batch *event"] | None = None,
-    ) -> Reverse:
+    def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        x_0, eps_hat = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
-        alpha_bar_prev, sigma_prev = process.alpha_bar(t_prev, x_t.dtype), process.sigma(t_prev, x_t.dtype)
-        _, beta = noise_between(process, t, t_prev, x_t.dtype)
-        added = self.eta * sigma_prev / process.sigma(t, x_t.dtype) * beta.sqrt()
-        direction = (sigma_prev.square() - added.square()).clamp_min(0).sqrt()
-        x_prev = rows_like(alpha_bar_prev.sqrt(), x_t) * x_0 + rows_like(direction, x_t) * eps_hat
-        if noise is not None and self.is_stochastic:
-            x_prev = x_prev + rows_like(added, x_t) * noise
-        return Reverse(x_prev, x_0)
+        x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
+        x_0, eps_hat = guided_estimate(step)
+        alpha_bar_next, sigma_next = process.alpha_bar(t_next, x_t.dtype), process.sigma(t_next, x_t.dtype)
+        _, beta = noise_between(process, t, t_next, x_t.dtype)
+        added = self.eta * sigma_next / process.sigma(t, x_t.dtype) * beta.sqrt()
+        direction = (sigma_next.square() - added.square()).clamp_min(0).sqrt()
+        x_next = rows_like(alpha_bar_next.sqrt(), x_t) * x_0 + rows_like(direction, x_t) * eps_hat
+        if step.noise is not None and self.is_stochastic:
+            x_next = x_next + rows_like(added, x_t) * step.noise
+        return Reverse(x_next, x_0)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import (
     Reverse,
+    Step,
+    WithoutMemory,
     check_num_steps,
     check_spacing,
     clean_estimate,
@@ -23,7 +25,7 @@ from guidegym.settings import plain_fields
 
 @register("sampler", "ddpm")
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(WithoutMemory):
     r"""Ancestral sampling over any sub-sequence of steps, guided in the mean.
 
     .. math::
@@ -63,34 +65,23 @@ class DDPM:
         """Return the descending training timesteps, closed by -1."""
         return subsequence(self.num_steps, self.spacing, process)
 
-    def step(
-        self,
-        x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
-        shift: Float[Tensor, " batch *event"] | None,
-        *,
-        t: Int[Tensor, " batch"],
-        t_prev: Int[Tensor, " batch"],
-        process: Process,
-        noise: Float[Tensor, " batch *event"] | None,
-        clip: float | None,
-        x_0: Float[Tensor, " batch *event"] | None = None,
-    ) -> Reverse:
+    def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        if noise is None:
+        x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
+        if step.noise is None:
             raise GuideGymError("`noise` must be given: ancestral sampling is stochastic")
-        alpha, beta = noise_between(process, t, t_prev, x_t.dtype)
-        alpha_bar_prev, sigma_t = process.alpha_bar(t_prev, x_t.dtype), process.sigma(t, x_t.dtype)
-        kept = (process.sigma(t_prev, x_t.dtype) / sigma_t).square()
-        unguided = clean_estimate(x_t, eps, t=t, process=process, clip=clip)
+        alpha, beta = noise_between(process, t, t_next, x_t.dtype)
+        alpha_bar_next, sigma_t = process.alpha_bar(t_next, x_t.dtype), process.sigma(t, x_t.dtype)
+        kept = (process.sigma(t_next, x_t.dtype) / sigma_t).square()
+        unguided = clean_estimate(x_t, step.eps, t=t, process=process, clip=step.clip)
         mean = (
-            rows_like(alpha_bar_prev.sqrt() * beta / sigma_t.square(), x_t) * unguided
+            rows_like(alpha_bar_next.sqrt() * beta / sigma_t.square(), x_t) * unguided
             + rows_like(alpha.sqrt() * kept, x_t) * x_t
         )
         variance = beta * kept if self.variance == "small" else beta
         estimate = unguided
-        if shift is not None:
-            mean = mean + rows_like(variance, x_t) * shift
-            estimate, _ = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
-        spread = torch.where(t_prev >= 0, variance.sqrt(), torch.zeros_like(variance))
-        return Reverse(mean + rows_like(spread, x_t) * noise, estimate)
+        if step.shift is not None:
+            mean = mean + rows_like(variance, x_t) * step.shift
+            estimate, _ = guided_estimate(step)
+        spread = torch.where(t_next >= 0, variance.sqrt(), torch.zeros_like(variance))
+        return Reverse(mean + rows_like(spread, x_t) * step.noise, estimate)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
-from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, repeated_levels
+from guidegym.diffusion.sampler import Reverse, Step, WithoutMemory, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
 from guidegym.settings import check_count, plain_fields
@@ -15,7 +15,7 @@ from guidegym.settings import check_count, plain_fields
 
 @register("sampler", "predictor_corrector")
 @dataclass(frozen=True)
-class PredictorCorrector:
+class PredictorCorrector(WithoutMemory):
     r"""Reverse-diffusion steps down the noise levels, with Langevin steps at each of them.
 
     In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
@@ -61,31 +61,20 @@ class PredictorCorrector:
         """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
         return repeated_levels(self.num_steps, 1 + self.corrections, process)
 
-    def step(
-        self,
-        x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
-        shift: Float[Tensor, " batch *event"] | None,
-        *,
-        t: Int[Tensor, " batch"],
-        t_prev: Int[Tensor, " batch"],
-        process: Process,
-        noise: Float[Tensor, " batch *event"] | None,
-        clip: float | None,
-        x_0: Float[Tensor, " batch *event"] | None = None,
-    ) -> Reverse:
+    def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        if noise is None:
+        x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
+        if step.noise is None:
             raise GuideGymError("`noise` must be given: predictor-corrector sampling is stochastic")
-        estimate, eps_hat = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
+        estimate, eps_hat = guided_estimate(step)
         sigma, level = process.sigma(t, x_t.dtype), noise_ratio(process, t)
-        corrected = x_t + rows_like(2 * self.snr * sigma, x_t) * (noise - self.snr * eps_hat)
-        level_prev = noise_ratio(process, t_prev)
-        drop = (level.square() - level_prev.square()).clamp_min(0)
+        corrected = x_t + rows_like(2 * self.snr * sigma, x_t) * (step.noise - self.snr * eps_hat)
+        level_next = noise_ratio(process, t_next)
+        drop = (level.square() - level_next.square()).clamp_min(0)
         pull, spread = (drop / level).to(x_t), drop.sqrt().to(x_t)
-        signal, signal_prev = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_prev))
-        predicted = rows_like(signal_prev, x_t) * (
-            x_t / rows_like(signal, x_t) - rows_like(pull, x_t) * eps_hat + rows_like(spread, x_t) * noise
+        signal, signal_next = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_next))
+        predicted = rows_like(signal_next, x_t) * (
+            x_t / rows_like(signal, x_t) - rows_like(pull, x_t) * eps_hat + rows_like(spread, x_t) * step.noise
         )
-        moved = torch.where(rows_like(t_prev == t, x_t), corrected, predicted)
-        return Reverse(torch.where(rows_like(t_prev < 0, x_t), estimate, moved), estimate)
+        moved = torch.where(rows_like(t_next == t, x_t), corrected, predicted)
+        return Reverse(torch.where(rows_like(t_next < 0, x_t), estimate, moved), estimate)

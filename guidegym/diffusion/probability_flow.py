@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
-from guidegym.diffusion.sampler import Reverse, check_num_steps, guided_estimate, subsequence
+from guidegym.diffusion.sampler import Memory, Reverse, Step, check_num_steps, guided_estimate, subsequence
 from guidegym.registry import register
 from guidegym.settings import plain_fields
 
@@ -51,36 +51,22 @@ class ProbabilityFlow:
         counts[: 2 + odd] = counts[-1] = 1
         return levels.repeat_interleave(counts)
 
-    def step(
-        self,
-        x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
-        shift: Float[Tensor, " batch *event"] | None,
-        *,
-        t: Int[Tensor, " batch"],
-        t_prev: Int[Tensor, " batch"],
-        process: Process,
-        noise: Float[Tensor, " batch *event"] | None,
-        clip: float | None,
-        x_0: Float[Tensor, " batch *event"] | None = None,
-    ) -> Reverse:
+    def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
+        """Return no estimate, and -1 for the level that each row came from: none yet."""
+        return {"x_0": torch.zeros_like(x), "before": torch.full((len(x),), -1, device=x.device)}
+
+    def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        estimate, slope = guided_estimate(x_t, eps, shift, t=t, process=process, clip=clip)
-        level, level_prev = noise_ratio(process, t), noise_ratio(process, t_prev)
-        signal, signal_prev = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_prev))
+        x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
+        estimate, slope = guided_estimate(step)
+        level, level_next = noise_ratio(process, t), noise_ratio(process, t_next)
+        signal, signal_next = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_next))
         x_bar = x_t / rows_like(signal, x_t)
-        moved = x_bar + rows_like((level_prev - level).to(x_t), x_t) * slope
-        if x_0 is not None:
-            before = noise_ratio(process, _level_before(self, process, t))
-            # Euler's step went along the line from the clean estimate of that step: its slope need not be remembered.
-            slope_before = (x_bar - x_0) / rows_like(level.to(x_t), x_t)
-            corrected = x_bar + rows_like(((level - before) / 2).to(x_t), x_t) * (slope - slope_before)
-            moved = torch.where(rows_like(t_prev == t, x_t), corrected, moved)
-        return Reverse(rows_like(signal_prev, x_t) * moved, estimate)
-
-
-def _level_before(sampler: ProbabilityFlow, process: Process, t: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-    """Return the level that each row was at before it came to ``t``; the highest has none and gets itself."""
-    levels = sampler.timesteps(process)[:-1].unique().to(t.device)
-    before: Tensor = levels[(torch.searchsorted(levels, t.contiguous()) + 1).clamp(max=len(levels) - 1)]
-    return before
+        moved = x_bar + rows_like((level_next - level).to(x_t), x_t) * slope
+        # Euler's step went along the line from the clean estimate of that step: its slope need not be remembered.
+        before = step.memory["before"]
+        slope_before = (x_bar - step.memory["x_0"]) / rows_like(level.to(x_t), x_t)
+        half = (level - noise_ratio(process, before)) / 2
+        corrected = x_bar + rows_like(half.to(x_t), x_t) * (slope - slope_before)
+        moved = torch.where(rows_like((t_next == t) & (before >= 0), x_t), corrected, moved)
+        return Reverse(rows_like(signal_next, x_t) * moved, estimate, {"x_0": estimate, "before": t})

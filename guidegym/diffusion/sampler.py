@@ -1,7 +1,10 @@
 """What every sampler has in common: the rule of one reverse step, without a network."""
 
 import warnings
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,11 +19,50 @@ LEAST_START, GOOD_START = 0.5, 0.9
 """Shares of the starting noise's variance below which a sampler is refused, and below which it is warned of."""
 
 
-class Reverse(NamedTuple):
-    """One reverse step: the next, less noisy rows and the estimate of the clean ones."""
+Memory: TypeAlias = Mapping[str, Tensor]
+"""What a solver remembers of each row, by name: one entry per row in every tensor."""
+Evaluate: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+"""``(rows, times, wanted rows) -> (eps, shift)``: what the networks say elsewhere, with the step's weight; one call for all rows.
 
-    x_prev: Float[Tensor, " batch *event"]
+Rows that are not wanted get numbers that mean nothing, and cost nothing.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One reverse step to be taken; rows may stand at different times.
+
+    Args:
+        x: Noisy rows.
+        t: Time of each row.
+        t_next: Where each row goes, at most ``t``; -1 is the clean end. A step that stays at ``t`` corrects.
+        eps: Predicted noise at ``x``.
+        process: The noise process.
+        shift: Weighted gradient of the guide, added to the score; None for no guidance.
+        noise: Standard normal noise of each row; None only where ``is_stochastic`` is False.
+        clip: Bound on the absolute value of the clean estimate; None leaves it free.
+        memory: What the sampler remembers: what ``init`` returned, or its last step.
+        evaluate: Asks the networks once more, for rules of several evaluations; see ``Evaluate``.
+    """
+
+    x: Float[Tensor, " batch *event"]
+    t: Int[Tensor, " batch"]
+    t_next: Int[Tensor, " batch"]
+    eps: Float[Tensor, " batch *event"]
+    process: Process
+    shift: Float[Tensor, " batch *event"] | None = None
+    noise: Float[Tensor, " batch *event"] | None = None
+    clip: float | None = None
+    memory: Memory = field(default_factory=dict)
+    evaluate: Evaluate | None = None
+
+
+class Reverse(NamedTuple):
+    """One reverse step: the next, less noisy rows, the estimate of the clean ones, and what is remembered."""
+
+    x_next: Float[Tensor, " batch *event"]
     x_0: Float[Tensor, " batch *event"]
+    memory: Memory = MappingProxyType({})
 
 
 @contract("sampler")
@@ -42,33 +84,24 @@ class Sampler(Protocol):
         """Return the descending training timesteps, closed by -1, the clean end."""
         ...
 
-    def step(
-        self,
-        x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
-        shift: Float[Tensor, " batch *event"] | None,
-        *,
-        t: Int[Tensor, " batch"],
-        t_prev: Int[Tensor, " batch"],
-        process: Process,
-        noise: Float[Tensor, " batch *event"] | None,
-        clip: float | None,
-        x_0: Float[Tensor, " batch *event"] | None = None,
-    ) -> Reverse:
-        """Take one reverse step from ``t`` to ``t_prev``; rows may stand at different steps.
+    def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
+        """Return what is remembered of rows before their first step, as tensors of any but always the same names."""
+        ...
 
-        Args:
-            x_t: Noisy rows.
-            eps: Predicted noise at ``x_t``.
-            shift: Weighted gradient of the guide, added to the score; None for no guidance.
-            t: Timestep of each row.
-            t_prev: Where each row goes, at most ``t``; -1 is the clean end. A step that stays at ``t`` corrects.
-            process: The noise process.
-            noise: Standard normal noise of each row; None only where ``is_stochastic`` is False.
-            clip: Bound on the absolute value of the clean estimate; None leaves it free.
-            x_0: Clean estimate of the step before, for rules that look back; None at the first step.
+    def step(self, step: Step) -> Reverse:
+        """Take one reverse step.
+
+        A row must come out the same alone, in a batch, and beside rows at other steps.
         """
         ...
+
+
+class WithoutMemory:
+    """Samplers that do not look back derive from this."""
+
+    def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
+        """Return nothing: there is nothing to remember."""
+        return {}
 
 
 def guided_noise(
@@ -146,16 +179,16 @@ def repeated_levels(num_steps: int, repeats: int, process: Process) -> Int[Tenso
 
 
 def noise_between(
-    process: Process, t: Int[Tensor, " batch"], t_prev: Int[Tensor, " batch"], dtype: torch.dtype
+    process: Process, t: Int[Tensor, " batch"], t_next: Int[Tensor, " batch"], dtype: torch.dtype
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    r"""Return the signal kept and the noise added from ``t_prev`` to ``t``: :math:`\alpha` and :math:`\beta`.
+    r"""Return the signal kept and the noise added from ``t_next`` to ``t``: :math:`\alpha` and :math:`\beta`.
 
     .. math:: \alpha = \bar\alpha_t / \bar\alpha_{t'}, \quad \beta = \sigma_t^2 - \alpha \sigma_{t'}^2
 
     Under VP :math:`\beta = 1 - \alpha`, under VE :math:`\alpha = 1`.
     """
-    alpha = process.alpha_bar(t, torch.float64) / process.alpha_bar(t_prev, torch.float64)
-    beta = process.sigma(t, torch.float64).square() - alpha * process.sigma(t_prev, torch.float64).square()
+    alpha = process.alpha_bar(t, torch.float64) / process.alpha_bar(t_next, torch.float64)
+    beta = process.sigma(t, torch.float64).square() - alpha * process.sigma(t_next, torch.float64).square()
     return alpha.to(dtype), beta.clamp_min(0).to(dtype)
 
 
@@ -173,20 +206,13 @@ def clean_estimate(
     return x_0 if clip is None else x_0.clamp(-clip, clip)
 
 
-def guided_estimate(
-    x_t: Float[Tensor, " batch *event"],
-    eps: Float[Tensor, " batch *event"],
-    shift: Float[Tensor, " batch *event"] | None,
-    *,
-    t: Int[Tensor, " batch"],
-    process: Process,
-    clip: float | None,
-) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
+def guided_estimate(step: Step) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
     """Return the guided clean estimate and the noise that goes with it: recomputed where the estimate is clipped."""
-    sigma_t = process.sigma(t, x_t.dtype)
-    eps_hat = eps if shift is None else guided_noise(eps, shift, sigma_t=sigma_t)
-    x_0 = clean_estimate(x_t, eps_hat, t=t, process=process, clip=clip)
-    if clip is not None:
-        alpha_bar_t = process.alpha_bar(t, x_t.dtype)
-        eps_hat = (x_t - rows_like(alpha_bar_t.sqrt(), x_t) * x_0) / rows_like(sigma_t, x_t)
+    x, t, process = step.x, step.t, step.process
+    sigma_t = process.sigma(t, x.dtype)
+    eps_hat = step.eps if step.shift is None else guided_noise(step.eps, step.shift, sigma_t=sigma_t)
+    x_0 = clean_estimate(x, eps_hat, t=t, process=process, clip=step.clip)
+    if step.clip is not None:
+        alpha_bar_t = process.alpha_bar(t, x.dtype)
+        eps_hat = (x - rows_like(alpha_bar_t.sqrt(), x) * x_0) / rows_like(sigma_t, x)
     return x_0, eps_hat

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion import DDIM, Process
+from guidegym.diffusion import DDIM, Process, Step
 from guidegym.errors import GuideGymError
 from guidegym.metrics.accuracy import CHUNK, noise_to
 from guidegym.metrics.pgd import Attacked
@@ -57,9 +57,7 @@ def purify(
             for here, there in itertools.pairwise(path):
                 t = torch.full((len(rows),), here, device=x.device)
                 eps = own_noise(classifier, x_t, t.float(), process)
-                x_t = rule.step(
-                    x_t, eps, None, t=t, t_prev=torch.full_like(t, there), process=process, noise=None, clip=clip
-                ).x_prev
+                x_t = rule.step(Step(x_t, t, torch.full_like(t, there), eps, process, clip=clip)).x_next
             cleaned.append(x_t)
         x = torch.cat(cleaned)
     return x

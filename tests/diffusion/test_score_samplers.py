@@ -22,9 +22,20 @@ from guidegym import (
     VPProcess,
     sample,
 )
-from guidegym.diffusion import Process, Sampler, noise_ratio, noise_share, vp_timesteps, with_steps
+from guidegym.diffusion import (
+    DPMSolverPP,
+    Euler,
+    Heun,
+    Process,
+    Sampler,
+    noise_ratio,
+    noise_share,
+    vp_timesteps,
+    with_steps,
+)
 from guidegym.engine import Engine
 from guidegym.registry import names, registered
+from guidegym.state import State, join
 from guidegym.testbeds import variance_exploding
 from guidegym.testbeds.gaussians import MEANS, SHARES, SPREADS, load_gaussians
 
@@ -36,8 +47,12 @@ FINE: dict[str, Sampler] = {
     "predictor_corrector": PredictorCorrector(400),
     "probability_flow": ProbabilityFlow(79),
     "annealed_langevin": AnnealedLangevin(1000, repeats=5),
+    "euler": Euler(200),
+    "heun": Heun(40),
+    "dpm_solver_pp": DPMSolverPP(40),
 }
 BIAS = {"ddim": 0.03, "ddpm": 0.03, "predictor_corrector": 0.03, "probability_flow": 0.01, "annealed_langevin": 0.05}
+BIAS |= {"euler": 0.03, "heun": 0.01, "dpm_solver_pp": 0.01}
 """What discretisation may add to sampling error, as a share of the spread."""
 
 
@@ -112,7 +127,11 @@ def _ode_end(testbed: Testbed, x: torch.Tensor, steps: int) -> torch.Tensor:
     return x - process.sigma_min * eps(x, process.sigma_min)
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(ProbabilityFlow(3), 2.0), (DDIM(3), 1.0)])
+@pytest.mark.parametrize(
+    ("sampler", "order"),
+    [(ProbabilityFlow(3), 2.0), (DDIM(3), 1.0), (Euler(3), 1.0), (Heun(3), 2.0), (DPMSolverPP(3), 2.0)],
+    ids=lambda one: type(one).__name__,
+)
 def test_the_order_of_convergence(sampler: Sampler, order: float) -> None:
     # A process with as many levels as the finest chain, so that coarser ones are sub-sequences of the same grid.
     process = VEProcess(0.05, 20.0, num_timesteps=241)
@@ -148,6 +167,44 @@ def test_any_number_of_steps_is_so_many_evaluations_and_ends_clean(name: str, nu
     assert int(grid[-2]) > -1
 
 
+def _mean_error(sampler: Sampler, exact: Testbed, end: torch.Tensor, start: State) -> float:
+    engine = Engine(exact, sampler)
+    state = replace(start, solver=sampler.init(start.x))
+    for _ in range(sampler.num_steps):
+        state = engine.step(state, None)
+    return float((state.x - end).norm(dim=1).mean())
+
+
+def test_two_evaluations_a_step_are_counted_and_the_second_order_rules_are_nearer_at_equal_cost(exact: Testbed) -> None:
+    start = Engine(exact, DDIM(1000)).start(torch.arange(64) % 2, torch.arange(64))
+    end = start
+    for _ in range(1000):
+        end = Engine(exact, DDIM(1000)).step(end, None)
+    rules: dict[str, Sampler] = {"ddim": DDIM(10), "2m": DPMSolverPP(10), "euler": Euler(10)}
+    errors = {name: _mean_error(sampler, exact, end.x, start) for name, sampler in rules.items()}
+    assert errors["euler"] == pytest.approx(errors["ddim"])
+    assert errors["2m"] < 0.8 * errors["ddim"]
+    engine, weight = Engine(exact, Heun(6), Likelihood("exact")), torch.ones(3, dtype=torch.float64)
+    state = engine.start(torch.tensor([0, 1, 0]), torch.arange(3))
+    level = noise_ratio(exact.process, engine.timesteps[:-1])
+    twice = int((level <= 80).sum()) - 1  # the last step, to the clean end, is Euler's
+    for _ in range(6):
+        state = engine.step(state, weight)
+    assert state.evaluations[:, :3].tolist() == [[6 + twice] * 3] * 3
+    after = engine.step(state, weight)
+    assert torch.equal(after.x, state.x)
+
+
+def test_a_weight_holds_at_both_evaluations_of_a_step(exact: Testbed) -> None:
+    """Guided by the exact posterior at weight 1, Heun's method solves the ODE of the class."""
+    labels, seeds = torch.arange(200) % 2, torch.arange(200)
+    fine = sample(exact, CONDITIONAL, labels=labels, seeds=seeds, sampler=DDIM(1000)).x
+    rules: dict[str, Sampler] = {"ddim": DDIM(60), "heun": Heun(30)}
+    ends = {name: sample(exact, CONDITIONAL, labels=labels, seeds=seeds, sampler=one).x for name, one in rules.items()}
+    error = {name: float((end - fine).norm(dim=1).mean()) for name, end in ends.items()}
+    assert error["heun"] < 0.85 * error["ddim"]
+
+
 def test_rows_at_different_steps_advance_as_they_would_alone(exact: Testbed) -> None:
     for name, sampler in FINE.items():
         engine = Engine(exact, with_steps(sampler, 9), Likelihood("exact"))
@@ -155,13 +212,7 @@ def test_rows_at_different_steps_advance_as_they_would_alone(exact: Testbed) -> 
         first, second = (engine.start(torch.tensor([row]), torch.tensor([row])) for row in (0, 1))
         for _ in range(3):
             second = engine.step(second, weight)
-        both = replace(
-            first,
-            **{
-                field: torch.cat([getattr(first, field), getattr(second, field)])
-                for field in first.__dataclass_fields__
-            },
-        )
+        both = join([first, second])
         for _ in range(5):
             both = engine.step(both, weight.expand(2))
             first, second = engine.step(first, weight), engine.step(second, weight)
