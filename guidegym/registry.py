@@ -219,7 +219,9 @@ def find_registered(kind: str, name: str) -> Any:
 def _import(kind: str, place: str, own: Kind) -> ModuleType:
     """Import the file or the module that a user named; a shipped module by its own name."""
     if is_file(place):
-        return import_file(Path(place))
+        # A part of an imported file is named by the file alone, wherever it lies.
+        loaded = None if Path(place).is_file() else loaded_file(place)
+        return import_file(Path(place)) if loaded is None else loaded
     shipped = own.modular and place in _modules(own.home)
     module = import_module(f"{own.home}.{place}" if shipped else place)
     if module is None:

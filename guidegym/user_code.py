@@ -18,6 +18,9 @@ USER_MODULE = "guidegym_user_"
 ENTRY_POINTS = "guidegym.parts"
 """Entry points of installed packages under this name are imported before a part is looked up."""
 _IMPORTED: list[str] = []
+"""What was imported for its parts."""
+_FILES: dict[str, str] = {}
+"""Users' files that were imported for anything, by their names: the path of each as it was given."""
 
 
 def import_file(path: Path) -> ModuleType:
@@ -40,6 +43,7 @@ def import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up by its name
     spec.loader.exec_module(module)
     vars(module)["__digest__"] = digest
+    _FILES[path.name] = str(path)
     return module
 
 
@@ -64,6 +68,8 @@ def import_parts(where: str) -> ModuleType:
     Raises:
         GuideGymError: If there is no such file or module. An error inside it is left as it is.
     """
+    if not where:
+        raise GuideGymError("needs a Python file or a module", argument="--import")
     module = import_file(Path(where)) if is_file(where) else import_module(where)
     if module is None:
         raise GuideGymError(f"no module {where!r}, and no path to a .py file")
@@ -72,9 +78,14 @@ def import_parts(where: str) -> ModuleType:
     return module
 
 
-def import_flags() -> str:
-    """Return the flags of a command that imports what was imported by ``import_parts``, each with a space behind it."""
-    return "".join(f"--import {shlex.quote(where)} " for where in _IMPORTED)
+def import_flags(naming: str) -> str:
+    """Return the flags of a command that needs the same parts, each with a space behind it.
+
+    Args:
+        naming: What the command is about; users' files whose parts it names are imported, too.
+    """
+    named = [path for file, path in _FILES.items() if f"{file}:" in naming]
+    return "".join(f"--import {shlex.quote(where)} " for where in dict.fromkeys([*_IMPORTED, *named]))
 
 
 def loaded_file(name: str) -> ModuleType | None:

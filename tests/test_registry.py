@@ -1,5 +1,6 @@
 """Parts of one's own: registered or referred to, in files and in code, and never run by a file."""
 
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ import torch
 import guidegym as gg
 from guidegym import registry, user_code
 from guidegym.guidance import GuideInput, GuideOutput, make_guide
+from guidegym.sample import main as sample
 from guidegym.testbeds import load_testbed
+from guidegym.tune import main as tune
 
 PARTS = '''
 """Parts of a user's own."""
@@ -174,3 +177,58 @@ def test_a_file_that_has_not_changed_is_not_run_again(tmp_path: Path) -> None:
     assert user_code.import_parts(str(path)).One is first.One
     path.write_text(path.read_text() + "\nCHANGED = True\n")
     assert user_code.import_parts(str(path)).CHANGED
+
+
+STUDY = '''
+"""A study whose guide and sampler are its own, and registered nowhere."""
+from dataclasses import dataclass
+
+import guidegym as gg
+from guidegym.guidance import ClassifierGuide, gradient_of
+
+
+@dataclass(frozen=True)
+class Tempered(ClassifierGuide):
+    """The likelihood at a temperature."""
+
+    temperature: float = 1.0
+
+    def gradient(self, inputs):
+        """Return the gradient."""
+        classify = inputs.networks.classifier(self.classifier)
+        return gradient_of(
+            lambda logits: inputs.target * (logits / self.temperature).log_softmax(dim=1), classify, inputs.x_t, inputs.t
+        )
+
+
+@dataclass(frozen=True)
+class Mine(gg.DDIM):
+    """DDIM under another name."""
+
+
+def study(testbed="gaussians"):
+    """Search the temperature."""
+
+    def space(trial):
+        return gg.Guidance(Tempered("exact", trial.suggest_float("temperature", 0.5, 2.0)), gg.Constant(1.0))
+
+    baseline = gg.Baseline("plain", gg.Guidance(Tempered("exact"), gg.Constant(1.0)), params={"temperature": 1.0})
+    return gg.Study("tempered", "A temperature.", testbed, Mine(4), space, (baseline,), num_trials=3, samples_per_class=4)
+'''
+
+
+def test_a_study_with_parts_of_its_own_is_searched_and_says_how_to_replay_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_study.py").write_text(STUDY)
+    assert (
+        tune(["--study", str(tmp_path / "my_study.py"), "--confirm-samples", "4", "--out", str(tmp_path / "run")]) == 0
+    )
+    words = capsys.readouterr().out.splitlines()[-1].split()
+    assert words[:3] == ["python", "-m", "guidegym.sample"]
+    assert ("--import", str(tmp_path / "my_study.py")) in itertools.pairwise(words)
+    assert words[-4:] == ["--sampler", "my_study.py:Mine", "--steps", "4"]
+    written = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert written["guide"]["kind"] == "my_study.py:Tempered"
+    assert sample([*words[3:], "--num", "4", "--out", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "samples.npz").is_file()

@@ -255,11 +255,13 @@ def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: d
     write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())
     sampler = make_sampler(environment.get("sampler", "ddim"), environment.get("num_steps", 20))
     took = f"compared in {time.monotonic() - began:.0f} s"
-    policy = Guidance.load(out / AGENT).policy
+    learned = Guidance.load(out / AGENT)
+    policy = learned.policy
     if policy is not None and policy.environment != "guidance":
         print(f"{took}; the agent is {out / AGENT}, and acts in environment '{policy.environment}'")
         return 0
     print(f"{took}; replay the agent with")
-    where = f"{import_flags()}--guidance {shlex.quote(str(out / AGENT))} --testbed {shlex.quote(settings.testbed)}"
+    imports = import_flags(learned.to_json() + sampler_flags(sampler))
+    where = f"{imports}--guidance {shlex.quote(str(out / AGENT))} --testbed {shlex.quote(settings.testbed)}"
     print(f"  python -m guidegym.sample {where} {sampler_flags(sampler)} --out {shlex.quote(str(out / 'samples'))}")
     return 0

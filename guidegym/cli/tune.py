@@ -183,5 +183,5 @@ def _search(settings: TuneSettings) -> int:
         return 1
     print(f"best: {one_line(outcome.best.name)}  ({time.monotonic() - began:.0f} s)")
     print(f"wrote {run.out / 'best.json'} and {outcome.report}; replay it with")
-    print(f"  {replay_command(run.out / 'best.json', study, outcome.best.sampler)}")
+    print(f"  {replay_command(run.out / 'best.json', study, outcome.best)}")
     return 0

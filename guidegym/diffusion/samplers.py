@@ -22,11 +22,11 @@ def sampler_name(sampler: Sampler) -> str:
 
 def sampler_flags(sampler: Sampler) -> str:
     """Return the flags with which ``guidegym.sample`` makes the sampler."""
-    flags = [] if isinstance(sampler, DDIM) else [f"--sampler {sampler_name(sampler)}"]
+    flags = [] if type(sampler) is DDIM else [f"--sampler {sampler_name(sampler)}"]
     flags.append(f"--steps {sampler.num_steps}")
     settings = {field.name: getattr(sampler, field.name) for field in fields(sampler)}  # type: ignore[arg-type]
     del settings["num_steps"]
-    if isinstance(sampler, DDIM):
+    if type(sampler) is DDIM:
         eta = settings.pop("eta")
         flags.append(f"--eta {eta:g}" if float(f"{eta:g}") == eta else f"--eta {eta!r}")  # short where it says the same
     defaults = type(sampler)()

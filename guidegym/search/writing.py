@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from guidegym.diffusion import Sampler, sampler_flags
+from guidegym.diffusion import sampler_flags
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import ranked_json
@@ -86,11 +86,13 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
         raise GuideGymError(f"{out} holds the results of a run with {theirs}, not {ours}; use another --out")
 
 
-def replay_command(best: Path, study: Study, sampler: Sampler) -> str:
-    """Return the command that samples under a guidance file as the search did."""
+def replay_command(file: Path, study: Study, best: Method) -> str:
+    """Return the command that samples under the guidance file of the best method as the search did."""
+    sampler = sampler_flags(best.sampler)
+    imports = import_flags(best.guidance.to_json() + sampler)
     return (
-        f"python -m guidegym.sample {import_flags()}--guidance {shlex.quote(str(best))} --testbed {shlex.quote(study.testbed)} "
-        f"{sampler_flags(sampler)}"
+        f"python -m guidegym.sample {imports}--guidance {shlex.quote(str(file))} --testbed {shlex.quote(study.testbed)} "
+        f"{sampler}"
     )
 
 
@@ -122,7 +124,7 @@ def write_files(
         "confirm_samples_per_class": study.confirm_per_class,
         "best": None if best is None else best.name,
         "best_sampler": None if best is None else repr(best.sampler),
-        "replay": None if best is None else replay_command(Path("best.json"), study, best.sampler),
+        "replay": None if best is None else replay_command(Path("best.json"), study, best),
         **({"failure": outcome.failure} if best is None else {}),
         "judge_note": testbed.judge_note,
         "methods": [
