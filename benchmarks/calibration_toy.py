@@ -21,7 +21,7 @@ from guidegym.networks.blocks import TimestepEmbedding
 from guidegym.testbeds.gaussians import LINEAR, GaussianMixture
 from guidegym.training.cross_entropy import noisy_cross_entropy
 from guidegym.training.dlsm import denoising_likelihood_score_matching
-from guidegym.training.energy_based import TimedJointEnergy
+from guidegym.training.energy_based import TimedJointEnergyLoss
 from guidegym.training.loss import Loss
 from guidegym.training.replay import ReplayBuffer
 from guidegym.training.self_calibration import self_calibrated
@@ -54,7 +54,7 @@ class PlaneClassifier(nn.Module):
 METHODS: dict[str, Callable[[], Loss]] = {
     "CE": lambda: noisy_cross_entropy(LINEAR),
     "DLSM": lambda: denoising_likelihood_score_matching(LINEAR, MIXTURE.noise),
-    "JEM": lambda: TimedJointEnergy(LINEAR, ReplayBuffer((2,), size=2000, restart=0.05, gaussian=True), weight=0.5),
+    "JEM": lambda: TimedJointEnergyLoss(LINEAR, ReplayBuffer((2,), size=2000, restart=0.05, gaussian=True), weight=0.5),
     "SC": lambda: self_calibrated(LINEAR, weight=10.0),
 }
 

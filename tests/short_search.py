@@ -18,7 +18,7 @@ from guidegym.evaluation.sample_sets import pictures as sample_set_pictures
 from guidegym.pictures import schedule_picture
 from guidegym.search import Baseline, Scorer, run
 from guidegym.search.loading import load_study
-from guidegym.search.loop import LoopSettings, search
+from guidegym.search.loop import SearchSettings, search
 from guidegym.search.queue import trial_name
 from guidegym.search.run import with_overrides
 from guidegym.search.storage import complete, open_study
@@ -62,7 +62,7 @@ def quick_search(
     made = replace(made, space=_mild, baselines=(Baseline("one", MILD, params={"scale": 1.0, "step": 2}),))
     opened = open_study(made, study_name=study, storage=storage, settings={}, owner="me")
     scorer = Scorer(load_testbed("gaussians", device=torch.device("cpu")), 0, 2)
-    settings = LoopSettings(num_trials, batch_trials, optimizer, seed=0, timeout=None, owner="me")
+    settings = SearchSettings(num_trials, batch_trials, optimizer, seed=0, timeout=None, owner="me")
     search(opened, made, scorer, settings, on_trial=lambda trial, measured: None)
     return [(trial_name(trial), trial.params, trial.values) for trial in complete(opened)]
 

@@ -15,7 +15,6 @@ from guidegym.settings import MAX_SEED, check_count, check_range, whole_number
 
 if TYPE_CHECKING:
     from guidegym.training.recipes import Recipe
-    from guidegym.training.task import Task
 
 MEASURED = ("references", "energies")
 """What is measured of the training images once the networks are there: by the judge, and by the guides."""
@@ -82,11 +81,11 @@ def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
     # Imported here and below, after the flags are known to be good: torch takes seconds.
     from guidegym.testbeds import IMAGE_SETS
     from guidegym.testbeds.images import build_energies, build_references
-    from guidegym.training.task import Task
+    from guidegym.training.task import TrainingTask
 
     if settings.testbed not in IMAGE_SETS:
         raise GuideGymError(f"must be one of {', '.join(IMAGE_SETS)}, got {settings.testbed!r}", argument="--testbed")
-    task = Task(
+    task = TrainingTask(
         settings.testbed,
         settings.data,
         settings.budget,
@@ -135,7 +134,7 @@ def _check_weighted(names: Sequence[str], recipes: Mapping[str, "Recipe"]) -> No
         )
 
 
-def _train(names: Sequence[str], task: "Task", jobs: int) -> None:
+def _train(names: Sequence[str], task: "TrainingTask", jobs: int) -> None:
     """Train networks one after another, or some side by side."""
     import torch
 

@@ -18,7 +18,7 @@ from guidegym.search.study import GUIDANCE, Study
 
 
 @dataclass(frozen=True)
-class LoopSettings:
+class SearchSettings:
     """How the loop runs.
 
     Args:
@@ -46,7 +46,7 @@ def search(
     opened: optuna.Study,
     study: Study,
     scorer: Scorer,
-    settings: LoopSettings,
+    settings: SearchSettings,
     *,
     on_trial: OnTrial,
     on_rows: OnRows | None = None,

@@ -23,7 +23,7 @@ from guidegym.pictures import drawn_or_noted, sample_picture, schedule_picture
 from guidegym.sampling import OnRows
 from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, columns_of, confirm
-from guidegym.search.loop import LoopSettings, best_trials, search
+from guidegym.search.loop import SearchSettings, best_trials, search
 from guidegym.search.optimizers import check_optimizer
 from guidegym.search.queue import BASELINE
 from guidegym.search.scoring import Scored, Scorer
@@ -183,9 +183,9 @@ class _Run:
         save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n{fence}\n{table}\n{fence}"))
         return outcome
 
-    def _loop_settings(self) -> LoopSettings:
+    def _loop_settings(self) -> SearchSettings:
         settings = self.settings
-        return LoopSettings(
+        return SearchSettings(
             num_trials=self.study.num_trials,
             batch_trials=settings.batch_trials,
             optimizer=settings.optimizer,

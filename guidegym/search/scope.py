@@ -34,14 +34,16 @@ class Scope:
 
 
 SMALL = (0.25, 0.5, 1.0, 2.0)
-FASHION = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), (2.5, 5.0, 9.0, 13.0), 16, 16, "minilm")
-DIGITS = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 3.0, 4.0), (2.5, 5.0, 9.0), 16, 16)
+FASHION_SCOPE = Scope(
+    "time_dependent", "robust", 16.0, (1.0, 2.0, 2.5, 3.0, 4.0), (2.5, 5.0, 9.0, 13.0), 16, 16, "minilm"
+)
+DIGITS_SCOPE = Scope("time_dependent", "robust", 16.0, (1.0, 2.0, 3.0, 4.0), (2.5, 5.0, 9.0), 16, 16)
 SCOPES = {
-    "fashion": FASHION,
-    "fashion-ve": FASHION,
-    "digits": DIGITS,
-    "digits-ve": DIGITS,
-    "digits-trained-ve": replace(DIGITS, off_the_shelf="time_dependent"),
+    "fashion": FASHION_SCOPE,
+    "fashion-ve": FASHION_SCOPE,
+    "digits": DIGITS_SCOPE,
+    "digits-ve": DIGITS_SCOPE,
+    "digits-trained-ve": replace(DIGITS_SCOPE, off_the_shelf="time_dependent"),
     "gaussians": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-ve": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-imperfect": Scope("skewed", "skewed", 12.0, SMALL, SMALL, 100, 500),
@@ -50,4 +52,4 @@ SCOPES = {
 
 def scope_of(testbed: str) -> Scope:
     """Return the scope of a testbed; a user's own is searched like ``fashion``, and is expected to name its classifiers alike."""
-    return SCOPES.get(testbed, FASHION)
+    return SCOPES.get(testbed, FASHION_SCOPE)

@@ -68,7 +68,7 @@ class ImageSet:
         return WEIGHTS / (self.judged_as or self.name)
 
 
-class Networks(Mapping[str, torch.nn.Module]):
+class LazyNetworks(Mapping[str, torch.nn.Module]):
     """Networks by name, read from their files when they are first asked for."""
 
     def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
@@ -132,7 +132,7 @@ def build_energies(images: ImageSet, folder: Path, data: ImageData, *, device: t
     Raises:
         DataNotFoundError: If the folder has no guide.
     """
-    guides = Networks(files_by_role(folder)["guide"], device)
+    guides = LazyNetworks(files_by_role(folder)["guide"], device)
     if not guides:
         raise DataNotFoundError(f"{folder} has no classifier that could guide; train one first")
     x, labels = to_unit_range(data.train_images).to(device), data.train_labels.to(device)
@@ -190,14 +190,14 @@ def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path
         roles["denoiser"] = files_by_role(images.shipped)["denoiser"]
     if judged_by != folder:
         roles["judge"] = {**files_by_role(judged_by)["judge"], **roles["judge"]}
-    judges = Networks(roles["judge"], device)
-    conditionals = Networks(roles["conditional"], device)
+    judges = LazyNetworks(roles["judge"], device)
+    conditionals = LazyNetworks(roles["conditional"], device)
     files = [path for own in roles.values() for path in own.values()]
     return Testbed(
         name=images.name,
         process=images.process,
         denoiser=load_network(roles["denoiser"]["denoiser"], device=device),
-        classifiers=cast(Mapping[str, Classifier], Networks(roles["guide"], device)),
+        classifiers=cast(Mapping[str, Classifier], LazyNetworks(roles["guide"], device)),
         judge=cast(JudgeNetwork, judges["judge"]),
         judges=cast(Mapping[str, JudgeNetwork], judges),
         references=load_references(

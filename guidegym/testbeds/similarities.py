@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "similarity"
 """Descriptions and matrices of the shipped testbeds."""
 FORMAT = "guidegym-similarity/1"
 DESCRIPTIONS = "guidegym-descriptions/1"
-DIGITS = 6
+DECIMALS = 6
 """Decimals of a cosine in a file."""
 
 
@@ -53,7 +53,7 @@ def save_similarity(
         "format": FORMAT,
         "encoder": encoder,
         "classes": list(class_names),
-        "cosines": [[round(float(value), DIGITS) for value in row] for row in matrix],
+        "cosines": [[round(float(value), DECIMALS) for value in row] for row in matrix],
     }
     rows = json.dumps(content, indent=2).replace("\n      ", " ").replace("\n    ]", " ]")
     write_atomically(path, (rows + "\n").encode())

@@ -43,7 +43,7 @@ def contrast(
     return data.mean() - chains.mean() + magnitude * (data.square().mean() + chains.square().mean())
 
 
-class JointEnergy(nn.Module):
+class JointEnergyLoss(nn.Module):
     r"""Cross-entropy plus the energy-based loss of :math:`E(x) = -\log \sum_y e^{f(x)_y}`, for clean images.
 
     .. math:: L = L_{CE} + w\,(E(x + \xi) - E(x')), \qquad x' \leftarrow x' - \alpha \nabla E(x') + \sigma\, n
@@ -111,7 +111,7 @@ class JointEnergy(nn.Module):
         return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, self.magnitude)
 
 
-class TimedJointEnergy(nn.Module):
+class TimedJointEnergyLoss(nn.Module):
     r"""The same for noisy images: chains live at a timestep each, and meet data noised to the same timestep.
 
     Langevin steps are in units of the level's noise, :math:`x' \leftarrow x' - \alpha \sigma_t^2 \nabla E(x', t) +

@@ -28,7 +28,7 @@ CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class LoopSettings:
+class TrainingSettings:
     """How long and how fast a network is trained.
 
     Args:
@@ -102,7 +102,7 @@ class TrainingRun:
         self,
         network: nn.Module,
         loss: Loss,
-        settings: LoopSettings,
+        settings: TrainingSettings,
         *,
         checkpoint: Path,
         seed: int,

@@ -23,9 +23,9 @@ from guidegym.training.adversarial import adversarial_cross_entropy, noisy_adver
 from guidegym.training.cross_entropy import noisy_cross_entropy, shifted_cross_entropy
 from guidegym.training.denoising import conditional_noise_prediction, noise_prediction
 from guidegym.training.dlsm import denoising_likelihood_score_matching
-from guidegym.training.energy_based import JointEnergy, TimedJointEnergy
+from guidegym.training.energy_based import JointEnergyLoss, TimedJointEnergyLoss
 from guidegym.training.jacobian import jacobian_regularised
-from guidegym.training.loop import LoopSettings
+from guidegym.training.loop import TrainingSettings
 from guidegym.training.loss import Loss
 from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis, Targets, center_regression
 from guidegym.training.replay import ReplayBuffer
@@ -69,7 +69,7 @@ class Recipe:
 
     build: Callable[[], nn.Module]
     loss: Callable[[Needed], Loss]
-    settings: LoopSettings
+    settings: TrainingSettings
     says: str
     batches: Batches = "labelled"
     needs: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class _Plan:
 
     images: ImageSet
     size: Size
-    budget: Mapping[Kind, LoopSettings]
+    budget: Mapping[Kind, TrainingSettings]
     weight: float | None
 
     def weighed(self, own: float) -> float:
@@ -240,7 +240,7 @@ def _timed(plan: _Plan) -> dict[str, Recipe]:
             weight=score,
         ),
         "timed_jem": timed(
-            lambda _: TimedJointEnergy(process, buffer(), weight=energy, magnitude=MAGNITUDE),
+            lambda _: TimedJointEnergyLoss(process, buffer(), weight=energy, magnitude=MAGNITUDE),
             f"cross-entropy and {energy:g} of the energy-based loss at the chains' timesteps, "
             f"{MAGNITUDE:g} of squared energies",
             density=True,
@@ -269,7 +269,7 @@ def _off_the_shelf(plan: _Plan) -> dict[str, Recipe]:
         **{name: robust(radius) for name, radius in RADII.items()},
         "jem": Recipe(
             build=_encoder_of(OffTheShelfClassifier, plan, density=True),
-            loss=lambda _: JointEnergy(
+            loss=lambda _: JointEnergyLoss(
                 ReplayBuffer(images.event_shape, size=plan.size.buffer, restart=0.05),
                 weight=energy,
                 magnitude=MAGNITUDE,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from guidegym.training.loop import LoopSettings
+from guidegym.training.loop import TrainingSettings
 
 Budget = Literal["small", "full"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
@@ -36,10 +36,10 @@ class Size:
     buffer: int
     calibration: float
     linf_radius: float
-    budgets: Mapping[Budget, Mapping[Kind, LoopSettings]]
+    budgets: Mapping[Budget, Mapping[Kind, TrainingSettings]]
 
 
-FASHION = Size(
+FASHION_SIZE = Size(
     judge_channels=(32, 64, 128),
     denoiser_channels=(64, 128),
     guide_channels=(48, 96),
@@ -50,30 +50,30 @@ FASHION = Size(
     linf_radius=0.05,
     budgets={
         "small": {
-            "judge": LoopSettings(num_steps=3_750, batch_size=128, learning_rate=3e-3, weight_decay=0.02),
-            "denoiser": LoopSettings(
+            "judge": TrainingSettings(num_steps=3_750, batch_size=128, learning_rate=3e-3, weight_decay=0.02),
+            "denoiser": TrainingSettings(
                 num_steps=12_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True
             ),
-            "timed": LoopSettings(
+            "timed": TrainingSettings(
                 num_steps=4_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995, half_precision=True
             ),
-            "robust": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
-            "energy": LoopSettings(num_steps=2_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
+            "robust": TrainingSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
+            "energy": TrainingSettings(num_steps=2_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),
         },
         "full": {
-            "judge": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
-            "denoiser": LoopSettings(num_steps=60_000, batch_size=256, learning_rate=1e-3, ema_decay=0.9995),
-            "timed": LoopSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
-            "robust": LoopSettings(num_steps=14_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
-            "energy": LoopSettings(num_steps=30_000, batch_size=64, learning_rate=1e-4, ema_decay=0.999),
+            "judge": TrainingSettings(num_steps=14_000, batch_size=128, learning_rate=3e-3, weight_decay=0.05),
+            "denoiser": TrainingSettings(num_steps=60_000, batch_size=256, learning_rate=1e-3, ema_decay=0.9995),
+            "timed": TrainingSettings(num_steps=28_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
+            "robust": TrainingSettings(num_steps=14_000, batch_size=128, learning_rate=2e-3, weight_decay=0.05, ema_decay=0.999),
+            "energy": TrainingSettings(num_steps=30_000, batch_size=64, learning_rate=1e-4, ema_decay=0.999),
         },
     },
 )  # fmt: skip
 
 
-def _digits(times: int, num_steps: int, learning_rate: float, *, ema_decay: float = 0.0) -> LoopSettings:
+def _digits(times: int, num_steps: int, learning_rate: float, *, ema_decay: float = 0.0) -> TrainingSettings:
     """Return settings of the digits, so many times as long."""
-    return LoopSettings(
+    return TrainingSettings(
         num_steps=num_steps * times,
         batch_size=64,
         learning_rate=learning_rate,
@@ -83,7 +83,7 @@ def _digits(times: int, num_steps: int, learning_rate: float, *, ema_decay: floa
     )
 
 
-def _digits_budget(times: int) -> dict[Kind, LoopSettings]:
+def _digits_budget(times: int) -> dict[Kind, TrainingSettings]:
     return {
         "judge": _digits(times, 400, 5e-3),
         "denoiser": _digits(times, 1200, 2e-3, ema_decay=0.995),
@@ -93,7 +93,7 @@ def _digits_budget(times: int) -> dict[Kind, LoopSettings]:
     }
 
 
-DIGITS = Size(
+DIGITS_SIZE = Size(
     judge_channels=(16, 32, 32),
     denoiser_channels=(32, 64),
     guide_channels=(24, 48),
@@ -104,4 +104,4 @@ DIGITS = Size(
     linf_radius=0.1,
     budgets={"small": _digits_budget(1), "full": _digits_budget(5)},
 )
-SIZES = {"fashion": FASHION, "digits": DIGITS, "digits-trained-ve": DIGITS}
+SIZES = {"fashion": FASHION_SIZE, "digits": DIGITS_SIZE, "digits-trained-ve": DIGITS_SIZE}

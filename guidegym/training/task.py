@@ -42,7 +42,7 @@ def _loaded(testbed: str, folder: Path | None) -> ImageData:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """How the networks of a testbed are to be trained; small enough to be sent to another process.
 
     Args:
@@ -91,7 +91,7 @@ class Task:
         return self.out / f"{name}{suffix}.safetensors"
 
 
-def _pools(task: Task, recipe: Recipe) -> list[Pool]:
+def _pools(task: TrainingTask, recipe: Recipe) -> list[Pool]:
     """Return where a recipe's batches come from."""
     data, device = task.data, task.device
     told = hide_labels(data.train_labels, task.labels, num_classes=task.images.num_classes, seed=task.seed)
@@ -103,7 +103,7 @@ def _pools(task: Task, recipe: Recipe) -> list[Pool]:
     return [labelled] if recipe.batches == "labelled" else [labelled, everything]
 
 
-def _needed(task: Task, recipe: Recipe) -> dict[str, nn.Module]:
+def _needed(task: TrainingTask, recipe: Recipe) -> dict[str, nn.Module]:
     """Return the trained networks that a recipe needs."""
     for name in recipe.needs:
         if not (task.out / f"{name}.safetensors").is_file():
@@ -111,7 +111,7 @@ def _needed(task: Task, recipe: Recipe) -> dict[str, nn.Module]:
     return {name: load_network(task.out / f"{name}.safetensors", device=task.device) for name in recipe.needs}
 
 
-def _figures(network: nn.Module, task: Task) -> dict[str, float]:
+def _figures(network: nn.Module, task: TrainingTask) -> dict[str, float]:
     """Return what a network is measured by on the test set; a denoiser is measured by its samples, elsewhere."""
     if isinstance(network, UNet):
         return {}
@@ -131,7 +131,7 @@ def _figures(network: nn.Module, task: Task) -> dict[str, float]:
     return figures
 
 
-def _save(name: str, recipe: Recipe, task: Task, result: TrainingResult, said: dict[str, Any]) -> str:
+def _save(name: str, recipe: Recipe, task: TrainingTask, result: TrainingResult, said: dict[str, Any]) -> str:
     """Measure a trained network as it is saved, in half precision, write its file, and say in a line what is in it."""
     network = result.network.to(task.device)
     if isinstance(network, MaxMahalanobisClassifier):
@@ -164,7 +164,7 @@ def _save(name: str, recipe: Recipe, task: Task, result: TrainingResult, said: d
     return f"{task.file(name)}: " + ", ".join(f"{key} {value:g}" for key, value in figures.items())
 
 
-def train_network(name: str, task: Task, *, show_bar: bool = True) -> str:
+def train_network(name: str, task: TrainingTask, *, show_bar: bool = True) -> str:
     """Train one network, measure it on the test set, write its weight file, and return a line about it.
 
     Raises:

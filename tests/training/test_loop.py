@@ -12,21 +12,21 @@ from guidegym import FileFormatError, GuideGymError, VPProcess
 from guidegym.networks import Judge, TimeDependentClassifier, UNet
 from guidegym.training.cross_entropy import noisy_cross_entropy, shifted_cross_entropy
 from guidegym.training.denoising import noise_prediction
-from guidegym.training.energy_based import TimedJointEnergy
-from guidegym.training.loop import LoopSettings, Pool, TrainingRun, train
+from guidegym.training.energy_based import TimedJointEnergyLoss
+from guidegym.training.loop import Pool, TrainingRun, TrainingSettings, train
 from guidegym.training.loss import DivergedError, Loss
 from guidegym.training.replay import ReplayBuffer
 
 IMAGES = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 10
-SETTINGS = LoopSettings(num_steps=8, batch_size=8, learning_rate=1e-3, warmup=3, ema_decay=0.9)
+SETTINGS = TrainingSettings(num_steps=8, batch_size=8, learning_rate=1e-3, warmup=3, ema_decay=0.9)
 
 
 POOL = Pool(IMAGES, LABELS)
 NOISE = noise_prediction(VPProcess("cosine"))
 
 
-def _run(folder: Path, settings: LoopSettings = SETTINGS, *, seed: int = 0, loss: Loss = NOISE) -> TrainingRun:
+def _run(folder: Path, settings: TrainingSettings = SETTINGS, *, seed: int = 0, loss: Loss = NOISE) -> TrainingRun:
     torch.manual_seed(seed)
     network = UNet(channels=(8, 16), blocks=1, embedding_dim=16)
     return TrainingRun(network, loss, settings, checkpoint=folder / "run.pt", seed=seed, device=torch.device("cpu"))
@@ -55,7 +55,7 @@ def test_ctrl_c_amid_a_step_changes_nothing_in_the_resumed_weights(number: signa
 
     def judge_run(folder: str, minimised: Loss = loss) -> TrainingRun:
         torch.manual_seed(0)
-        settings = LoopSettings(num_steps=8, batch_size=16, learning_rate=1e-3)
+        settings = TrainingSettings(num_steps=8, batch_size=16, learning_rate=1e-3)
         network = Judge(channels=(4, 8, 8))  # its batch statistics move in the forward pass already
         return TrainingRun(
             network, minimised, settings, checkpoint=tmp_path / folder / "run.pt", seed=0, device=torch.device("cpu")
@@ -103,7 +103,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_goes_back_to_the_last_check
 def test_a_loss_with_a_memory_resumes_with_it(tmp_path: Path) -> None:
     def energy_run(folder: str) -> TrainingRun:
         torch.manual_seed(0)
-        loss = TimedJointEnergy(VPProcess("cosine"), ReplayBuffer((1, 8, 8), size=20, restart=0.1), num_steps=2)
+        loss = TimedJointEnergyLoss(VPProcess("cosine"), ReplayBuffer((1, 8, 8), size=20, restart=0.1), num_steps=2)
         network = TimeDependentClassifier(channels=(8, 16), embedding_dim=16)
         checkpoint = tmp_path / folder / "run.pt"
         return TrainingRun(network, loss, SETTINGS, checkpoint=checkpoint, seed=0, device=torch.device("cpu"))
@@ -181,7 +181,7 @@ def test_noisy_cross_entropy_falls_on_a_learnable_problem(tmp_path: Path) -> Non
     labels = (LABELS < 5).long()
     torch.manual_seed(0)
     network = TimeDependentClassifier(num_classes=2, channels=(8, 16), embedding_dim=16)
-    settings = LoopSettings(num_steps=60, batch_size=20, learning_rate=3e-3, warmup=5)
+    settings = TrainingSettings(num_steps=60, batch_size=20, learning_rate=3e-3, warmup=5)
     loss = noisy_cross_entropy(VPProcess("cosine"))
     run = TrainingRun(network, loss, settings, checkpoint=tmp_path / "c.pt", seed=0, device=torch.device("cpu"))
     losses = [run.train_step([Pool(images, labels)]) for _ in range(60)]

@@ -14,7 +14,7 @@ from guidegym.training.adversarial import adversarial_cross_entropy, noisy_adver
 from guidegym.training.cross_entropy import noisy_cross_entropy
 from guidegym.training.denoising import conditional_noise_prediction
 from guidegym.training.dlsm import denoising_likelihood_score_matching
-from guidegym.training.energy_based import JointEnergy, TimedJointEnergy, check_energies
+from guidegym.training.energy_based import JointEnergyLoss, TimedJointEnergyLoss, check_energies
 from guidegym.training.jacobian import jacobian_regularised
 from guidegym.training.loss import DivergedError, Loss, labelled_cross_entropy, noised
 from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis, center_regression, estimate_variance
@@ -210,7 +210,7 @@ class _Plane(nn.Module):
 
 def test_chains_sample_the_network_s_density() -> None:
     buffer = ReplayBuffer((2,), size=4000, restart=0.0)
-    loss = JointEnergy(buffer, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
+    loss = JointEnergyLoss(buffer, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
     loss(_Plane(), torch.zeros(4000, 2), torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(0))
     variance = 1 / (1 - 0.05 / 2)  # of the unadjusted chain of this step
     torch.testing.assert_close(buffer.samples.mean(dim=0), torch.zeros(2), rtol=0, atol=0.08)
@@ -230,7 +230,7 @@ class _Centres(nn.Module):
 
 def test_chains_of_a_class_sample_the_density_of_that_class() -> None:
     buffer = ReplayBuffer((2,), size=3000, restart=0.0)
-    loss = JointEnergy(buffer, num_classes=3, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
+    loss = JointEnergyLoss(buffer, num_classes=3, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
     network = _Centres()
     loss(network, torch.zeros(3000, 2), torch.zeros(3000, dtype=torch.long), torch.Generator().manual_seed(0))
     assert torch.bincount(buffer.tags).tolist() == pytest.approx([1000] * 3, abs=120)
@@ -244,7 +244,7 @@ def test_chains_of_a_class_sample_the_density_of_that_class() -> None:
 def test_chains_that_are_images_stay_within_their_bounds(kind: str) -> None:
     settings: dict[str, Any] = {"num_classes": 10, "num_steps": 5, "step_size": 50.0}
     bounded, free = (
-        JointEnergy(_buffer(), clip=clip, **settings)
+        JointEnergyLoss(_buffer(), clip=clip, **settings)
         if kind == "jem"
         else GenerativeMaxMahalanobis(_buffer(), clip=clip, **settings)
         for clip in (1.0, None)
@@ -270,8 +270,11 @@ def test_a_buffer_goes_on_where_chains_stood_and_restarts_a_share() -> None:
 
 
 EBM: dict[str, tuple[type[nn.Module] | None, Loss]] = {
-    "jem": (None, JointEnergy(_buffer(), num_steps=3)),
-    "timed_jem": (TimeDependentClassifier, TimedJointEnergy(VPProcess("cosine"), _buffer(gaussian=True), num_steps=3)),
+    "jem": (None, JointEnergyLoss(_buffer(), num_steps=3)),
+    "timed_jem": (
+        TimeDependentClassifier,
+        TimedJointEnergyLoss(VPProcess("cosine"), _buffer(gaussian=True), num_steps=3),
+    ),
     "staged": (MaxMahalanobisClassifier, GenerativeMaxMahalanobis(_buffer(), num_classes=10, num_steps=3)),
     "noise-injected": (
         MaxMahalanobisClassifier,
@@ -292,7 +295,7 @@ def test_energy_based_losses_train_and_move_their_chains(name: str) -> None:
         MaxMahalanobisClassifier: _mixture(),
     }
     network, (x, labels) = networks[kind], _images()
-    assert isinstance(loss, JointEnergy | TimedJointEnergy | GenerativeMaxMahalanobis)
+    assert isinstance(loss, JointEnergyLoss | TimedJointEnergyLoss | GenerativeMaxMahalanobis)
     before = loss.buffer.samples.clone()
     value = loss(network, x, labels, torch.Generator().manual_seed(0))
     assert bool(value.isfinite())
