@@ -15,6 +15,7 @@ from guidegym.settings import MAX_SEED, check_count, check_range, whole_number
 
 if TYPE_CHECKING:
     from guidegym.training.recipes import Recipe
+    from guidegym.training.task import TrainingTask
 
 MEASURED = ("references", "energies")
 """What is measured of the training images once the networks are there: by the judge, and by the guides."""
