@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from guidegym.sample import main as sample
 from guidegym.testbeds import load_testbed
 from guidegym.tune import main as tune
 
+ROOT = Path(__file__).parent.parent
 PARTS = '''
 """Parts of a user's own."""
 from dataclasses import dataclass
@@ -232,3 +235,17 @@ def test_a_study_with_parts_of_its_own_is_searched_and_says_how_to_replay_what_i
     assert written["guide"]["kind"] == "my_study.py:Tempered"
     assert sample([*words[3:], "--num", "4", "--out", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / "samples.npz").is_file()
+
+
+def test_an_installed_package_brings_its_parts_and_a_broken_one_only_warns(tmp_path: Path) -> None:
+    (tmp_path / "outside_parts.py").write_text(PARTS.replace('"zigzag"', '"outside_zigzag"'))
+    for name, module in (("outside", "outside_parts"), ("broken", "module_that_is_not_there")):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[guidegym.parts]\n{name} = {module}\n")
+    code = "from guidegym.registry import names; print(names('schedule'))"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
+    assert "'outside_zigzag'" in done.stdout
+    assert "parts of 'module_that_is_not_there' cannot be imported: No module named" in done.stderr
