@@ -191,8 +191,8 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
         ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have `labels` and `seeds`"),
         ({"split": {"labels": [7], "seeds": [1]}}, r"`split` must have labels in 0..1"),
         (
-            {"sampler": "euler"},
-            "unknown sampler 'euler'; known are annealed_langevin, ddim",
+            {"sampler": "magic"},
+            "unknown sampler 'magic'; known are annealed_langevin, ddim",
         ),
         ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing; got 'order'"),
         ({"num_steps": 0}, "`num_steps` must be"),
