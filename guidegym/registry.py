@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from guidegym.errors import GuideGymError
+from guidegym.settings import check_name
 from guidegym.user_code import USER_MODULE, import_entry_points, import_file, import_module, is_file, loaded_file
 
 Part = TypeVar("Part")
@@ -98,8 +99,7 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
             again, as when a notebook's cell is run twice, replaces it.
     """
     known = _known(kind)
-    if not name or any(not (letter.isalnum() or letter in "_-.") for letter in name):
-        raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {name!r}")
+    check_name(name)
 
     def add(part: Part) -> Part:
         before = _PARTS[known].get(name)
@@ -254,6 +254,8 @@ def _import_parts(kind: str) -> None:
 
 
 def _definition(part: Any) -> str:
+    """Return where a part is defined: its class or function, or the function that an objective is made of."""
+    part = getattr(part, "function", part)
     return f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', repr(part))}"
 
 

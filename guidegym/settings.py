@@ -210,6 +210,16 @@ def _word(option: Any) -> str:
     return WORDS.get(kind, getattr(kind, "__name__", str(kind)))
 
 
+def check_name(name: str) -> None:
+    """Check that a name can stand in files and on command lines: letters, digits, ``_``, ``-`` and ``.``.
+
+    Raises:
+        GuideGymError: If it cannot.
+    """
+    if not name or any(not (letter.isalnum() or letter in "_-.") for letter in name):
+        raise GuideGymError(f"must be letters, digits, '_', '-' and '.', got {name!r}", argument="name")
+
+
 def check_count(name: str, value: object, *, least: int) -> int:
     """Return a whole number that is at least ``least``; see ``whole_number``.
 

@@ -130,6 +130,20 @@ def test_a_name_belongs_to_one_part() -> None:
     )
 
 
+def test_a_definition_that_is_run_again_replaces_itself_and_another_is_refused() -> None:
+    def again() -> gg.Objective:
+        def twice_defined(finished: gg.Finished) -> torch.Tensor:
+            return finished.x.sum()
+
+        return gg.Objective("twice_defined", twice_defined)
+
+    for _ in range(2):
+        latest = gg.register("objective", "twice_defined")(again())
+        assert registry.find("objective", "twice_defined") is latest
+    with pytest.raises(gg.GuideGymError, match="objective 'twice_defined' is registered already, by"):
+        gg.register("objective", "twice_defined")(gg.Objective("twice_defined", torch.sum))  # type: ignore[arg-type]
+
+
 def test_what_lacks_a_method_is_refused_where_it_is_registered() -> None:
     with pytest.raises(gg.GuideGymError, match="Half is no guide: it has no `through_denoiser`"):
 

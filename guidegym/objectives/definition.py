@@ -13,7 +13,7 @@ from torch import Tensor
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guide
 from guidegym.registry import find, find_registered, register
-from guidegym.settings import plain_fields, shown
+from guidegym.settings import check_name, plain_fields, shown
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Seen, seen_by
 
@@ -88,8 +88,7 @@ class Objective:
 
     def __post_init__(self) -> None:
         plain_fields(self)
-        if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
-            raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
+        check_name(self.name)
         if not callable(self.function):
             raise GuideGymError(f"`function` must be a function of finished samples, got {shown(self.function)}")
         if self.direction not in ("maximize", "minimize"):

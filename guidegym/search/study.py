@@ -8,7 +8,7 @@ from guidegym.diffusion import Sampler, sampler_name, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
 from guidegym.objectives import Objective, find_objective
-from guidegym.settings import plain_fields, shown, whole_number
+from guidegym.settings import check_name, plain_fields, shown, whole_number
 
 if TYPE_CHECKING:
     import optuna
@@ -70,8 +70,7 @@ class Study:
 
     def __post_init__(self) -> None:
         plain_fields(self)
-        if not self.name or any(not (letter.isalnum() or letter in "_-.") for letter in self.name):
-            raise GuideGymError(f"`name` must be letters, digits, '_', '-' and '.', got {self.name!r}")
+        check_name(self.name)
         for sampler in (self.sampler, *(one.sampler for one in self.baselines if one.sampler is not None)):
             if not isinstance(sampler, Sampler):
                 raise GuideGymError(f"`sampler` must be a Sampler, got {shown(sampler)}")
