@@ -76,8 +76,8 @@ def _act(method: Act | Guidance) -> Act | None:
     """Return what chooses the actions of a method that must be played; None for one that plain sampling knows."""
     if not isinstance(method, Guidance):
         return method
-    own = method.policy is not None and method.policy.environment != "guidance"
-    return follow(method.policy) if own and method.policy is not None else None
+    policy = method.policy
+    return None if policy is None or policy.environment == "guidance" else follow(policy)
 
 
 def _rows(task: Task, samples: Samples) -> tuple[Tensor, Tensor]:

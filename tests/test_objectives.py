@@ -6,9 +6,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from guidegym.agents.constant import ConstantAgent
 from torch import Tensor
 
 from guidegym import DDIM, Constant, Guidance, GuideGymError, Likelihood, Testbed, load_testbed, sample
+from guidegym.envs import make_task
+from guidegym.envs.play import draw_episodes, play
 from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
@@ -85,6 +88,9 @@ def _left(finished: Finished) -> Tensor:
 
 
 def test_an_environment_rewards_a_function_of_ones_own() -> None:
+    task = make_task(num_steps=2, reward=_left, observation="features")
+    played = play(task, ConstantAgent(1.0), *draw_episodes(task, 6, seed=0))
+    torch.testing.assert_close(played.total, -played.state.x[:, 0])
     env = gym.make_vec("guidegym/GuidanceWeight-v0", num_envs=4, num_steps=2, reward=_left, observation="features")
     env.reset(seed=0)
     env.step(np.zeros((4, 1), dtype=np.float32))

@@ -15,9 +15,7 @@ def make_guide(given: str | Mapping[str, Any] | Guide) -> Guide:
     Raises:
         GuideGymError: If the object is not one that a guidance file may hold.
     """
-    if isinstance(given, str):
-        return Likelihood(given)
-    guide: Guide = from_object(dict(given), "guide", "`guide`") if isinstance(given, Mapping) else given
+    guide: Guide = Likelihood(given) if isinstance(given, str) else _part(given, "guide", "`guide`")
     return guide
 
 

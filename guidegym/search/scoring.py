@@ -13,7 +13,7 @@ from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
-from guidegym.evaluation.measuring.objectives import METRIC_OF, measure_objective, set_of
+from guidegym.evaluation.measuring.objectives import METRIC_OF, measure_objective, set_of, values_by
 from guidegym.evaluation.measuring.sample_set import SampleSet, look
 from guidegym.objectives import Finished, Objective
 from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds
@@ -79,7 +79,7 @@ class Scored:
         """Return the number of an objective; its floor where samples failed."""
         if objective.name in METRIC_OF:
             return self._metric(METRIC_OF[objective.name])
-        return self.measure(objective, resamples=2, seed=0).value
+        return float(values_by(objective, self.finished, self.own.failed).mean())
 
     def _metric(self, name: str) -> float:
         value, worst = values_of(self.own, self.references, [name])[name], self.scorer.worst(name)
@@ -90,7 +90,7 @@ class Scored:
 
     def measure(self, objective: Objective, *, resamples: int, seed: int) -> Measurement:
         """Return the number of an objective with its interval; see ``measure_objective``."""
-        return measure_objective(objective, self.finished, self.own.failed, self.own, resamples=resamples, seed=seed)
+        return measure_objective(objective, self.finished, self.own, resamples=resamples, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,13 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
-from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.evaluation.measuring.sample_set import SampleSet, hits_of
 from guidegym.guidance import Guidance
 from guidegym.metrics.resampling import recentred, resampling_weights
 from guidegym.objectives import Finished, Objective
 from guidegym.objectives.sets import kid_witness
 from guidegym.registry import register
 from guidegym.testbeds import References
-from guidegym.testbeds.testbed import seen_by
 
 METRIC_OF: Mapping[str, str] = {
     "kid": "intra_kid",
@@ -52,15 +51,13 @@ def set_of(finished: Finished, *, bank: bool = False) -> tuple[SampleSet, Refere
             mean=references.mean[classes],
             covariance=references.covariance[classes],
         )
-    others = [judge for judge in testbed.judges.values() if bank and judge is not testbed.judge]
-    judged = [own.seen.logits, *(seen_by(judge, own.x).logits for judge in others)]
     failed = torch.zeros(len(own.x), dtype=torch.bool, device=own.x.device)
     return SampleSet(
         method=UNNAMED,
         features=own.seen.features,
         logits=own.seen.logits,
         spatial=own.seen.spatial,
-        hits=torch.stack([logits.argmax(dim=1) == own.labels for logits in judged], dim=1),
+        hits=hits_of(testbed, own.x, own.labels, own.seen.logits, bank=bank),
         divergence=None,
         failed=failed,
         evaluations=torch.zeros(len(own.x), 4, dtype=torch.long, device=own.x.device),
@@ -101,31 +98,47 @@ for _name, _metric in METRIC_OF.items():
     )
 
 
+def values_by(objective: Objective, finished: Finished, failed: Tensor) -> Tensor:
+    """Return the number per sample, or that of the set, float64 on the CPU, with the floor for what failed.
+
+    Args:
+        objective: The objective.
+        finished: The samples.
+        failed: Those that failed: each counts as the floor, and so does a number of the whole set.
+    """
+    return _floored(objective(finished), objective, failed)
+
+
+def _floored(values: Tensor, objective: Objective, failed: Tensor) -> Tensor:
+    worst, failed = objective.sign * objective.least_reward, failed.cpu()
+    plain = values.detach().double().cpu().nan_to_num(worst, worst, worst)
+    return plain.masked_fill(failed if plain.ndim == 1 else failed.any(), worst)
+
+
 def measure_objective(
-    objective: Objective, finished: Finished, failed: Tensor, own: SampleSet, *, resamples: int, seed: int
+    objective: Objective, finished: Finished, own: SampleSet, *, resamples: int, seed: int
 ) -> Measurement:
     """Measure a set by an objective, with a bootstrap interval drawn within classes, as the metrics are.
 
     Args:
         objective: The objective.
         finished: The samples that ``own`` was made of, in its order.
-        failed: Those that failed: each counts as the floor, and so does a number of the whole set.
-        own: The set.
+        own: The set; see ``values_by`` for its failed samples.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
     """
-    worst = objective.sign * objective.least_reward
+    found = objective(finished)
+    values = _floored(found, objective, own.failed)
     weights = (
         resampling_weights(own.num_classes, len(own.features) // own.num_classes, resamples=resamples, seed=seed)
         .transpose(1, 2)
         .flatten(1)
     )
-    values = objective(finished).detach().double().cpu()
     if values.ndim == 1:
-        return Measurement.mean(values.nan_to_num(worst, worst, worst).masked_fill(failed.cpu(), worst), weights)
+        return Measurement.mean(values, weights)
     value = float(values)
-    if bool(failed.any()) or not abs(value) < float("inf"):
-        return Measurement.constant(worst, resamples=resamples)
+    if own.num_failed or not bool(found.isfinite()):
+        return Measurement.constant(value, resamples=resamples)  # at the floor there is nothing to resample
     places = torch.arange(len(own.features))
     drawn = [objective(finished.rows(places.repeat_interleave(row.long()).to(finished.x.device))) for row in weights]
     draws = torch.stack([one.detach().double().cpu() for one in drawn])

@@ -69,6 +69,28 @@ class SampleSet:
         return torch.arange(len(self.shown)) % self.num_classes
 
 
+def hits_of(
+    testbed: Testbed,
+    x: Float[Tensor, " n *event"],
+    labels: Int[Tensor, " n"],
+    judged: Float[Tensor, " n classes"],
+    *,
+    bank: bool,
+) -> Bool[Tensor, " n judges"]:
+    """Return whether each judge takes a sample for its wanted class, the testbed's own judge first.
+
+    Args:
+        testbed: Where the samples come from.
+        x: The samples.
+        labels: Their wanted classes.
+        judged: The judge's logits.
+        bank: Whether all judges of the bank are asked, or the judge alone.
+    """
+    others = [judge for judge in testbed.judges.values() if bank and judge is not testbed.judge]
+    logits = [judged, *(seen_by(judge, x).logits for judge in others)]
+    return torch.stack([one.argmax(dim=1) == labels for one in logits], dim=1)
+
+
 def look(
     method: Method,
     samples: Samples,
@@ -99,14 +121,12 @@ def look(
     failures = failures._replace(not_finite=failures.not_finite | samples.failed)
     # The judge comes first: its hits are the class accuracy. Where it is the extractor it has looked already.
     is_judge = extractor.digest == testbed.references.extractor
-    logits = [testbed.judged(seen.features) if is_judge else seen_by(testbed.judge, x).logits]
-    if bank:
-        logits += [seen_by(judge, x).logits for judge in testbed.judges.values() if judge is not testbed.judge]
+    judged = testbed.judged(seen.features) if is_judge else seen_by(testbed.judge, x).logits
     divergence = None
     if energy is not None:
         own, _ = energies_of(logits_at(testbed.classifier(energy), x, 0), labels)
         divergence = (testbed.class_energies[energy].to(own)[labels] - own).abs()
-    hits = torch.stack([one.argmax(dim=1) == labels for one in logits], dim=1)
+    hits = hits_of(testbed, x, labels, judged, bank=bank)
     return SampleSet(
         method=method,
         features=seen.features,
