@@ -3,18 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion.process import Process, noise_ratio, rows_like
-from guidegym.diffusion.sampler import Memory, Reverse, Step, check_num_steps, guided_estimate, subsequence
+from guidegym.diffusion.process import noise_ratio, rows_like
+from guidegym.diffusion.sampler import Memory, OdeSampler, Reverse, Step, guided_estimate
 from guidegym.registry import register
-from guidegym.settings import plain_fields
 
 
 @register("sampler", "dpm_solver_pp")
 @dataclass(frozen=True)
-class DPMSolverPP:
+class DPMSolverPP(OdeSampler):
     r"""DPM-Solver++(2M): deterministic, of second order, one evaluation per step.
 
     With :math:`\lambda_t = \log(\alpha_t / \sigma_t)` (here :math:`\alpha_t = \sqrt{\bar\alpha_t}`), the step
@@ -35,19 +34,6 @@ class DPMSolverPP:
     """
 
     num_steps: int = 20
-
-    def __post_init__(self) -> None:
-        plain_fields(self)
-        check_num_steps(self.num_steps)
-
-    @property
-    def is_stochastic(self) -> bool:
-        """Whether a step adds noise: never."""
-        return False
-
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, closed by -1."""
-        return subsequence(self.num_steps, "trailing", process)
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
         """Return no estimate, and -1 for the level that each row came from: none yet."""

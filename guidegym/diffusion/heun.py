@@ -3,26 +3,17 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
-from guidegym.diffusion.process import Process, noise_ratio, rows_like
-from guidegym.diffusion.sampler import (
-    Reverse,
-    Step,
-    WithoutMemory,
-    check_num_steps,
-    guided_estimate,
-    subsequence,
-)
+from guidegym.diffusion.euler import euler_step
+from guidegym.diffusion.process import noise_ratio, rows_like
+from guidegym.diffusion.sampler import OdeSampler, Reverse, Step, WithoutMemory, guided_estimate
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
-from guidegym.settings import plain_fields
 
 
 @register("sampler", "heun")
 @dataclass(frozen=True)
-class Heun(WithoutMemory):
+class Heun(OdeSampler, WithoutMemory):
     r"""Heun's method for the probability-flow ODE: deterministic, of second order, two evaluations per step.
 
     In units where the signal keeps its size (see ``Euler``), a step of Euler's method goes to the next level, the networks are
@@ -51,36 +42,22 @@ class Heun(WithoutMemory):
     highest: float = 80.0
 
     def __post_init__(self) -> None:
-        plain_fields(self)
-        check_num_steps(self.num_steps)
+        super().__post_init__()
         if not self.highest > 0:
             raise GuideGymError(f"must be > 0, got {self.highest}", argument="highest")
-
-    @property
-    def is_stochastic(self) -> bool:
-        """Whether a step adds noise: never."""
-        return False
-
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, closed by -1."""
-        return subsequence(self.num_steps, "trailing", process)
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
         if step.evaluate is None:
             raise GuideGymError("must be given: Heun's method asks the networks twice", argument="evaluate")
-        x, process = step.x, step.process
         estimate, slope = guided_estimate(step)
-        level, level_next = noise_ratio(process, step.t), noise_ratio(process, step.t_next)
-        signal, signal_next = (process.alpha_bar(t, x.dtype).sqrt() for t in (step.t, step.t_next))
-        x_bar, drop = x / rows_like(signal, x), rows_like((level_next - level).to(x), x)
-        first = rows_like(signal_next, x) * (x_bar + drop * slope)
-        twice = (step.t_next >= 0) & (level <= self.highest)
+        first = euler_step(step, slope)
+        twice = (step.t_next >= 0) & (noise_ratio(step.process, step.t) <= self.highest)
         if not bool(twice.any()):
             return Reverse(first, estimate)
         # What is not evaluated again stays where a network may be asked about it.
         there = torch.where(step.t_next >= 0, step.t_next, step.t)
         eps, shift = step.evaluate(first, there, twice)
         _, slope_there = guided_estimate(replace(step, x=first, t=there, eps=eps, shift=shift))
-        second = rows_like(signal_next, x) * (x_bar + drop * (slope + slope_there) / 2)
-        return Reverse(torch.where(rows_like(twice, x), second, first), estimate)
+        second = euler_step(step, (slope + slope_there) / 2)
+        return Reverse(torch.where(rows_like(twice, first), second, first), estimate)

@@ -7,14 +7,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
-from guidegym.diffusion.sampler import Memory, Reverse, Step, check_num_steps, guided_estimate, subsequence
+from guidegym.diffusion.sampler import (
+    Deterministic,
+    Memory,
+    Reverse,
+    Step,
+    check_num_steps,
+    guided_estimate,
+    subsequence,
+)
 from guidegym.registry import register
 from guidegym.settings import plain_fields
 
 
 @register("sampler", "probability_flow")
 @dataclass(frozen=True)
-class ProbabilityFlow:
+class ProbabilityFlow(Deterministic):
     r"""The probability-flow ODE by Heun's method: deterministic, of second order.
 
     In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
@@ -37,11 +45,6 @@ class ProbabilityFlow:
     def __post_init__(self) -> None:
         plain_fields(self)
         check_num_steps(self.num_steps)
-
-    @property
-    def is_stochastic(self) -> bool:
-        """Whether a step adds noise: never."""
-        return False
 
     def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, a level where a step is corrected twice, closed by -1."""

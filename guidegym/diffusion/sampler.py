@@ -13,7 +13,7 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.registry import contract
-from guidegym.settings import check_count
+from guidegym.settings import check_count, plain_fields
 
 LEAST_START, GOOD_START = 0.5, 0.9
 """Shares of the starting noise's variance below which a sampler is refused, and below which it is warned of."""
@@ -102,6 +102,34 @@ class WithoutMemory:
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
         """Return nothing: there is nothing to remember."""
         return {}
+
+
+class Deterministic:
+    """Samplers that add no noise derive from this."""
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether a step adds noise: never."""
+        return False
+
+
+@dataclass(frozen=True)
+class OdeSampler(Deterministic):
+    """What solvers of the probability-flow ODE on the sampler's own grid share: they start at the last training timestep.
+
+    Args:
+        num_steps: Number of reverse steps.
+    """
+
+    num_steps: int
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        check_num_steps(self.num_steps)
+
+    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+        """Return the descending training timesteps, closed by -1."""
+        return subsequence(self.num_steps, "trailing", process)
 
 
 def guided_noise(
