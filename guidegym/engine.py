@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +11,7 @@ from guidegym.autograd import ordinary, without_graph
 from guidegym.diffusion import (
     INITIAL,
     REVERSE,
+    Reverse,
     Sampler,
     Step,
     check_start,
@@ -24,7 +24,6 @@ from guidegym.guidance import (
     DENOISER,
     ONE_HOT,
     BaseModel,
-    Cost,
     Guidance,
     Guide,
     GuideInput,
@@ -33,49 +32,9 @@ from guidegym.guidance import (
     advance_target,
     step_gamma,
 )
+from guidegym.prediction import Prediction, prediction_of_some, weighted_shift
 from guidegym.state import State, fork
 from guidegym.testbeds import Testbed
-
-NOTHING = Cost()
-ONE_DENOISER = Cost(denoiser=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the networks say of a batch at its present steps; asked once, and used by whatever acts on it.
-
-    Args:
-        eps: Predicted noise.
-        gradient: The guide's gradient; None where it was not asked.
-        logits: The guide's logits; None where it was not asked for all rows.
-        guided_rows: Rows that the guide was asked for; None for all.
-        clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
-        memory: What the guide remembers of the rows; None where it remembers nothing.
-        base_cost: What the unguided prediction cost each row.
-        guide_cost: What the guide cost each row that it was asked for.
-    """
-
-    eps: Float[Tensor, " batch *event"]
-    gradient: Float[Tensor, " batch *event"] | None = None
-    logits: Float[Tensor, " batch classes"] | None = None
-    guided_rows: Int[Tensor, " some"] | None = None
-    clean_logits: Float[Tensor, " batch classes"] | None = None
-    memory: Float[Tensor, " batch *event"] | None = None
-    base_cost: Cost = ONE_DENOISER
-    guide_cost: Cost = NOTHING
-
-    def of_rows(self, rows: Int[Tensor, " rows"]) -> "Prediction":
-        """Return what is said of some rows; a row may be taken several times.
-
-        Raises:
-            GuideGymError: If the guide was not asked for all rows.
-        """
-        if self.guided_rows is not None:
-            raise GuideGymError("`prediction` must be of all rows to be divided")
-        names = ("eps", "gradient", "logits", "clean_logits", "memory")
-        own: dict[str, Any] = {name: getattr(self, name) for name in names}
-        divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
-        return replace(self, **divided)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +174,7 @@ class Engine:
             clean_logits = self._clean_logits(state, eps, t) if clean else None
             return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
         guided = self._guided(fork(state, guided_rows), t[guided_rows], x_t[guided_rows], eps[guided_rows])
-        return _of_some(state, guided_rows, eps.detach(), guided, cost)
+        return prediction_of_some(state, guided_rows, eps.detach(), guided, cost)
 
     def _predict_apart(self, state: State, t: Int[Tensor, " batch"], guided_rows: Int[Tensor, " some"]) -> Prediction:
         """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
@@ -226,7 +185,7 @@ class Engine:
         if others.any():
             eps[others] = self.predict(fork(state, others), guide=False, times=t[others]).eps
         guided = GuideOutput(told.gradient, told.logits, told.guide_cost, told.memory)
-        return _of_some(state, guided_rows, eps, guided, told.base_cost)
+        return prediction_of_some(state, guided_rows, eps, guided, told.base_cost)
 
     def _guided(
         self,
@@ -262,36 +221,8 @@ class Engine:
         Raises:
             GuideGymError: If a weight is given and the guide was not asked.
         """
-        testbed = self.testbed
         active = ~self.ended(state)
-        t, t_next = self.at(state)
-        if weight is not None and prediction.gradient is None:
-            raise GuideGymError("`weight` must be None where the guide was not asked")
-        further: list[Tensor] = []
-
-        def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
-            guided_rows = prediction.guided_rows
-            told = self.predict(replace(state, x=x), guide=weight is not None, guided_rows=guided_rows, times=times)
-            further.append(self._evaluations(state, told) * (wanted & active)[:, None])
-            return told.eps, _shift(told, weight)
-
-        noise = None
-        if self.sampler.is_stochastic:
-            noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
-        reverse = self.sampler.step(
-            Step(
-                x=state.x,
-                t=t,
-                t_next=t_next,
-                eps=prediction.eps,
-                process=testbed.process,
-                shift=_shift(prediction, weight),
-                noise=noise,
-                clip=testbed.clip,
-                memory=state.solver,
-                evaluate=evaluate,
-            )
-        )
+        reverse, further = self._reverse(state, prediction, weight)
         finite = reverse.x_next.flatten(1).isfinite().all(dim=1)
         moves = active & finite
         target, last = state.target, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
@@ -309,12 +240,44 @@ class Engine:
             memory=state.memory
             if prediction.memory is None
             else torch.where(rows_like(moves, state.x), prediction.memory, state.memory),
-            evaluations=sum(further, state.evaluations + self._evaluations(state, prediction)),
+            evaluations=state.evaluations + prediction.evaluations + further * active[:, None],
             solver={
                 name: torch.where(rows_like(moves, own), reverse.memory[name], own)
                 for name, own in state.solver.items()
             },
         )
+
+    def _reverse(
+        self, state: State, prediction: Prediction, weight: Float[Tensor, " batch"] | None
+    ) -> tuple[Reverse, Int[Tensor, " batch 4"]]:
+        """Let the sampler take its step; return what comes of it, and what it cost beyond the prediction."""
+        if weight is not None and prediction.gradient is None:
+            raise GuideGymError("`weight` must be None where the guide was not asked")
+        testbed, further = self.testbed, torch.zeros_like(state.evaluations)
+
+        def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
+            guided_rows = prediction.guided_rows
+            told = self.predict(replace(state, x=x), guide=weight is not None, guided_rows=guided_rows, times=times)
+            further.add_(told.evaluations * wanted[:, None])
+            return told.eps, weighted_shift(told, weight)
+
+        noise = None
+        if self.sampler.is_stochastic:
+            noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
+        t, t_next = self.at(state)
+        step = Step(
+            x=state.x,
+            t=t,
+            t_next=t_next,
+            eps=prediction.eps,
+            process=testbed.process,
+            shift=weighted_shift(prediction, weight),
+            noise=noise,
+            clip=testbed.clip,
+            memory=state.solver,
+            evaluate=evaluate,
+        )
+        return self.sampler.step(step), further
 
     def step(
         self,
@@ -347,35 +310,3 @@ class Engine:
         testbed = self.testbed
         clean = clean_estimate(state.x, eps, t=t, process=testbed.process, clip=testbed.clip)
         return testbed.classifier(self.guide.classifier)(clean, torch.zeros_like(t))
-
-    def _evaluations(self, state: State, prediction: Prediction) -> Int[Tensor, " batch 4"]:
-        """Return what a prediction cost each row."""
-        device = state.x.device
-        cost = torch.tensor(prediction.base_cost.counts, device=device).repeat(len(state), 1)
-        if prediction.gradient is not None:
-            rows = slice(None) if prediction.guided_rows is None else prediction.guided_rows
-            cost[rows] += torch.tensor(prediction.guide_cost.counts, device=device)
-        if prediction.clean_logits is not None:
-            cost[:, 1] += 1
-        return cost
-
-
-def _shift(prediction: Prediction, weight: Float[Tensor, " batch"] | None) -> Float[Tensor, " batch *event"] | None:
-    """Return the weighted gradient of the guide; a zero weight is no guidance, also where the gradient is not finite."""
-    if weight is None or prediction.gradient is None:
-        return None
-    scale = rows_like(weight, prediction.gradient)
-    return torch.where(scale == 0, 0.0, scale * prediction.gradient)
-
-
-def _of_some(
-    state: State,
-    guided_rows: Int[Tensor, " some"],
-    eps: Float[Tensor, " batch *event"],
-    guided: GuideOutput,
-    cost: Cost,
-) -> Prediction:
-    """Return the prediction of a batch of which the guide was asked about some rows."""
-    memory = None if guided.memory is None else state.memory.index_copy(0, guided_rows, guided.memory)
-    gradient = torch.zeros_like(state.x).index_copy_(0, guided_rows, guided.gradient)
-    return Prediction(eps, gradient, guided_rows=guided_rows, memory=memory, base_cost=cost, guide_cost=guided.cost)

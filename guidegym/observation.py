@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.diffusion import noise_share
-from guidegym.engine import Engine, Prediction
+from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
+from guidegym.prediction import Prediction
 from guidegym.state import State
 
 FEATURES = (

@@ -26,6 +26,7 @@ LAYERS = (
     ("testbeds",),
     ("objectives",),
     ("state",),
+    ("prediction",),
     ("engine",),
     ("observation",),
     ("sampling", "distillation", "rewards", "pictures"),

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.diffusion import Sampler, make_sampler, rows_like
-from guidegym.engine import Engine, Prediction
+from guidegym.engine import Engine
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
 from guidegym.guidance import (
@@ -24,6 +24,7 @@ from guidegym.guidance import (
 )
 from guidegym.objectives import Finished
 from guidegym.observation import FEATURES, observe
+from guidegym.prediction import Prediction
 from guidegym.registry import find, name_of, register
 from guidegym.rewards import Reward, RewardMix, reward_mix
 from guidegym.settings import check_range, check_settings, shown
