@@ -4,9 +4,9 @@ import torch
 from guidegym.agents.greedy import branch, candidates
 from torch import Tensor
 
+from guidegym.core.state import fork
 from guidegym.envs import Rollout, Task
 from guidegym.envs.play import Played
-from guidegym.state import fork
 
 
 def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, count: int = 5) -> Played:

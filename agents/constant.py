@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from guidegym.envs import Rollout, Task
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from guidegym.core.state import fork
 from guidegym.envs import Rollout, Task
-from guidegym.settings import plain_fields
-from guidegym.state import fork
+from guidegym.support.settings import plain_fields
 
 ROWS = 128
 """Trajectories whose candidates are scored together: the cost of a measure of sets grows with the square."""

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from guidegym.core.observation import FEATURES
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes
 from guidegym.guidance import Policy
-from guidegym.observation import FEATURES
-from guidegym.settings import check_range
+from guidegym.support.settings import check_range
 
 CLIP = 0.2
 """How far a ratio of probabilities may move from 1."""

@@ -7,7 +7,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecNormalize
 
 from guidegym.learning.stable_baselines import SB3Learner
-from guidegym.settings import check_range
+from guidegym.support.settings import check_range
 
 
 def learner(

@@ -30,8 +30,8 @@ from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.metrics import METRICS, measure_set
 from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.methods import methods
-from guidegym.evaluation.sample_sets.run import Plan, evaluate_methods
+from guidegym.evaluation.sample_sets.evaluate_methods import Plan, evaluate_methods
+from guidegym.evaluation.sample_sets.named_methods import methods
 from guidegym.testbeds import References
 
 EVALUATED = {"unguided": Guidance(), "guided": Guidance(Likelihood("time_dependent"), Constant(4.0))}

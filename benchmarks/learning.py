@@ -22,15 +22,15 @@ from tqdm import tqdm
 
 from guidegym import Constant, Guidance, Sigmoid, Table
 from guidegym.agent_comparison import COLUMNS, best_constant, compare
+from guidegym.core.sampling import rollout
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import Act, draw_episodes
 from guidegym.evaluation.measuring.measurement import delta
 from guidegym.evaluation.measuring.ranking import headings, ranked_json, ranked_rows
 from guidegym.learning import load_learner
-from guidegym.learning.loop import as_guidance
+from guidegym.learning.learn import as_guidance
 from guidegym.objectives import Finished
-from guidegym.sampling import rollout
-from guidegym.tables import format_table
+from guidegym.report.tables import format_table
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT: dict[str, Any] = {

@@ -137,7 +137,7 @@ def measure_search(device: torch.device) -> dict[str, Any]:
     import optuna
 
     from guidegym.search.loading import load_study
-    from guidegym.search.run import RunSettings, run_study
+    from guidegym.search.tuning import RunSettings, run_study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     testbed = load_testbed("fashion", device=device)

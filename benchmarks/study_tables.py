@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from guidegym.evaluation.measuring.ranking import delta_to_best
-from guidegym.search.loading import load_study, shipped_studies
+from guidegym.registry import names
+from guidegym.search.loading import load_study
 from guidegym.tune import main as tune
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--testbed", default="fashion")
     parser.add_argument("--out", type=Path, default=Path("runs"))
-    parser.add_argument("--only", nargs="+", default=shipped_studies(), choices=shipped_studies())
+    parser.add_argument("--only", nargs="+", default=names("study"), choices=names("study"))
     parser.add_argument("--run", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.only:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from guidegym import DDIM, Testbed, load_testbed, sample
 from guidegym.metrics import frechet_distance, moments
 from guidegym.networks.weights import read_metadata
-from guidegym.pictures import sample_picture
+from guidegym.report.pictures import sample_picture
 from guidegym.testbeds import judge_features
 from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.fashion_data import load_fashion_mnist

@@ -24,11 +24,11 @@ from torch import nn
 from guidegym.networks import load_network
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.images import ImageSet
-from guidegym.training.loop import Pool, TrainingRun
 from guidegym.training.loss import Loss
 from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis
 from guidegym.training.recipes import recipes_for
 from guidegym.training.sizes import SIZES
+from guidegym.training.train import Pool, TrainingRun
 
 BESIDE = {"timed": "time_dependent", "clean": "robust_r0"}
 """What recipes are held against: cross-entropy with the same kind of network."""

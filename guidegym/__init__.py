@@ -11,6 +11,9 @@ from gymnasium.envs.registration import register as register_environment
 from guidegym._checkout import serve_top_level_packages
 
 if TYPE_CHECKING:
+    from guidegym.core.engine import Engine
+    from guidegym.core.sampling import Samples, row_seeds, sample
+    from guidegym.core.state import State
     from guidegym.diffusion import (
         DDIM,
         DDPM,
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
         VEProcess,
         VPProcess,
     )
-    from guidegym.engine import Engine
     from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
     from guidegym.guidance import (
         Accumulated,
@@ -64,9 +66,7 @@ if TYPE_CHECKING:
     )
     from guidegym.objectives import Finished, Objective
     from guidegym.registry import register
-    from guidegym.sampling import Samples, row_seeds, sample
     from guidegym.search import Baseline, Study, objective
-    from guidegym.state import State
     from guidegym.testbeds import References, Testbed, load_testbed
 
 serve_top_level_packages()
@@ -153,10 +153,10 @@ _HOMES = (
     "errors",
     "diffusion",
     "guidance",
-    "state",
-    "engine",
-    "sampling",
     "testbeds",
+    "core.state",
+    "core.engine",
+    "core.sampling",
     "registry",
     "objectives",
     "search",

@@ -13,16 +13,16 @@ from torch import Tensor
 from guidegym.agents.constant import ConstantAgent
 from guidegym.agents.greedy import GreedyAgent
 from guidegym.agents.random import RandomAgent
-from guidegym.distillation import distill
+from guidegym.core.sampling import Samples, samples_of
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import Act, draw_episodes, follow, play
 from guidegym.evaluation.measuring.measurement import Measurement, delta
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.ranking import Column, Standing, rank, ranked_json
 from guidegym.guidance import Guidance
+from guidegym.learning.distillation import distill
 from guidegym.metrics.resampling import Estimate, interval_around, resampling_weights
 from guidegym.objectives import Finished
-from guidegym.sampling import Samples, samples_of
 from guidegym.testbeds import judge_features
 
 RESAMPLES = 1000

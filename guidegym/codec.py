@@ -8,7 +8,7 @@ from typing import Any
 
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.registry import find_loaded, kind_of_contract, name_of
-from guidegym.settings import coerce, options_of, shown
+from guidegym.support.settings import coerce, options_of, shown
 
 MAX_DEPTH = 8
 """Parts inside a part, at most."""

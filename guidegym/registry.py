@@ -6,6 +6,7 @@ file never runs code: a reference in one is followed only into code that the use
 
 import functools
 import importlib
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Mapping
@@ -15,8 +16,15 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from guidegym.errors import GuideGymError
-from guidegym.settings import check_name
-from guidegym.user_code import USER_MODULE, import_entry_points, import_file, import_module, is_file, loaded_file
+from guidegym.support.settings import check_name
+from guidegym.support.user_code import (
+    USER_MODULE,
+    import_entry_points,
+    import_file,
+    import_module,
+    is_file,
+    loaded_file,
+)
 
 Part = TypeVar("Part")
 
@@ -53,7 +61,7 @@ KINDS: Mapping[str, Kind] = {
     "environment": Kind("guidegym.envs"),
     "agent": Kind("guidegym.agents", attribute="learner", modular=True),
     "study": Kind("guidegym.studies", attribute="study", modular=True),
-    "claim": Kind("guidegym.claims", attribute="claim", modular=True),
+    "claim": Kind("guidegym.claims", attribute="claim"),
 }
 """Every kind of part."""
 
@@ -254,8 +262,8 @@ def _import_parts(kind: str) -> None:
 
 
 def _definition(part: Any) -> str:
-    """Return where a part is defined: its class or function, or the function that an objective is made of."""
-    part = getattr(part, "function", part)
+    """Return where a part is defined: its class or function, or the function that it is made of, as an objective is."""
+    part = inspect.unwrap(part)
     return f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', repr(part))}"
 
 

@@ -14,7 +14,7 @@ class _CallableModule(ModuleType):
     """The package has a function of this module's name: importing the module must not take it away."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        from guidegym.sampling import sample
+        from guidegym.core.sampling import sample
 
         return sample(*arguments, **keywords)
 

@@ -14,14 +14,15 @@ import torch
 from optuna.trial import TrialState
 
 from guidegym import Constant, Guidance, Likelihood, VPProcess, load_testbed
-from guidegym.evaluation.sample_sets import pictures as sample_set_pictures
-from guidegym.pictures import schedule_picture
-from guidegym.search import Baseline, Scorer, run
+from guidegym.evaluation.sample_sets import methods_pictures as sample_set_pictures
+from guidegym.report.pictures import schedule_picture
+from guidegym.search import Baseline, Scorer
+from guidegym.search import tuning as run
 from guidegym.search.loading import load_study
-from guidegym.search.loop import SearchSettings, search
 from guidegym.search.queue import trial_name
-from guidegym.search.run import with_overrides
 from guidegym.search.storage import complete, open_study
+from guidegym.search.trials import SearchSettings, search
+from guidegym.search.tuning import with_overrides
 
 ROOT = Path(__file__).parents[1]
 SHORT = [

@@ -18,7 +18,7 @@ from guidegym.cli import constants, evaluate, sample, train_models
 from guidegym.cli.app import VERBS, main, make_app, run_verb
 from guidegym.cli.flags import naming_flags
 from guidegym.registry import registered
-from guidegym.settings import check_seed, whole_number
+from guidegym.support.settings import check_seed, whole_number
 from guidegym.tune import main as tune
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,7 @@ def test_the_command_and_its_modules_are_one_program(tmp_path: Path) -> None:
     [
         ("guidegym.evaluation.measuring.metrics", "METRICS", "names"),
         ("guidegym.search.optimizers", "OPTIMIZERS", "names"),
-        ("guidegym.sampling", "BATCH_SIZE", "number"),
+        ("guidegym.core.sampling", "BATCH_SIZE", "number"),
         ("guidegym.evaluation.measuring.metrics", "RESAMPLES", "number"),
     ],
 )

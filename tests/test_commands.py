@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from guidegym import Constant, Guidance, Likelihood
+from guidegym.registry import names
 from guidegym.sample import main as sample_main
-from guidegym.search.loading import shipped_studies
 from guidegym.train_models import main as train_models_main
 from guidegym.tune import main as tune_main
 
@@ -69,7 +69,7 @@ def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.Capt
     errors = capsys.readouterr().err
     assert message in errors
     if name == "unknown study":
-        assert len(errors.splitlines()) == 1 + len(shipped_studies())
+        assert len(errors.splitlines()) == 1 + len(names("study"))
         return
     assert errors.strip().count("\n") == 0
 
@@ -79,7 +79,7 @@ def test_tune_without_a_study_prints_the_list(capsys: pytest.CaptureFixture[str]
     assert "shipped are energy_divergence, " in capsys.readouterr().err
     assert tune_main(["--list"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert listed == shipped_studies()
+    assert listed == names("study")
     assert len(listed) == 10
 
 

@@ -19,8 +19,8 @@ from guidegym import (
     row_seeds,
     sample,
 )
-from guidegym.sampling import rollout
-from guidegym.state import join
+from guidegym.core.sampling import rollout
+from guidegym.core.state import join
 
 GUIDANCE = Guidance(ClassEnergy("robust"), Sigmoid(8.0, 0.2, 500.0, 0.02))
 LABELS = [0, 3, 9, 1, 7, 7, 2]

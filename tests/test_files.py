@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from guidegym import FileFormatError, GuideGymError
 from guidegym.errors import LONGEST_LINE, one_line
-from guidegym.files import (
+from guidegym.networks import UNet, load_network, save_network
+from guidegym.support.files import (
     DAY,
     _sweep,
     only_one,
@@ -24,9 +25,8 @@ from guidegym.files import (
     write_atomically,
     write_or_remove,
 )
-from guidegym.interrupts import STOPS, hold_interrupts
-from guidegym.networks import UNet, load_network, save_network
-from guidegym.tensor_files import digest_of_tensors, read_header, read_tensors
+from guidegym.support.interrupts import STOPS, hold_interrupts
+from guidegym.support.tensor_files import digest_of_tensors, read_header, read_tensors
 
 
 def _unfinished(folder: Path) -> list[str]:

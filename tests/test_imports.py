@@ -18,21 +18,18 @@ HEAVY = (
 )
 LAYERS = (
     ("errors", "_checkout"),
-    ("autograd", "files", "tensor_files", "interrupts", "page", "settings", "tables", "user_code"),
+    ("support",),
     ("registry",),
     ("codec",),
-    ("diffusion", "networks", "metrics"),
+    ("diffusion",),
+    ("networks", "attacks"),
+    ("metrics",),
     ("guidance",),
     ("testbeds",),
-    ("objectives",),
-    ("state",),
-    ("prediction",),
-    ("engine",),
-    ("observation",),
-    ("sampling", "distillation", "rewards", "pictures"),
+    ("objectives", "report"),
+    ("core",),
     ("envs", "training", "evaluation"),
     ("search", "learning"),
-    ("reproduction",),
     ("agents", "claims", "studies"),
     ("agent_comparison",),
     ("cli",),
@@ -94,13 +91,21 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
+def _module(path: Path) -> str:
+    """Return the module of one of our files, those of the packages beside ``guidegym`` under its name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if parts[0] == "guidegym" else ("guidegym", *parts))
+
+
+FILES = {
+    _module(path): path for folder in ("guidegym", "agents", "studies") for path in sorted((ROOT / folder).rglob("*.py"))
+}
+
+
 def test_imports_point_one_way() -> None:
-    files = [path for folder in ("guidegym", "agents", "studies") for path in (ROOT / folder).rglob("*.py")]
-    assert len(files) > 30
+    assert len(FILES) > 30
     wrong = []
-    for path in files:
-        relative = path.relative_to(ROOT).with_suffix("")
-        module = ".".join(relative.parts if relative.parts[0] == "guidegym" else ("guidegym", *relative.parts))
+    for module, path in FILES.items():
         if module in ("guidegym.__init__", "guidegym.__main__"):
             continue
         own = _layer(module)
@@ -111,6 +116,31 @@ def test_imports_point_one_way() -> None:
             if other is not None and other > own:
                 wrong.append(f"{module} imports {imported}")
     assert wrong == []
+
+
+def test_no_two_modules_and_no_two_rooms_import_each_other() -> None:
+    arrows = {
+        (module, imported)
+        for module, path in FILES.items()
+        for imported in _imports(path)
+        if module != "guidegym.__init__" and imported.startswith("guidegym.") and imported != module
+    }
+    rooms = {(one.split(".")[1], other.split(".")[1]) for one, other in arrows}
+    assert [pair for pair in arrows if pair[::-1] in arrows] == []
+    assert [(one, other) for one, other in rooms if one != other and (other, one) in rooms] == []
+
+
+def test_a_file_has_at_most_300_lines_and_a_name_of_its_own() -> None:
+    long = {module: lines for module, path in FILES.items() if (lines := len(path.read_text().splitlines())) > 300}
+    assert long == {}
+    seen: dict[str, str] = {}
+    for module in FILES:
+        room, _, name = module.rpartition(".")
+        # A verb has its shim and its file of the command line; a package's own files are called alike.
+        if name.startswith("__") or room in ("guidegym", "guidegym.cli"):
+            continue
+        assert name not in seen, f"{module} and {seen[name]}"
+        seen[name] = module
 
 
 def test_nothing_is_unpickled() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import guidegym as gg
 from guidegym import DDIM, FileFormatError, Guidance, GuideGymError
+from guidegym.core.observation import FEATURES
 from guidegym.evaluate import main as evaluate_main
 from guidegym.registry import registered
 from guidegym.reproduce import main as reproduce_main
@@ -241,7 +242,7 @@ def test_a_pipe_in_place_of_a_policy_file_is_not_waited_for(tmp_path: Path) -> N
         biases=(torch.zeros(1),),
         shift=torch.zeros(10),
         spread=torch.ones(10),
-        features=gg.observation.FEATURES,
+        features=FEATURES,
         scale=gg.ActionScale(4.0),
         activation="tanh",
         squash="clip",

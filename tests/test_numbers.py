@@ -15,7 +15,15 @@ import guidegym as gg
 from guidegym import Guidance, GuideGymError
 from guidegym.envs import GuidanceVectorEnv
 from guidegym.registry import registered
-from guidegym.settings import MAX_WHOLE, check_range, check_seed, finite_number, shown, true_or_false, whole_number
+from guidegym.support.settings import (
+    MAX_WHOLE,
+    check_range,
+    check_seed,
+    finite_number,
+    shown,
+    true_or_false,
+    whole_number,
+)
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 

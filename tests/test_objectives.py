@@ -15,8 +15,8 @@ from guidegym.envs.play import draw_episodes, play
 from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
-from guidegym.evaluation.measuring.objectives import METRIC_OF, set_of
 from guidegym.evaluation.measuring.sample_set import look
+from guidegym.evaluation.measuring.set_objectives import METRIC_OF, set_of
 from guidegym.objectives import Finished, Objective, find_objective
 from guidegym.registry import registered
 from guidegym.search import Scorer

@@ -20,11 +20,11 @@ from guidegym import (
     Uniform,
     sample,
 )
-from guidegym.distillation import distill
+from guidegym.core.observation import FEATURES
 from guidegym.envs import make_task
 from guidegym.envs.play import draw_episodes, play
 from guidegym.guidance import make_target
-from guidegym.observation import FEATURES
+from guidegym.learning.distillation import distill
 
 SIZE = len(FEATURES)
 

@@ -16,8 +16,8 @@ import torch
 from guidegym import Guidance, load_testbed
 from guidegym.evaluation.measuring.method import Method
 from guidegym.search.loading import load_study
-from guidegym.search.run import RESERVED_SEEDS, first_fresh_row
 from guidegym.search.scoring import Scorer
+from guidegym.search.tuning import RESERVED_SEEDS, first_fresh_row
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

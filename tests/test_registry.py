@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import guidegym as gg
-from guidegym import registry, user_code
+from guidegym import registry
 from guidegym.guidance import GuideInput, GuideOutput, make_guide
 from guidegym.sample import main as sample
+from guidegym.support import user_code
 from guidegym.testbeds import load_testbed
 from guidegym.tune import main as tune
 

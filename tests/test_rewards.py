@@ -5,9 +5,9 @@ import torch
 
 from guidegym import DDIM, Engine, GuideGymError, Likelihood, Testbed, load_testbed
 from guidegym.envs import make_task
+from guidegym.envs.rewards import reward_mix
 from guidegym.metrics import class_kernels
 from guidegym.objectives import Finished, find_objective
-from guidegym.rewards import reward_mix
 
 ROWS = ("confidence", "guide_confidence", "energy_divergence", "frechet_diagonal", "kid_witness")
 """Objectives that have a value for any batch of the testbed."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from guidegym import GuideGymError
-from guidegym.settings import check_range, check_settings, coerce
+from guidegym.support.settings import check_range, check_settings, coerce
 
 
 def _function(

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from guidegym import DDIM, Cost, Engine, FileFormatError, GuideGymError, Likelihood, State, Testbed, row_seeds
-from guidegym.state import NAMES, fork, join, load_state, put, save_state
+from guidegym.core.state import NAMES, fork, join, load_state, put, save_state
 
 
 @pytest.fixture

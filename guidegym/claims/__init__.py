@@ -1,1 +1,1 @@
-"""What the source papers claim, one file a claim: ``claim()`` returns the record, with its rule written before any run."""
+"""What the source papers claim, one file per paper, and how a claim is tested: its rule is written before any run."""

@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from guidegym.cli import exits
 from guidegym.cli.parsing import check_values, usage_error, without_passwords
 from guidegym.errors import GuideGymError
-from guidegym.user_code import import_parts
+from guidegym.support.user_code import import_parts
 
 VERBS = {
     "tune": "search the guidance of a study, confirm what was found, and write it down",

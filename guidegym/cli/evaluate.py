@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter
 from guidegym.cli.constants import names, number
 from guidegym.cli.flags import MANY, SamplerSettings, check_device, flag, naming_flags
 from guidegym.errors import GuideGymError
-from guidegym.settings import MAX_SEED, check_count, whole_number
+from guidegym.support.settings import MAX_SEED, check_count, whole_number
 
 if TYPE_CHECKING:
     from guidegym.evaluation.measuring.extractor import Extractor
@@ -24,7 +24,7 @@ ROWS, ATTACKED = 2000, 200
 """Rows that are measured, and attacked, by default."""
 METRICS = names("guidegym.evaluation.measuring.metrics", "METRICS")
 RESAMPLES: int = number("guidegym.evaluation.measuring.metrics", "RESAMPLES")
-BATCH_SIZE: int = number("guidegym.sampling", "BATCH_SIZE")
+BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
 OF_CLASSIFIERS, OF_METHODS = Group("Classifiers", sort_key=1), Group("Methods", sort_key=2)
 
 
@@ -146,8 +146,8 @@ def evaluate(settings: EvaluateSettings = DEFAULTS) -> int:
 
 
 def _classifiers(settings: EvaluateSettings, testbed: "Testbed") -> None:
+    from guidegym.evaluation.classifiers.evaluate_classifiers import evaluate_classifiers
     from guidegym.evaluation.classifiers.measure import Effort
-    from guidegym.evaluation.classifiers.run import evaluate_classifiers
 
     if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
         raise GuideGymError(f"`--classifier` is measured by one process, got {processes}: name others in each command")
@@ -177,8 +177,8 @@ def _extractor(settings: EvaluateSettings, testbed: "Testbed") -> "Extractor":
 
 def _methods(settings: EvaluateSettings, testbed: "Testbed") -> None:
     from guidegym.evaluation.sample_sets.collect import Collection
-    from guidegym.evaluation.sample_sets.methods import methods
-    from guidegym.evaluation.sample_sets.run import Plan, energy_for, evaluate_methods
+    from guidegym.evaluation.sample_sets.evaluate_methods import Plan, energy_for, evaluate_methods
+    from guidegym.evaluation.sample_sets.named_methods import methods
 
     own = settings.methods
     out = settings.out or Path("runs") / f"evaluate-{testbed.name}"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from guidegym.errors import GuideGymError
-from guidegym.settings import shown
+from guidegym.support.settings import shown
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -8,7 +8,7 @@ from cyclopts import App, ArgumentCollection, CycloptsError, UnknownOptionError
 from cyclopts.exceptions import MissingArgumentError, UnusedCliTokensError
 
 from guidegym.errors import GuideGymError, one_line
-from guidegym.settings import shown
+from guidegym.support.settings import shown
 
 
 def check_values(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

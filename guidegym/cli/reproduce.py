@@ -10,17 +10,17 @@ from cyclopts import Parameter
 from guidegym.cli.constants import number
 from guidegym.cli.flags import MANY, check_device, naming_flags
 from guidegym.errors import GuideGymError
-from guidegym.files import make_folder
-from guidegym.settings import MAX_SEED, check_count, whole_number
+from guidegym.support.files import make_folder
+from guidegym.support.settings import MAX_SEED, check_count, whole_number
 
 if TYPE_CHECKING:
+    from guidegym.claims.claim import Claim
     from guidegym.evaluation.sample_sets.collect import Collection
-    from guidegym.reproduction.claim import Claim
     from guidegym.testbeds import Testbed
 
 PER_CLASS, TUNING = 150, 40
 QUICK_PER_CLASS, QUICK_TUNING = 100, 8
-BATCH_SIZE: int = number("guidegym.sampling", "BATCH_SIZE")
+BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
 
 
 @Parameter(name="*")
@@ -72,19 +72,21 @@ DEFAULTS = ReproduceSettings()
 def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
     """Test what the papers claim, and say of each claim whether it holds."""
     # Imported here and below, after the flags are known to be good: torch takes seconds.
-    from guidegym.reproduction.claim import load_claim, shipped_claims
-    from guidegym.reproduction.page import overview
-    from guidegym.reproduction.run import reproduce as test_claims
+    from guidegym.claims.claim import load_claim
+    from guidegym.claims.results_page import overview
+    from guidegym.claims.verdicts import reproduce as test_claims
+    from guidegym.registry import names
     from guidegym.testbeds import load_testbed
 
+    known = names("claim")
     if settings.list:
-        for name in shipped_claims():
-            print(f"{name:{max(map(len, shipped_claims()))}}  {load_claim(name).says}")
+        for name in known:
+            print(f"{name:{max(map(len, known))}}  {load_claim(name).says}")
         return 0
-    names = shipped_claims() if settings.all else [*settings.claims, *settings.claim]
-    if not names:
-        raise GuideGymError(f"name a claim, or give `--all`; shipped are {', '.join(shipped_claims())}")
-    claims = [load_claim(name) for name in dict.fromkeys(names)]
+    wanted = known if settings.all else [*settings.claims, *settings.claim]
+    if not wanted:
+        raise GuideGymError(f"name a claim, or give `--all`; shipped are {', '.join(known)}")
+    claims = [load_claim(name) for name in dict.fromkeys(wanted)]
     device = check_device(settings.device)
     with naming_flags(settings, "weights"):
         testbed = load_testbed(
@@ -108,7 +110,7 @@ def _collection(settings: ReproduceSettings, testbed: "Testbed", out: Path) -> "
     """Return where the samples are collected."""
     from guidegym.evaluation.measuring.extractor import judge_extractor
     from guidegym.evaluation.sample_sets.collect import Collection
-    from guidegym.evaluation.sample_sets.run import energy_for
+    from guidegym.evaluation.sample_sets.evaluate_methods import energy_for
 
     fresh = QUICK_PER_CLASS if settings.quick else PER_CLASS
     return Collection(

@@ -11,16 +11,16 @@ from cyclopts import Parameter
 from guidegym.cli.constants import number, parts
 from guidegym.cli.flags import MANY, SamplerSettings, check_device, naming_flags
 from guidegym.errors import GuideGymError
-from guidegym.settings import MAX_SEED, check_range, whole_number
+from guidegym.support.settings import MAX_SEED, check_range, whole_number
 
 if TYPE_CHECKING:
-    from guidegym.sampling import Samples
+    from guidegym.core.sampling import Samples
     from guidegym.testbeds import Testbed
 
 MAX_SAMPLES = 1_000_000
 """Samples of a run: they are held in memory until they are written."""
 TESTBEDS = parts("testbed")
-BATCH_SIZE: int = number("guidegym.sampling", "BATCH_SIZE")
+BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
 
 
 @Parameter(name="*")
@@ -61,10 +61,10 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
     # Imported here and below, after the flags are known to be good: torch takes seconds.
     from tqdm import tqdm
 
-    import guidegym.sampling as library
-    from guidegym.engine import Engine
-    from guidegym.files import make_folder
+    import guidegym.core.sampling as library
+    from guidegym.core.engine import Engine
     from guidegym.guidance import Guidance
+    from guidegym.support.files import make_folder
     from guidegym.testbeds import load_testbed
 
     guidance = Guidance.load(settings.guidance) if settings.guidance else Guidance()
@@ -128,8 +128,8 @@ def _write(samples: "Samples", testbed: "Testbed", out: Path, *, title: str) -> 
     """Write the samples and their picture, and say what was written."""
     import numpy as np
 
-    from guidegym.files import write_atomically, write_or_remove
-    from guidegym.pictures import COLUMNS, drawn_or_noted, sample_picture
+    from guidegym.report.pictures import COLUMNS, drawn_or_noted, sample_picture
+    from guidegym.support.files import write_atomically, write_or_remove
 
     buffer = io.BytesIO()
     np.savez_compressed(

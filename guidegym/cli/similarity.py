@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cyclopts import Parameter
 
 from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
-from guidegym.files import make_folder
-from guidegym.tables import format_table
+from guidegym.report.tables import format_table
+from guidegym.support.files import make_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,10 +16,10 @@ from guidegym.cli.constants import parts
 from guidegym.cli.flags import MANY, check_device, naming_flags
 from guidegym.cli.values import parse_pairs, parse_value
 from guidegym.errors import GuideGymError
-from guidegym.registry import find
-from guidegym.settings import MAX_SEED, check_settings, whole_number, with_defaults
-from guidegym.tables import format_table
-from guidegym.user_code import import_flags
+from guidegym.registry import find, registered
+from guidegym.report.tables import format_table
+from guidegym.support.settings import MAX_SEED, check_settings, whole_number, with_defaults
+from guidegym.support.user_code import import_flags
 
 if TYPE_CHECKING:
     from guidegym.envs.task import Task
@@ -90,16 +90,16 @@ DEFAULTS = TrainAgentSettings()
 def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
     """Train an agent in an environment, and compare it with what needs no learning."""
     # Imported here and below, after the flags are known to be good: torch and Stable-Baselines3 take seconds.
-    from guidegym.engine import Engine
+    from guidegym.core.engine import Engine
     from guidegym.envs import make_task
     from guidegym.guidance import Guidance
-    from guidegym.learning import learn, load_learner, shipped_learners
-    from guidegym.learning.loop import CHECKPOINT
+    from guidegym.learning import learn, load_learner
+    from guidegym.learning.learn import CHECKPOINT
 
     if settings.list:
         return _list_agents()
     if settings.agent is None:
-        raise GuideGymError(f"`--agent` is needed; those that learn are {', '.join(shipped_learners())}; see --help")
+        raise GuideGymError(f"`--agent` is needed; those that learn are {', '.join(registered('agent'))}; see --help")
     environment = _environment(settings)
     own = parse_pairs(settings.agent_kwargs, "--agent-kwargs")
     tuned = {str(path): Guidance.load(path) for path in settings.tuned}
@@ -180,9 +180,9 @@ def _registered(env: str) -> dict[str, Any]:
 
 
 def _list_agents() -> int:
-    from guidegym.learning import resolved_settings, shipped_learners
+    from guidegym.learning import resolved_settings
 
-    for name in shipped_learners():
+    for name in registered("agent"):
         module = inspect.getmodule(find("agent", name))
         print(f"{name:16s} {(getattr(module, '__doc__', None) or '').splitlines()[0]}")
         said = ", ".join(f"{key}={value}" for key, value in resolved_settings(name, {}).items())
@@ -236,9 +236,9 @@ def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: d
     from guidegym.agent_comparison import COLUMNS, compare_agents
     from guidegym.diffusion import make_sampler, sampler_flags
     from guidegym.evaluation.measuring.ranking import headings, ranked_rows
-    from guidegym.files import write_atomically
     from guidegym.guidance import Guidance
-    from guidegym.learning.loop import AGENT, BEST
+    from guidegym.learning.learn import AGENT, BEST
+    from guidegym.support.files import write_atomically
 
     began = time.monotonic()
     result = compare_agents(

@@ -10,12 +10,12 @@ from cyclopts import Parameter
 
 from guidegym.cli.flags import MANY, check_device
 from guidegym.errors import GuideGymError
-from guidegym.files import make_folder
-from guidegym.settings import MAX_SEED, check_count, check_range, whole_number
+from guidegym.support.files import make_folder
+from guidegym.support.settings import MAX_SEED, check_count, check_range, whole_number
 
 if TYPE_CHECKING:
+    from guidegym.training.network_training import TrainingTask
     from guidegym.training.recipes import Recipe
-    from guidegym.training.task import TrainingTask
 
 MEASURED = ("references", "energies")
 """What is measured of the training images once the networks are there: by the judge, and by the guides."""
@@ -82,7 +82,7 @@ def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
     # Imported here and below, after the flags are known to be good: torch takes seconds.
     from guidegym.testbeds import IMAGE_SETS
     from guidegym.testbeds.images import build_energies, build_references
-    from guidegym.training.task import TrainingTask
+    from guidegym.training.network_training import TrainingTask
 
     if settings.testbed not in IMAGE_SETS:
         raise GuideGymError(f"must be one of {', '.join(IMAGE_SETS)}, got {settings.testbed!r}", argument="--testbed")
@@ -139,8 +139,8 @@ def _train(names: Sequence[str], task: "TrainingTask", jobs: int) -> None:
     """Train networks one after another, or some side by side."""
     import torch
 
+    from guidegym.training.network_training import train_network
     from guidegym.training.side_by_side import side_by_side
-    from guidegym.training.task import train_network
 
     if jobs == 1 or len(names) == 1:
         for name in names:

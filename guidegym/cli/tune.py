@@ -11,11 +11,11 @@ from cyclopts import Parameter
 from guidegym.cli.constants import names, parts
 from guidegym.cli.flags import SamplerSettings, check_device, naming_flags
 from guidegym.errors import GuideGymError, one_line
-from guidegym.tables import format_table
+from guidegym.report.tables import format_table
 
 if TYPE_CHECKING:
-    from guidegym.search.run import RunSettings
     from guidegym.search.study import Study
+    from guidegym.search.tuning import RunSettings
 
 OPTIMIZERS = names("guidegym.search.optimizers", "OPTIMIZERS")
 SAMPLERS = parts("sampler")
@@ -80,14 +80,14 @@ DEFAULTS = TuneSettings()
 def tune(settings: TuneSettings = DEFAULTS) -> int:
     """Search the guidance of a study, confirm what was found, and write it down."""
     # Imported here and below, after the flags are known to be good: torch, Optuna and plotly take seconds.
-    from guidegym.search.loading import shipped_studies
+    from guidegym.registry import names
 
     if settings.list:
         print(_study_lines())
         return 0
     if settings.study is None:
-        raise GuideGymError(f"`--study` is needed; shipped are {', '.join(shipped_studies())}; see --help")
-    if settings.study.isidentifier() and settings.study not in shipped_studies():
+        raise GuideGymError(f"`--study` is needed; shipped are {', '.join(names('study'))}; see --help")
+    if settings.study.isidentifier() and settings.study not in names("study"):
         print(_study_lines(), file=sys.stderr)
         raise GuideGymError(
             f"unknown study '{settings.study}'; shipped are those above; a path to a .py file will do, too"
@@ -97,9 +97,10 @@ def tune(settings: TuneSettings = DEFAULTS) -> int:
 
 def _study_lines() -> str:
     """Return the shipped studies, one line each."""
-    from guidegym.search.loading import load_study, shipped_studies
+    from guidegym.registry import names
+    from guidegym.search.loading import load_study
 
-    return "\n".join(f"{name:20s} {load_study(name).description}" for name in shipped_studies())
+    return "\n".join(f"{name:20s} {load_study(name).description}" for name in names("study"))
 
 
 def _without_old_spelling(settings: TuneSettings) -> TuneSettings:
@@ -114,7 +115,7 @@ def _without_old_spelling(settings: TuneSettings) -> TuneSettings:
 def _study(settings: TuneSettings) -> "Study":
     """Return the study with what the flags say."""
     from guidegym.search.loading import load_study
-    from guidegym.search.run import with_overrides
+    from guidegym.search.tuning import with_overrides
 
     assert settings.study is not None
     study = load_study(settings.study, testbed=settings.testbed)
@@ -135,7 +136,7 @@ def _study(settings: TuneSettings) -> "Study":
 
 
 def _run_settings(settings: TuneSettings, name: str) -> "RunSettings":
-    from guidegym.search.run import RunSettings
+    from guidegym.search.tuning import RunSettings
 
     with naming_flags(settings, "seed", "optimizer", "batch_trials", "timeout"):
         return RunSettings(
@@ -156,7 +157,7 @@ def _search(settings: TuneSettings) -> int:
 
     from guidegym.evaluation.measuring.ranking import headings, ranked_rows
     from guidegym.search.confirm import columns_of
-    from guidegym.search.run import run_study
+    from guidegym.search.tuning import run_study
     from guidegym.search.writing import replay_command
     from guidegym.testbeds import load_testbed
 

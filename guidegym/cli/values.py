@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from guidegym.errors import GuideGymError
-from guidegym.settings import shown
+from guidegym.support.settings import shown
 
 
 def parse_value(text: str, flag: str) -> Any:

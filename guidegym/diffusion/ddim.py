@@ -18,7 +18,7 @@ from guidegym.diffusion.sampler import (
 )
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @register("sampler", "ddim")

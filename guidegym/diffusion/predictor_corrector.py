@@ -10,7 +10,7 @@ from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import Reverse, Step, WithoutMemory, check_num_steps, guided_estimate, repeated_levels
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
-from guidegym.settings import check_count, plain_fields
+from guidegym.support.settings import check_count, plain_fields
 
 
 @register("sampler", "predictor_corrector")

@@ -17,7 +17,7 @@ from guidegym.diffusion.sampler import (
     subsequence,
 )
 from guidegym.registry import register
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @register("sampler", "probability_flow")

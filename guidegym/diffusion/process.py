@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @runtime_checkable

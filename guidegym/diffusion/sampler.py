@@ -13,7 +13,7 @@ from torch import Tensor
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.registry import contract
-from guidegym.settings import check_count, plain_fields
+from guidegym.support.settings import check_count, plain_fields
 
 LEAST_START, GOOD_START = 0.5, 0.9
 """Shares of the starting noise's variance below which a sampler is refused, and below which it is warned of."""

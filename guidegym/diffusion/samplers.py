@@ -8,7 +8,7 @@ from guidegym.diffusion.ddim import DDIM
 from guidegym.diffusion.sampler import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.registry import find, name_of, names
-from guidegym.settings import check_settings
+from guidegym.support.settings import check_settings
 
 
 def sampler_name(sampler: Sampler) -> str:

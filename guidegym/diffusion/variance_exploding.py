@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import VPProcess, noise_ratio
 from guidegym.errors import GuideGymError
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @functools.lru_cache(maxsize=32)

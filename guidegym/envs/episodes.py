@@ -10,11 +10,11 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from guidegym.core.observation import BOUND, FEATURES
+from guidegym.core.state import put
 from guidegym.envs.task import Rollout, Task
 from guidegym.errors import GuideGymError
-from guidegym.observation import BOUND, FEATURES
-from guidegym.settings import MAX_WHOLE, whole_number
-from guidegym.state import put
+from guidegym.support.settings import MAX_WHOLE, whole_number
 
 SAMPLE_BOUND = 1e4
 """Bound on the observed sample, which a sound one never comes near."""

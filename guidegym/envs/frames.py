@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from guidegym.core.state import fork
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
-from guidegym.pictures import as_images, as_plain_text, figure_of
-from guidegym.state import fork
+from guidegym.report.pictures import as_images, as_plain_text, figure_of
 from guidegym.testbeds import judge_features
 
 if TYPE_CHECKING:

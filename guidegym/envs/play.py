@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from guidegym.core.state import State
 from guidegym.envs.task import Rollout, Task
 from guidegym.guidance import Policy
-from guidegym.state import State
 
 Act = Callable[[Task, Rollout], Tensor]
 """``(task, trajectories that were looked at) -> actions in [-1, 1]``; one with a true attribute ``blind`` does not look."""

@@ -11,7 +11,7 @@ from guidegym.envs.episodes import Episodes, Observation, action_space, check_en
 from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
-from guidegym.settings import check_settings
+from guidegym.support.settings import check_settings
 
 
 class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion.noise import MASK, philox
 from guidegym.errors import GuideGymError
-from guidegym.settings import shown, whole_number
+from guidegym.support.settings import shown, whole_number
 
 HALVES = {"train": 2**62, "test": 2**62 + 2**61}
 """First noise seed of each split; each has 2**61 of them, above all that ``row_seeds`` gives below seed 2**30."""

@@ -8,8 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from guidegym.core.engine import Engine
+from guidegym.core.observation import FEATURES, observe
+from guidegym.core.prediction import Prediction
+from guidegym.core.state import State, fork
 from guidegym.diffusion import Sampler, make_sampler, rows_like
-from guidegym.engine import Engine
+from guidegym.envs.rewards import Reward, RewardMix, reward_mix
 from guidegym.envs.splits import Split, make_split
 from guidegym.errors import GuideGymError
 from guidegym.guidance import (
@@ -23,12 +27,8 @@ from guidegym.guidance import (
     make_target,
 )
 from guidegym.objectives import Finished
-from guidegym.observation import FEATURES, observe
-from guidegym.prediction import Prediction
 from guidegym.registry import find, name_of, register
-from guidegym.rewards import Reward, RewardMix, reward_mix
-from guidegym.settings import check_range, check_settings, shown
-from guidegym.state import State, fork
+from guidegym.support.settings import check_range, check_settings, shown
 from guidegym.testbeds import Testbed, load_testbed
 
 OBSERVATIONS = ("full", "features", "sample")
@@ -142,7 +142,7 @@ class Task:
         return replace(live, prediction=self.engine.predict(live.state, clean=True))
 
     def features(self, live: Rollout) -> Float[Tensor, " batch features"]:
-        """Return the features of each row; see ``guidegym.observation``."""
+        """Return the features of each row; see ``guidegym.core.observation``."""
         return observe(self.engine, live.state, live.prediction)
 
     def act(

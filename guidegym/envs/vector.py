@@ -12,7 +12,7 @@ from guidegym.envs.episodes import Episodes, action_space, check_env_seeds, chec
 from guidegym.envs.frames import METADATA, Trace, check_render_mode, frame
 from guidegym.envs.task import make_task
 from guidegym.errors import GuideGymError
-from guidegym.settings import check_count, check_settings
+from guidegym.support.settings import check_count, check_settings
 
 Step = tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from guidegym.diffusion import rows_like
 from guidegym.guidance.guide import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
 from guidegym.registry import register
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @register("base_model", "denoiser")

@@ -14,7 +14,7 @@ from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction
 from guidegym.registry import register
-from guidegym.settings import check_range, plain_fields
+from guidegym.support.settings import check_range, plain_fields
 
 SCALE = 1000.0
 """Timesteps of a table are on the scale 0..1000."""

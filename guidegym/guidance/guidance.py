@@ -11,13 +11,13 @@ from torch import Tensor
 from guidegym.codec import check_keys, from_object, to_object
 from guidegym.diffusion import Process, Sampler
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.files import write_atomically
 from guidegym.guidance.base_models import UnconditionalDenoiser
 from guidegym.guidance.guide import BaseModel
 from guidegym.guidance.guides import Guide
 from guidegym.guidance.policy import Policy, load_policy
 from guidegym.guidance.schedules import Constant, Schedule
 from guidegym.guidance.targets import OneHot, TargetDistribution
+from guidegym.support.files import write_atomically
 
 NO_WEIGHT = Constant(0.0)
 ONE_HOT = OneHot()

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from guidegym.errors import GuideGymError
 from guidegym.guidance.guide import GuideInput, GuideOutput, Networks, check_classifier_name, gradient_of
 from guidegym.registry import contract, register
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 @contract("guide")

@@ -13,8 +13,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.settings import plain_fields, shown
-from guidegym.tensor_files import read_tensors
+from guidegym.support.settings import plain_fields, shown
+from guidegym.support.tensor_files import read_tensors
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu}
 SQUASHES = ("clip", "tanh")

@@ -15,7 +15,7 @@ from torch import Tensor
 from guidegym.diffusion import Process, noise_share
 from guidegym.errors import GuideGymError
 from guidegym.registry import contract, register
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 MAX_EXPONENT = 50.0
 """Bound on the rate of an exponential: beyond it a weight is nothing at one of the ends."""

@@ -10,7 +10,7 @@ from guidegym.diffusion import Process, noise_ratio
 from guidegym.errors import GuideGymError
 from guidegym.guidance.schedules import chain_fraction
 from guidegym.registry import register
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 
 
 def _chosen(mask: Bool[Tensor, " steps"], inside: float, outside: float) -> Float[Tensor, " steps"]:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from guidegym.errors import GuideGymError
 from guidegym.guidance.guide import Networks
 from guidegym.registry import contract, register
-from guidegym.settings import check_count, plain_fields
+from guidegym.support.settings import check_count, plain_fields
 
 SOURCE_STEPS = 250
 """Steps of the chain for which the source gives its update of a step."""

@@ -13,7 +13,7 @@ from guidegym.errors import GuideGymError
 from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks
 from guidegym.guidance.guides import Guide
 from guidegym.registry import register
-from guidegym.settings import check_range, plain_fields, whole_number
+from guidegym.support.settings import check_range, plain_fields, whole_number
 
 MAX_STEPS = 1000
 """Bound on the gradients of one step of a chain: ten times what the source used."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol, runtime_checkable
 from guidegym.envs import Task
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Policy
-from guidegym.registry import find, registered
-from guidegym.settings import check_seed, check_settings, with_defaults
+from guidegym.registry import find
+from guidegym.support.settings import check_seed, check_settings, with_defaults
 
 
 @runtime_checkable
@@ -33,11 +33,6 @@ class Learner(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state_dict`` of an equal learner returned."""
-
-
-def shipped_learners() -> list[str]:
-    """Return the names of the shipped agents that learn."""
-    return list(registered("agent"))
 
 
 def load_learner(

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from guidegym.attacks.pgd import Attacked, pgd
 from guidegym.diffusion import Process, noisy_rows
 from guidegym.metrics.checking import check_labels, check_logits
-from guidegym.metrics.pgd import Attacked, pgd
 
 CHUNK = 500
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.metrics.checking import check_labels, check_logits
-from guidegym.settings import check_count
+from guidegym.support.settings import check_count
 
 BINS = 20
 

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from guidegym.autograd import ordinary, without_graph
+from guidegym.attacks.pgd import Attacked, logits_of
 from guidegym.errors import GuideGymError
 from guidegym.metrics.checking import check_features
-from guidegym.metrics.pgd import Attacked, logits_of
+from guidegym.support.autograd import ordinary, without_graph
 
 
 @without_graph

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
-from guidegym.autograd import ordinary, without_graph
+from guidegym.attacks.pgd import Attacked
 from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.checking import check_features
-from guidegym.metrics.pgd import Attacked
+from guidegym.support.autograd import ordinary, without_graph
 
 
 class Scores(NamedTuple):

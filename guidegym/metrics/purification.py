@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from guidegym.attacks.pgd import Attacked
 from guidegym.diffusion import DDIM, Process, Step
 from guidegym.errors import GuideGymError
 from guidegym.metrics.accuracy import CHUNK, noise_to
-from guidegym.metrics.pgd import Attacked
 from guidegym.metrics.score_errors import own_noise
-from guidegym.settings import check_count
+from guidegym.support.settings import check_count
 
 
 def purify(

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from guidegym.attacks.pgd import Attacked
 from guidegym.diffusion import Process, noisy_rows, rows_like
 from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.gradients import density_score, log_likelihood_gradient
-from guidegym.metrics.pgd import Attacked
 
 SCORE_LEVELS = (100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
 """Timesteps over which score errors are averaged; at t = 0 there is next to no noise to be seen."""

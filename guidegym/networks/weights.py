@@ -10,13 +10,13 @@ from safetensors.torch import save
 from torch import nn
 
 from guidegym.errors import DataNotFoundError, FileFormatError
-from guidegym.files import parse_json, write_atomically
 from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier
 from guidegym.networks.judges import DepthwiseJudge, Judge, MixerJudge, ResidualJudge
 from guidegym.networks.time_dependent import TimeDependentClassifier
 from guidegym.networks.unet import UNet
-from guidegym.settings import shown
-from guidegym.tensor_files import digest_of_tensors, read_header, read_tensors
+from guidegym.support.files import parse_json, write_atomically
+from guidegym.support.settings import shown
+from guidegym.support.tensor_files import digest_of_tensors, read_header, read_tensors
 
 FORMAT = "guidegym-weights/1"
 ARCHITECTURES: dict[str, type[nn.Module]] = {

@@ -13,7 +13,7 @@ from torch import Tensor
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guide
 from guidegym.registry import find, find_registered, register
-from guidegym.settings import check_name, plain_fields, shown
+from guidegym.support.settings import check_name, plain_fields, shown
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Seen, seen_by
 
@@ -85,6 +85,11 @@ class Objective:
     title: str = ""
     credit: Function | None = None
     influence: Function | None = None
+
+    @property
+    def __wrapped__(self) -> Function:
+        """The function that the objective is made of."""
+        return self.function
 
     def __post_init__(self) -> None:
         plain_fields(self)

@@ -7,11 +7,11 @@ from typing import Any
 import optuna
 import torch
 
+from guidegym.core.engine import Engine
 from guidegym.diffusion import Process, Sampler
-from guidegym.engine import Engine
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.metrics import METRICS
-from guidegym.evaluation.measuring.objectives import METRIC_OF
+from guidegym.evaluation.measuring.set_objectives import METRIC_OF
 from guidegym.guidance import Guidance
 from guidegym.search.study import Study
 from guidegym.testbeds import Testbed

@@ -5,8 +5,8 @@ from typing import TypeAlias
 
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.metrics import measure_set
-from guidegym.evaluation.measuring.objectives import METRIC_OF
 from guidegym.evaluation.measuring.ranking import Column, Standing, rank
+from guidegym.evaluation.measuring.set_objectives import METRIC_OF
 from guidegym.objectives import Objective, find_objective
 from guidegym.search.scoring import Scored
 

@@ -3,13 +3,8 @@
 import inspect
 
 from guidegym.errors import GuideGymError
-from guidegym.registry import find, names
+from guidegym.registry import find
 from guidegym.search.study import Study
-
-
-def shipped_studies() -> list[str]:
-    """Return the names of the shipped studies."""
-    return names("study")
 
 
 def load_study(where: str, *, testbed: str | None = None) -> Study:

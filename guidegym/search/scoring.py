@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from guidegym.core.sampling import BATCH_SIZE, OnRows, row_seeds
 from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
-from guidegym.evaluation.measuring.objectives import METRIC_OF, measure_objective, set_of, values_by
 from guidegym.evaluation.measuring.sample_set import SampleSet, look
+from guidegym.evaluation.measuring.set_objectives import METRIC_OF, measure_objective, set_of, values_by
 from guidegym.objectives import Finished, Objective
-from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds
 from guidegym.testbeds import References, Testbed
 from guidegym.testbeds.testbed import Seen
 

@@ -11,10 +11,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from guidegym.errors import GuideGymError
-from guidegym.files import only_one, write_atomically
 from guidegym.search.address import reason_of, shown_address
 from guidegym.search.patience import patient_storage
 from guidegym.search.study import GUIDANCE, Study
+from guidegym.support.files import only_one, write_atomically
 
 SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"

@@ -8,7 +8,7 @@ from guidegym.diffusion import Sampler, sampler_name, with_steps
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance
 from guidegym.objectives import Objective, find_objective
-from guidegym.settings import check_name, plain_fields, shown, whole_number
+from guidegym.support.settings import check_name, plain_fields, shown, whole_number
 
 if TYPE_CHECKING:
     import optuna

@@ -13,15 +13,15 @@ from guidegym.diffusion import sampler_flags
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import ranked_json
-from guidegym.evaluation.sample_sets.pictures import grids
-from guidegym.files import file_names, read_json, write_atomically, write_or_remove
-from guidegym.page import encoded
+from guidegym.evaluation.sample_sets.methods_pictures import grids
+from guidegym.report.page import encoded
 from guidegym.search.confirm import Confirmed, columns_of
-from guidegym.search.report import build_report
 from guidegym.search.storage import complete
 from guidegym.search.study import Study
+from guidegym.search.study_page import build_report
+from guidegym.support.files import file_names, read_json, write_atomically, write_or_remove
+from guidegym.support.user_code import import_flags
 from guidegym.testbeds import Testbed
-from guidegym.user_code import import_flags
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, judge_features
-from guidegym.testbeds.variance_exploding import variance_exploding
+from guidegym.testbeds.under_ve import variance_exploding
 
 IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED_VE)}
 """The testbeds of images, whose networks ``guidegym.train_models`` trains."""

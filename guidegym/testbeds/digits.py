@@ -12,7 +12,7 @@ from guidegym.testbeds.digits_data import load_digits
 from guidegym.testbeds.image_data import ImageData
 from guidegym.testbeds.images import ImageSet, load_images_testbed
 from guidegym.testbeds.testbed import Testbed
-from guidegym.testbeds.variance_exploding import variance_exploding
+from guidegym.testbeds.under_ve import variance_exploding
 
 
 def _load(folder: Path | None) -> ImageData:

@@ -9,7 +9,7 @@ from guidegym.registry import register
 from guidegym.testbeds.fashion_data import load_fashion_mnist
 from guidegym.testbeds.images import ImageSet, load_images_testbed
 from guidegym.testbeds.testbed import Testbed
-from guidegym.testbeds.variance_exploding import variance_exploding
+from guidegym.testbeds.under_ve import variance_exploding
 
 FASHION = ImageSet(
     name="fashion",

@@ -14,8 +14,8 @@ from guidegym.errors import DataNotFoundError, FileFormatError
 from guidegym.guidance import Classifier, ConditionalNetwork
 from guidegym.networks import load_network
 from guidegym.networks.weights import read_metadata
-from guidegym.settings import check_count, finite_number
-from guidegym.testbeds.energies import class_energies, load_energies, save_energies
+from guidegym.support.settings import check_count, finite_number
+from guidegym.testbeds.class_energies import class_energies, load_energies, save_energies
 from guidegym.testbeds.image_data import ImageData, to_unit_range
 from guidegym.testbeds.references import (
     file_digest,

@@ -11,10 +11,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
-from guidegym.files import write_atomically
 from guidegym.metrics import moments, reference_self_term
 from guidegym.metrics.checking import check_finite
-from guidegym.tensor_files import read_tensors
+from guidegym.support.files import write_atomically
+from guidegym.support.tensor_files import read_tensors
 
 FORMAT = "guidegym-references/1"
 

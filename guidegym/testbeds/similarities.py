@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from guidegym.errors import DataNotFoundError, FileFormatError, GuideGymError
-from guidegym.files import write_atomically
+from guidegym.support.files import write_atomically
 
 SHIPPED = Path(__file__).parent / "similarity"
 """Descriptions and matrices of the shipped testbeds."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 from guidegym.testbeds.checked import Checked, own_dtype, warn_of_train_mode
 from guidegym.testbeds.references import References
 

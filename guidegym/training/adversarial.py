@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from guidegym.attacks.pgd import Norm, pgd
 from guidegym.diffusion import Process
-from guidegym.metrics.pgd import Norm, pgd
 from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from guidegym.metrics.pgd import Norm
+from guidegym.attacks.pgd import Norm
 from guidegym.networks import (
     DepthwiseJudge,
     Judge,
@@ -25,12 +25,12 @@ from guidegym.training.denoising import conditional_noise_prediction, noise_pred
 from guidegym.training.dlsm import denoising_likelihood_score_matching
 from guidegym.training.energy_based import JointEnergyLoss, TimedJointEnergyLoss
 from guidegym.training.jacobian import jacobian_regularised
-from guidegym.training.loop import TrainingSettings
 from guidegym.training.loss import Loss
 from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis, Targets, center_regression
 from guidegym.training.replay import ReplayBuffer
 from guidegym.training.self_calibration import self_calibrated
 from guidegym.training.sizes import Budget, Kind, Size
+from guidegym.training.train import TrainingSettings
 
 Batches = Literal["labelled", "both", "all"]
 """Which rows a batch is made of: those with a label, as many of those as of all the data, or all the data."""

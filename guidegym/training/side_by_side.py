@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 import torch
 
 from guidegym.errors import GuideGymError
-from guidegym.interrupts import STOPS, hold_interrupts
+from guidegym.support.interrupts import STOPS, hold_interrupts
 
 POLL_SECONDS = 0.2
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from guidegym.training.loop import TrainingSettings
+from guidegym.training.train import TrainingSettings
 
 Budget = Literal["small", "full"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)

@@ -22,6 +22,8 @@ from guidegym import (
     VPProcess,
     sample,
 )
+from guidegym.core.engine import Engine
+from guidegym.core.state import State, join
 from guidegym.diffusion import (
     DPMSolverPP,
     Euler,
@@ -33,9 +35,7 @@ from guidegym.diffusion import (
     vp_timesteps,
     with_steps,
 )
-from guidegym.engine import Engine
 from guidegym.registry import names, registered
-from guidegym.state import State, join
 from guidegym.testbeds import variance_exploding
 from guidegym.testbeds.gaussians import MEANS, SHARES, SPREADS, load_gaussians
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from guidegym.evaluate import main
-from guidegym.evaluation.classifiers.report import markdown_of
+from guidegym.evaluation.classifiers.classifier_page import markdown_of
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FEW = ["--rows", "60", "--attacked", "10", "--quick"]

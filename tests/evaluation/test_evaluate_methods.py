@@ -11,7 +11,7 @@ from sampled import GUIDED
 from guidegym import DDIM, Constant, GuideGymError, Testbed
 from guidegym.evaluate import main as evaluate
 from guidegym.evaluation.sample_sets import collect as collecting
-from guidegym.evaluation.sample_sets.methods import methods, scaled
+from guidegym.evaluation.sample_sets.named_methods import methods, scaled
 
 
 def _flags(steps: int, out: Path) -> list[str]:

@@ -14,7 +14,7 @@ from guidegym.errors import FileFormatError
 from guidegym.evaluation.measuring.measurement import Measurement, delta, deltas
 from guidegym.evaluation.measuring.metrics import METRICS, check_size, measure_set
 from guidegym.evaluation.sample_sets.collect import Collection
-from guidegym.evaluation.sample_sets.record import comparable, from_json, result_of, to_json
+from guidegym.evaluation.sample_sets.results import comparable, from_json, result_of, to_json
 from guidegym.metrics import frechet_distance, moments
 from guidegym.metrics.neighbours import neighbour_scores
 from guidegym.metrics.resampling import Estimate, percentiles

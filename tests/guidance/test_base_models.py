@@ -31,11 +31,11 @@ from guidegym import (
     row_seeds,
     sample,
 )
+from guidegym.core.state import fork
 from guidegym.evaluation.measuring.method import Method
 from guidegym.guidance import BaseModel, diffusers_scale, weight_of_diffusers_scale
 from guidegym.registry import registered
 from guidegym.search import Scorer
-from guidegym.state import fork
 
 LABEL = torch.tensor([0, 1, 1, 0])
 EXAMPLES: dict[str, BaseModel] = {

@@ -9,10 +9,10 @@ from stable_baselines3 import A2C, PPO, TD3
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from guidegym import Guidance, GuideGymError, Likelihood, Policy
+from guidegym.core.sampling import sample
 from guidegym.envs import GuidanceVectorEnv, make_task
 from guidegym.envs.play import draw_episodes, follow, play
 from guidegym.envs.sb3 import SB3VecEnv
-from guidegym.sampling import sample
 
 ARGUMENTS: dict[str, Any] = {"num_steps": 4, "max_weight": 4.0, "reward": "confidence", "observation": "features"}
 

@@ -12,8 +12,9 @@ import torch
 from guidegym import Guidance, GuideGymError, sample
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes, follow, play
-from guidegym.learning import Learner, LearnSettings, learn, load_learner, shipped_learners
+from guidegym.learning import Learner, LearnSettings, learn, load_learner
 from guidegym.learning.stable_baselines import SB3Learner
+from guidegym.registry import registered
 
 ARGUMENTS: dict[str, Any] = {"observation": "features", "num_steps": 5, "max_weight": 4.0, "reward": "kid_witness"}
 SMALL: dict[str, dict[str, Any]] = {
@@ -29,7 +30,7 @@ def _learner(name: str, **settings: Any) -> Learner:
 
 
 def test_all_that_learn_are_shipped() -> None:
-    assert shipped_learners() == sorted(SMALL)
+    assert list(registered("agent")) == sorted(SMALL)
 
 
 def test_our_own_learner_goes_on_as_if_it_had_not_been_saved() -> None:

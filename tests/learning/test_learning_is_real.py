@@ -10,7 +10,7 @@ from guidegym.agent_comparison import compare
 from guidegym.envs import make_task
 from guidegym.evaluation.measuring.measurement import delta
 from guidegym.learning import load_learner
-from guidegym.learning.loop import as_guidance
+from guidegym.learning.learn import as_guidance
 
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "results"
 

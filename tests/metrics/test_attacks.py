@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from guidegym import load_testbed
+from guidegym.attacks.carlini_wagner import carlini_wagner_l2
+from guidegym.attacks.pgd import Norm, pgd, row_norms
 from guidegym.errors import GuideGymError
-from guidegym.metrics.carlini_wagner import carlini_wagner_l2
-from guidegym.metrics.pgd import Norm, pgd, row_norms
 
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 

@@ -15,20 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import guidegym as gg
-from guidegym import DDIM, GuideGymError, pictures
+from guidegym import DDIM, GuideGymError
 from guidegym.envs.vector import GuidanceVectorEnv
 from guidegym.evaluate import main as evaluate
-from guidegym.evaluation.classifiers import run as classifiers_run
+from guidegym.evaluation.classifiers import evaluate_classifiers as classifiers_run
 from guidegym.evaluation.classifiers.measure import Effort
 from guidegym.evaluation.measuring.metrics import METRICS, _estimate
-from guidegym.evaluation.sample_sets import pictures as sample_sets_pictures
-from guidegym.evaluation.sample_sets import run as sample_sets_run
-from guidegym.files import file_names
+from guidegym.evaluation.sample_sets import evaluate_methods as sample_sets_run
+from guidegym.evaluation.sample_sets import methods_pictures as sample_sets_pictures
 from guidegym.metrics.resampling import interval_around
-from guidegym.pictures import plain_text, sample_picture, schedule_picture
+from guidegym.report import pictures
+from guidegym.report.pictures import plain_text, sample_picture, schedule_picture
+from guidegym.report.tables import as_markdown, format_table, markdown_table
 from guidegym.sample import main as sample_main
-from guidegym.search import Study, run
-from guidegym.tables import as_markdown, format_table, markdown_table
+from guidegym.search import Study
+from guidegym.search import tuning as run
+from guidegym.support.files import file_names
 from guidegym.tune import main
 
 NASTY = ("$", "$x_$", "a$b$c", r"$\frac{$", "<b>bold</b>", "a|b", "two\nlines", "_a", "\udcff", "x" * 5000, "", "名前")

@@ -12,7 +12,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from short_search import quick_search
 
-from guidegym.search import loop, patience
+from guidegym.search import patience
+from guidegym.search import trials as loop
 
 NUM_TRIALS = 7
 

@@ -12,8 +12,8 @@ from short_search import ROOT, SHORT, WILD, finished_trials
 
 from guidegym import Constant, Guidance, load_testbed
 from guidegym.search.loading import load_study
-from guidegym.search.run import first_fresh_row
 from guidegym.search.scoring import Scorer
+from guidegym.search.tuning import first_fresh_row
 from guidegym.tune import main
 
 OPTIMIZERS = ("tpe", "gp", "cmaes", "random")
@@ -154,7 +154,7 @@ def test_a_larger_confirmation_repeats_nothing_else_and_shares_no_row_with_the_s
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_history_names_baselines_outside_the_space_without_labels_on_its_logarithmic_axis(tmp_path: Path) -> None:
-    from guidegym.search.report import _history
+    from guidegym.search.study_page import _history
 
     assert main([*SHORT, "--trials", "7", "--out", str(tmp_path)]) == 0
     opened = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")

@@ -64,7 +64,7 @@ def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp
 
 
 def test_an_interrupt_never_replaces_confirmed_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from guidegym.search import loop
+    from guidegym.search import trials as loop
 
     assert main([*SHORT, "--trials", "6", "--out", str(tmp_path)]) == 0
     names = ("best.json", "results.json", "report.html")
@@ -85,7 +85,7 @@ def test_a_stop_at_any_point_of_any_batch_does_not_change_the_search(
     optimizer: str, batch: int, told: int, tmp_path: Path
 ) -> None:
     """Stop right after ``told`` trials of a batch were told, or before the first, and go on."""
-    from guidegym.search import loop
+    from guidegym.search import trials as loop
 
     flags = ["--trials", "14", "--batch-trials", "3", "--seed", "2", "--optimizer", optimizer]
     assert main([*SHORT, *flags, "--out", str(tmp_path / "whole")]) == 0

@@ -20,10 +20,11 @@ from optuna.storages._rdb import storage as rdb
 from short_search import SHORT, finished_trials, quick_search
 
 from guidegym import GuideGymError
-from guidegym.search import loop, optimizers, patience, queue
+from guidegym.search import optimizers, patience, queue
 from guidegym.search import storage as storage_of_studies
+from guidegym.search import trials as loop
 from guidegym.search.address import HIDDEN, shown_address, without_passwords
-from guidegym.search.run import RunSettings
+from guidegym.search.tuning import RunSettings
 from guidegym.tune import main
 
 pytestmark = pytest.mark.usefixtures("undrawn")

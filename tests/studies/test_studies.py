@@ -8,20 +8,21 @@ import pytest
 from study_tables import markdown
 
 from guidegym import Guidance
-from guidegym.search.loading import load_study, shipped_studies
+from guidegym.registry import names
+from guidegym.search.loading import load_study
 from guidegym.tune import main
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("name", names("study"))
 def test_every_shipped_study_runs_two_trials_on_gaussians(name: str, tmp_path: Path) -> None:
     flags = ["--testbed", "gaussians", "--steps", "4", "--samples", "4", "--confirm-samples", "4", "--trials", "2"]
     assert main(["--study", name, *flags, "--out", str(tmp_path)]) == 0
     assert Guidance.load(tmp_path / "best.json") is not None
 
 
-@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("name", names("study"))
 @pytest.mark.parametrize("testbed", ["fashion", "gaussians"])
 def test_every_baseline_lies_in_its_search_space(name: str, testbed: str) -> None:
     study = load_study(name, testbed=testbed)

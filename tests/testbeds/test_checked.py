@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import guidegym as gg
 from guidegym import DDIM, Engine, Guidance, GuideGymError, Testbed
-from guidegym.metrics.carlini_wagner import carlini_wagner_l2
+from guidegym.attacks.carlini_wagner import carlini_wagner_l2
+from guidegym.attacks.pgd import pgd
 from guidegym.metrics.gradients import density_score, log_likelihood_gradient
-from guidegym.metrics.pgd import pgd
 from guidegym.testbeds import judge_features
 from guidegym.testbeds.gaussians import load_gaussians
 

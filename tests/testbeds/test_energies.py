@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from guidegym.errors import FileFormatError
-from guidegym.testbeds.energies import load_energies, save_energies
+from guidegym.testbeds.class_energies import load_energies, save_energies
 
 NUMBERS = torch.tensor([1.5, -2.25])
 

@@ -13,9 +13,9 @@ from guidegym.networks import Judge, TimeDependentClassifier, UNet
 from guidegym.training.cross_entropy import noisy_cross_entropy, shifted_cross_entropy
 from guidegym.training.denoising import noise_prediction
 from guidegym.training.energy_based import TimedJointEnergyLoss
-from guidegym.training.loop import Pool, TrainingRun, TrainingSettings, train
 from guidegym.training.loss import DivergedError, Loss
 from guidegym.training.replay import ReplayBuffer
+from guidegym.training.train import Pool, TrainingRun, TrainingSettings, train
 
 IMAGES = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 10

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from guidegym.errors import GuideGymError
-from guidegym.interrupts import hold_interrupts
 from guidegym.networks.weights import read_metadata
+from guidegym.support.interrupts import hold_interrupts
 from guidegym.train_models import main as train_models
 from guidegym.training.side_by_side import side_by_side
 

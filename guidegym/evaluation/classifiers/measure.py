@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from guidegym.attacks.carlini_wagner import carlini_wagner_l2
+from guidegym.attacks.pgd import Norm, pgd
 from guidegym.guidance import Classifier
 from guidegym.metrics.accuracy import (
     accuracy,
@@ -20,14 +22,12 @@ from guidegym.metrics.accuracy import (
     share_right,
 )
 from guidegym.metrics.calibration import expected_calibration_error, reliability
-from guidegym.metrics.carlini_wagner import carlini_wagner_l2
 from guidegym.metrics.energies import energies_by_class
 from guidegym.metrics.gradients import density_score, gradient_quality, log_likelihood_gradient
 from guidegym.metrics.outside import detection
-from guidegym.metrics.pgd import Norm, pgd
 from guidegym.metrics.purification import purify
 from guidegym.metrics.score_errors import SCORE_LEVELS, guided_error, score_error
-from guidegym.settings import check_count, plain_fields
+from guidegym.support.settings import check_count, plain_fields
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.outside_data import outside_images
 from guidegym.testbeds.testbed import Rows

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from guidegym.core.engine import Engine
+from guidegym.core.sampling import BATCH_SIZE, OnRows, Samples, rollout, sample
 from guidegym.diffusion import Sampler
-from guidegym.engine import Engine
 from guidegym.guidance import Guidance
-from guidegym.sampling import BATCH_SIZE, OnRows, Samples, rollout, sample
 from guidegym.testbeds import Testbed
 
 

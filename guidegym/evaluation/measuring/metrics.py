@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.evaluation.measuring import families
-from guidegym.evaluation.measuring.families import Family
+from guidegym.evaluation.measuring import metric_families as families
 from guidegym.evaluation.measuring.measurement import Measurement
+from guidegym.evaluation.measuring.metric_families import Family
 from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.metrics.neighbours import NEAREST_COVERAGE
 from guidegym.metrics.resampling import Estimate, interval_around, recentred, resampling_weights

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from guidegym.core.sampling import Samples
 from guidegym.evaluation.measuring.extractor import Extractor
 from guidegym.evaluation.measuring.failures import failures_of
 from guidegym.evaluation.measuring.method import Method
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
-from guidegym.sampling import Samples
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import seen_by
 

@@ -9,8 +9,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from guidegym.errors import FileFormatError
-from guidegym.files import write_atomically
-from guidegym.tensor_files import digest_of_tensors, read_tensors
+from guidegym.support.files import write_atomically
+from guidegym.support.tensor_files import digest_of_tensors, read_tensors
 
 CHECKSUM = "sha256"
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from guidegym.core.sampling import BATCH_SIZE, OnRows, row_seeds
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.extractor import Extractor
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.sample_set import SampleSet, look
 from guidegym.evaluation.sample_sets.chunks import is_there, read_chunk, write_chunk
 from guidegym.networks import network_digest
-from guidegym.sampling import BATCH_SIZE, OnRows, row_seeds
-from guidegym.settings import plain_fields
+from guidegym.support.settings import plain_fields
 from guidegym.testbeds import Testbed
 
 CHUNK_ROWS = 500

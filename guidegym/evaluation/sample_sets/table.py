@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from guidegym.evaluation.measuring.metrics import METRICS
-from guidegym.evaluation.sample_sets.record import Result
+from guidegym.evaluation.sample_sets.results import Result
 from guidegym.metrics.resampling import Estimate
 
 SIGNIFICANT = 0.05

@@ -1,0 +1,1 @@
+"""Adversarial attacks: inputs next to real ones that a classifier takes for another class."""

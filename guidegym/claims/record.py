@@ -1,0 +1,157 @@
+"""The record of a tested claim: verdict, effect with its interval, n, cost, and every method's numbers."""
+
+import datetime
+import json
+import subprocess
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guidegym.claims.claim import Claim, Effect
+from guidegym.claims.lab import Lab
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.metrics import METRICS, measure_set
+from guidegym.evaluation.sample_sets.collect import networks_used
+from guidegym.evaluation.sample_sets.evaluate_methods import energy_notes
+from guidegym.support.files import read_json
+from guidegym.testbeds import Testbed
+
+FORMAT = "guidegym-claim/3"
+TABLE = (
+    "frechet",
+    "intra_frechet",
+    "intra_kid",
+    "precision",
+    "recall",
+    "coverage",
+    "accuracy",
+    "robustness",
+    "energy_divergence",
+)
+"""Metrics in the table of a claim, whatever its effect is measured in."""
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def _commit() -> str:
+    """Return the commit of the checkout, with ``-dirty`` where it was edited; ``unknown`` for an installed package."""
+    # An installed package may lie inside the checkout of something else.
+    ours = _git("ls-files", Path(__file__).name) != ""
+    return (_git("describe", "--always", "--dirty", "--exclude", "*") if ours else "") or "unknown"
+
+
+def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
+    """Run a claim and return its record."""
+    began, wanted, commit = time.perf_counter(), _wanted(claim, lab), _commit()  # of the code that runs
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        effect: object = claim.run(lab)
+    if not isinstance(effect, Effect):
+        raise GuideGymError(f"`run` of claim '{claim.name}' must return an Effect, got {type(effect).__name__}")
+    lab.note_networks("", *claim.classifiers, *claim.conditionals)
+    estimate = effect.estimate
+    samples = max([len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0])
+    methods = _methods(lab)
+    warned = sorted({str(one.message) for one in caught})
+    otherwise = time.perf_counter() - began - lab.spent.waited
+    return {
+        "format": FORMAT,
+        **wanted,
+        "paper": claim.paper,
+        "place": claim.place,
+        "says": claim.says,
+        "effect_is": claim.effect,
+        "testbed": lab.testbed.name,
+        "networks": lab.used,
+        "extractor": {"name": lab.collection.extractor.name, "digest": lab.collection.extractor.digest},
+        "verdict": claim.verdict(estimate, None if effect.counted else samples),
+        "effect": estimate.to_json(),
+        "samples": samples,
+        "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
+        "measured_in": list(lab.asked),
+        "pictured": False,  # until its picture is there
+        "network_evaluations": lab.spent.evaluations,
+        "seconds": round(lab.spent.seconds + otherwise, 1),
+        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
+        "commit": commit,
+        "methods": methods,
+    }
+
+
+def _methods(lab: Lab) -> list[dict[str, Any]]:
+    """Return the numbers of the methods that a claim compared."""
+    table = [name for name in METRICS if name in TABLE or name in lab.asked]
+    found = []
+    for name, own in lab.seen.items():
+        measured = measure_set(own, lab.collection.extractor.references, table, resamples=lab.resamples)
+        found.append(
+            {
+                "method": name,
+                "metrics": {key: one.estimate.to_json() for key, one in measured.items()},
+                "guidance": json.loads(own.method.guidance.to_json()),
+                "sampler": repr(own.method.sampler),
+                "evaluations_per_sample": own.evaluations_per_sample,
+                "failed": own.num_failed,
+            }
+        )
+    return found
+
+
+def _energy_notes(lab: Lab) -> list[str]:
+    """Return notes on methods that are guided by the classifier whose energies the effect is measured in."""
+    candidates = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
+    return energy_notes(candidates, lab.collection)
+
+
+def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
+    """Return what a record must share with a claim that is to be tested, to stand for it."""
+    return {
+        "claim": claim.name,
+        "rule": claim.rule,
+        "code": claim.code,
+        "per_class": lab.collection.per_class,
+        "tuning_per_class": lab.tuning_per_class,
+        "seed": lab.collection.seed,
+        "resamples": lab.resamples,
+    }
+
+
+def same_networks(used: Mapping[str, Mapping[str, str]], testbed: Testbed) -> bool:
+    """Say whether a testbed still has all networks that a record was made with; what else it has makes nothing stale."""
+    names = [name for own in used.values() for name in own]
+    now = networks_used(testbed, "", *names)
+    return all(now[role].get(name) == digest for role, own in used.items() for name, digest in own.items())
+
+
+def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
+    """Return a record on the same networks; None where there is none."""
+    try:
+        record: dict[str, Any] = read_json(path)
+        ours = (record["format"], record["testbed"]) == (FORMAT, testbed.name) and same_networks(
+            record["networks"], testbed
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if ours else None
+
+
+def kept_record(path: Path, claim: Claim, lab: Lab) -> Mapping[str, Any] | None:
+    """Return the record of an earlier run of the same; None where there is none."""
+    record = read_record(path, lab.testbed)
+    same = record is not None and claim.code != "" and _wanted(claim, lab).items() <= record.items()
+    return record if same else None
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """Return the file's content."""
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"

@@ -1,0 +1,102 @@
+"""Testing claims: each one's run, verdict, record, picture, and the page over all."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from guidegym.claims.claim import Claim
+from guidegym.claims.lab import Lab
+from guidegym.claims.record import examine, kept_record, read_record, record_text
+from guidegym.claims.results_page import effect_text, results_page
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.metrics import RESAMPLES
+from guidegym.evaluation.sample_sets.collect import Collection
+from guidegym.evaluation.sample_sets.methods_pictures import grids, side_by_side
+from guidegym.report.page import encoded
+from guidegym.report.pictures import drawn_or_noted, sample_picture
+from guidegym.support.files import make_folder, write_atomically, write_or_remove
+from guidegym.testbeds import Testbed
+
+
+def _picture(lab: Lab) -> bytes | None:
+    """Draw the samples of a claim's methods side by side; None where there are none that can be drawn."""
+    names = lab.testbed.class_names
+    drawn = list(grids(list(lab.seen.values()), names).values())
+    for name, (x, labels) in lab.shown.items():
+        png = drawn_or_noted(f"'{name}'", sample_picture, x, labels, names, title=name)
+        drawn += [] if png is None else [png]
+    return side_by_side(drawn) if drawn else None
+
+
+def reproduce(
+    claims: Sequence[Claim],
+    collection: Collection,
+    *,
+    tuning_per_class: int,
+    out: Path,
+    page: Path | None = None,
+    resamples: int = RESAMPLES,
+) -> list[Mapping[str, Any]]:
+    """Test claims one after the other; each one's record is written as soon as there is a verdict.
+
+    A claim whose record is there already, of the same file, networks, samples and seeds, is not run again. The page has
+    all records of the folder on the same networks, and is written anew after each claim.
+
+    Args:
+        claims: The claims.
+        collection: What fresh samples are.
+        tuning_per_class: Samples of each class that weights are chosen on.
+        out: Folder for records and pictures.
+        page: File for the page; default: ``results.md`` beside them.
+        resamples: Bootstrap resamples.
+
+    Returns:
+        The records, of claims that the testbed's networks can decide.
+
+    Raises:
+        GuideGymError: If two claims have one name, or one does not return an effect.
+    """
+    names = [claim.name for claim in claims]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise GuideGymError(f"two of the claims are called '{twice[0]}': their records would be one file")
+    make_folder(out)
+    found: list[Mapping[str, Any]] = []
+    for claim in claims:
+        with tqdm(unit="step", unit_scale=True, desc=claim.name) as bar:
+            lab = Lab(collection, tuning_per_class=tuning_per_class, resamples=resamples, on_rows=bar.update)
+            if missing := claim.missing(collection.testbed):
+                bar.write(f"{claim.name}: left out, {collection.testbed.name} has no {', '.join(missing)}")
+                continue
+            if unfit := claim.unfit(collection.testbed):
+                bar.write(f"{claim.name}: left out, {'; '.join(unfit)}")
+                continue
+            record = kept_record(out / f"{claim.name}.json", claim, lab)
+            before = "" if record is None else f", tested on {record['date']}"
+            if record is None:
+                record = examine(claim, lab)
+                # The record comes last: it says that all is there.
+                png = _picture(lab)
+                record["pictured"] = png is not None
+                write_or_remove(out / f"{claim.name}.png", png)
+                write_atomically(out / f"{claim.name}.json", record_text(record).encode())
+            found.append(record)
+        print(f"{claim.name}: {record['verdict']} ({effect_text(record)}){before}")
+        _write_page(found, collection.testbed, out=out, page=page or out / "results.md")
+    return found
+
+
+def _write_page(found: Sequence[Mapping[str, Any]], testbed: Testbed, *, out: Path, page: Path) -> None:
+    """Write the page over all records of the folder, those of earlier runs with them."""
+    records = sorted([*found, *_others(out, found, testbed)], key=lambda record: str(record["claim"]))
+    way = Path(os.path.relpath(out, page.parent)).as_posix()
+    write_atomically(page, encoded(results_page(records, "" if way == "." else f"{way}/")))
+
+
+def _others(out: Path, found: Sequence[Mapping[str, Any]], testbed: Testbed) -> list[dict[str, Any]]:
+    """Return the folder's records of other claims."""
+    known = {record["claim"] for record in found}
+    records = [read_record(path, testbed) for path in out.glob("*.json")]
+    return [record for record in records if record is not None and record["claim"] not in known]

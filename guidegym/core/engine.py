@@ -1,0 +1,312 @@
+"""The functional core: one batch of trajectories, one reverse step at a time."""
+
+import functools
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from guidegym.core.prediction import Prediction, prediction_of_some, weighted_shift
+from guidegym.core.state import State, fork
+from guidegym.diffusion import (
+    INITIAL,
+    REVERSE,
+    Reverse,
+    Sampler,
+    Step,
+    check_start,
+    clean_estimate,
+    rows_like,
+    trajectory_noise,
+)
+from guidegym.errors import GuideGymError
+from guidegym.guidance import (
+    DENOISER,
+    ONE_HOT,
+    BaseModel,
+    Guidance,
+    Guide,
+    GuideInput,
+    GuideOutput,
+    TargetDistribution,
+    advance_target,
+    step_gamma,
+)
+from guidegym.support.autograd import ordinary, without_graph
+from guidegym.testbeds import Testbed
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """A testbed, a sampler and a guide, ready to advance batches of trajectories.
+
+    Each step costs one denoiser call, and the guide's calls where there is guidance, whatever the number of rows.
+
+    Args:
+        testbed: What is guided.
+        sampler: The rule of one reverse step.
+        guide: The gradient field; None for no guidance.
+        base_model: The unguided prediction that guidance is added to.
+
+    Raises:
+        GuideGymError: If the testbed lacks what the guide or the base model asks, or the sampler has more steps than the process.
+    """
+
+    testbed: Testbed
+    sampler: Sampler
+    guide: Guide | None = None
+    base_model: BaseModel = DENOISER
+
+    def __post_init__(self) -> None:
+        if self.guide is not None:
+            self.guide.check(self.testbed)
+        self.base_model.check(self.testbed)
+        check_start(self.sampler, self.testbed.process)
+
+    @classmethod
+    def under(cls, testbed: Testbed, sampler: Sampler, guidance: Guidance) -> "Engine":
+        """Return the engine that samples under a guidance.
+
+        Raises:
+            GuideGymError: If the testbed lacks what the guidance asks.
+        """
+        guidance.target.check(testbed)
+        return cls(testbed, sampler, guidance.guide, guidance.base_model)
+
+    @functools.cached_property
+    def timesteps(self) -> Int[Tensor, " steps_and_end"]:
+        """The sampler's timesteps on the testbed's device, closed by -1."""
+        return self.sampler.timesteps(self.testbed.process).to(self.testbed.device)
+
+    @without_graph
+    def start(
+        self,
+        labels: Int[Tensor, " batch"],
+        seeds: Int[Tensor, " batch"],
+        *,
+        target: TargetDistribution | Float[Tensor, " batch classes"] = ONE_HOT,
+    ) -> State:
+        """Return a batch at the noisy end of the chain.
+
+        Args:
+            labels: Wanted class of each row, in 0 .. K - 1.
+            seeds: Noise seed of each row, in 0 .. 2**63 - 1.
+            target: The target that the rows start with, or that of each row.
+
+        Raises:
+            GuideGymError: If the two differ in length, or a label or a seed is out of range.
+        """
+        testbed = self.testbed
+        if len(labels) != len(seeds) or len(labels) == 0:
+            raise GuideGymError(f"`labels` and `seeds` must be as long, and not empty, got {len(labels)}, {len(seeds)}")
+        if int(labels.min()) < 0 or int(labels.max()) >= testbed.num_classes:
+            wrong = next(int(label) for label in labels if not 0 <= int(label) < testbed.num_classes)
+            raise GuideGymError(f"`labels` must be in 0..{testbed.num_classes - 1}, got {wrong}")
+        if int(seeds.min()) < 0:
+            raise GuideGymError(f"`seeds` must be >= 0, got {int(seeds.min())}")
+        labels, seeds = (ordinary(rows).to(testbed.device) for rows in (labels, seeds))
+        zero = torch.zeros_like(labels)
+        noise = trajectory_noise(seeds, zero, testbed.event_shape, stream=INITIAL, dtype=testbed.dtype)
+        noise = testbed.process.prior_std * noise
+        if not isinstance(target, Tensor):
+            target.check(testbed)
+            target = target.rows(testbed, labels)
+        return State(
+            x=noise,
+            x_0=torch.zeros_like(noise),
+            step=zero,
+            label=labels,
+            target=ordinary(target).to(noise),
+            weight=torch.zeros_like(labels, dtype=testbed.dtype),
+            seed=seeds,
+            failed=torch.zeros_like(labels, dtype=torch.bool),
+            memory=torch.zeros_like(noise),
+            evaluations=torch.zeros(len(labels), 4, dtype=torch.long, device=testbed.device),
+            solver=self.sampler.init(noise),
+        )
+
+    def at(self, state: State) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+        """Return the training timestep of each row and the one its next step leads to; a finished row's are its last."""
+        index = state.step.clamp(max=self.sampler.num_steps - 1)
+        return self.timesteps[index], self.timesteps[index + 1]
+
+    def ended(self, state: State) -> Bool[Tensor, " batch"]:
+        """Return which rows are at the end of their chain, or failed."""
+        return (state.step >= self.sampler.num_steps) | state.failed
+
+    @without_graph
+    def predict(
+        self,
+        state: State,
+        *,
+        guide: bool = True,
+        guided_rows: Int[Tensor, " some"] | None = None,
+        clean: bool = False,
+        times: Int[Tensor, " batch"] | None = None,
+    ) -> Prediction:
+        """Ask the networks: the denoiser for every row, the guide for all rows, for some, or not at all.
+
+        Args:
+            state: The batch.
+            guide: Whether the guide is asked.
+            guided_rows: Rows that the guide is asked for; None for all.
+            clean: Whether the guide, where it is asked for all rows, is asked at the clean estimate, too.
+            times: Times that the rows are asked about in place of their own.
+
+        Raises:
+            GuideGymError: If the guide is asked and the engine has none.
+        """
+        t = self.at(state)[0] if times is None else times
+        if guide and self.guide is None:
+            raise GuideGymError("`weight` must be None for an engine without a guide")
+        in_graph = guide and self.guide is not None and self.guide.through_denoiser
+        if in_graph and guided_rows is not None:
+            return self._predict_apart(state, t, guided_rows)
+        with torch.set_grad_enabled(in_graph):
+            x_t = state.x.detach().requires_grad_(in_graph)
+            eps, cost = self.base_model.predict(self.testbed, x_t, t, state.label)
+        if not guide:
+            return Prediction(eps, base_cost=cost)
+        if guided_rows is None:
+            guided = self._guided(state, t, x_t, eps)
+            eps = eps.detach()
+            clean_logits = self._clean_logits(state, eps, t) if clean else None
+            return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
+        guided = self._guided(fork(state, guided_rows), t[guided_rows], x_t[guided_rows], eps[guided_rows])
+        return prediction_of_some(state, guided_rows, eps.detach(), guided, cost)
+
+    def _predict_apart(self, state: State, t: Int[Tensor, " batch"], guided_rows: Int[Tensor, " some"]) -> Prediction:
+        """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
+        told = self.predict(fork(state, guided_rows), times=t[guided_rows])
+        assert told.gradient is not None
+        eps = torch.zeros_like(state.x).index_copy_(0, guided_rows, told.eps)
+        others = torch.ones(len(state), dtype=torch.bool, device=guided_rows.device).index_fill_(0, guided_rows, False)
+        if others.any():
+            eps[others] = self.predict(fork(state, others), guide=False, times=t[others]).eps
+        guided = GuideOutput(told.gradient, told.logits, told.guide_cost, told.memory)
+        return prediction_of_some(state, guided_rows, eps, guided, told.base_cost)
+
+    def _guided(
+        self,
+        state: State,
+        t: Int[Tensor, " batch"],
+        x_t: Float[Tensor, " batch *event"],
+        eps: Float[Tensor, " batch *event"],
+    ) -> GuideOutput:
+        """Ask the guide about rows whose unguided prediction is known."""
+        assert self.guide is not None
+        return self.guide.gradient(
+            GuideInput(self.testbed, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
+        )
+
+    @without_graph
+    def advance(
+        self,
+        state: State,
+        prediction: Prediction,
+        weight: Float[Tensor, " batch"] | None,
+        rate: Float[Tensor, " batch"] | None = None,
+    ) -> State:
+        """Advance every row by one reverse step, given what the networks say of it.
+
+        Rows at the end of their chain, and failed ones, stay as they are.
+
+        Args:
+            state: The batch.
+            prediction: What ``predict`` returned for it.
+            weight: Guidance weight of each row; None for no guidance.
+            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it.
+
+        Raises:
+            GuideGymError: If a weight is given and the guide was not asked.
+        """
+        active = ~self.ended(state)
+        reverse, further = self._reverse(state, prediction, weight)
+        finite = reverse.x_next.flatten(1).isfinite().all(dim=1)
+        moves = active & finite
+        target, last = state.target, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
+        if rate is not None:
+            moved = advance_target(target, state.label, step_gamma(rate, self.sampler.num_steps))
+            target = torch.where(moves[:, None], moved, target)
+        return replace(
+            state,
+            x=torch.where(rows_like(moves, state.x), reverse.x_next, state.x),
+            x_0=torch.where(rows_like(moves, state.x), reverse.x_0, state.x_0),
+            step=state.step + moves.long(),
+            target=target,
+            weight=torch.where(moves, last, state.weight),
+            failed=state.failed | (active & ~finite),
+            memory=state.memory
+            if prediction.memory is None
+            else torch.where(rows_like(moves, state.x), prediction.memory, state.memory),
+            evaluations=state.evaluations + prediction.evaluations + further * active[:, None],
+            solver={
+                name: torch.where(rows_like(moves, own), reverse.memory[name], own)
+                for name, own in state.solver.items()
+            },
+        )
+
+    def _reverse(
+        self, state: State, prediction: Prediction, weight: Float[Tensor, " batch"] | None
+    ) -> tuple[Reverse, Int[Tensor, " batch 4"]]:
+        """Let the sampler take its step; return what comes of it, and what it cost beyond the prediction."""
+        if weight is not None and prediction.gradient is None:
+            raise GuideGymError("`weight` must be None where the guide was not asked")
+        testbed, further = self.testbed, torch.zeros_like(state.evaluations)
+
+        def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
+            guided_rows = prediction.guided_rows
+            told = self.predict(replace(state, x=x), guide=weight is not None, guided_rows=guided_rows, times=times)
+            further.add_(told.evaluations * wanted[:, None])
+            return told.eps, weighted_shift(told, weight)
+
+        noise = None
+        if self.sampler.is_stochastic:
+            noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
+        t, t_next = self.at(state)
+        step = Step(
+            x=state.x,
+            t=t,
+            t_next=t_next,
+            eps=prediction.eps,
+            process=testbed.process,
+            shift=weighted_shift(prediction, weight),
+            noise=noise,
+            clip=testbed.clip,
+            memory=state.solver,
+            evaluate=evaluate,
+        )
+        return self.sampler.step(step), further
+
+    def step(
+        self,
+        state: State,
+        weight: Float[Tensor, " batch"] | None,
+        guided: Int[Tensor, " guided"] | None = None,
+        *,
+        rate: Float[Tensor, " batch"] | None = None,
+    ) -> State:
+        """Predict and advance.
+
+        Args:
+            state: The batch.
+            weight: Guidance weight of each row; None asks no guide at all, which costs nothing.
+            guided: Rows that the guide is asked for, where the others are known to have weight 0; None for all.
+            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it.
+
+        Raises:
+            GuideGymError: If a weight is given and the engine has no guide.
+        """
+        return self.advance(state, self.predict(state, guide=weight is not None, guided_rows=guided), weight, rate)
+
+    def _clean_logits(
+        self, state: State, eps: Float[Tensor, " batch *event"], t: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch classes"]:
+        """Return the classifier's logits at the unguided clean estimate, within the testbed's bounds."""
+        assert self.guide is not None
+        if self.guide.classifier is None:
+            raise GuideGymError(f"{type(self.guide).__name__} has no classifier, of which features are made")
+        testbed = self.testbed
+        clean = clean_estimate(state.x, eps, t=t, process=testbed.process, clip=testbed.clip)
+        return testbed.classifier(self.guide.classifier)(clean, torch.zeros_like(t))

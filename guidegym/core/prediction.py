@@ -1,0 +1,89 @@
+"""What the networks say of a batch, what it cost, and where the guide pushes."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from guidegym.core.state import State
+from guidegym.diffusion import rows_like
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Cost, GuideOutput
+
+NOTHING = Cost()
+ONE_DENOISER = Cost(denoiser=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the networks say of a batch at its present steps; asked once, and used by whatever acts on it.
+
+    Args:
+        eps: Predicted noise.
+        gradient: The guide's gradient; None where it was not asked.
+        logits: The guide's logits; None where it was not asked for all rows.
+        guided_rows: Rows that the guide was asked for; None for all.
+        clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
+        memory: What the guide remembers of the rows; None where it remembers nothing.
+        base_cost: What the unguided prediction cost each row.
+        guide_cost: What the guide cost each row that it was asked for.
+    """
+
+    eps: Float[Tensor, " batch *event"]
+    gradient: Float[Tensor, " batch *event"] | None = None
+    logits: Float[Tensor, " batch classes"] | None = None
+    guided_rows: Int[Tensor, " some"] | None = None
+    clean_logits: Float[Tensor, " batch classes"] | None = None
+    memory: Float[Tensor, " batch *event"] | None = None
+    base_cost: Cost = ONE_DENOISER
+    guide_cost: Cost = NOTHING
+
+    def of_rows(self, rows: Int[Tensor, " rows"]) -> "Prediction":
+        """Return what is said of some rows; a row may be taken several times.
+
+        Raises:
+            GuideGymError: If the guide was not asked for all rows.
+        """
+        if self.guided_rows is not None:
+            raise GuideGymError("`prediction` must be of all rows to be divided")
+        names = ("eps", "gradient", "logits", "clean_logits", "memory")
+        own: dict[str, Any] = {name: getattr(self, name) for name in names}
+        divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
+        return replace(self, **divided)
+
+    @property
+    def evaluations(self) -> Int[Tensor, " batch 4"]:
+        """What it cost each row, in the order of ``Cost``."""
+        device = self.eps.device
+        cost = torch.tensor(self.base_cost.counts, device=device).repeat(len(self.eps), 1)
+        if self.gradient is not None:
+            rows = slice(None) if self.guided_rows is None else self.guided_rows
+            cost[rows] += torch.tensor(self.guide_cost.counts, device=device)
+        if self.clean_logits is not None:
+            cost[:, 1] += 1
+        return cost
+
+
+def weighted_shift(
+    prediction: Prediction, weight: Float[Tensor, " batch"] | None
+) -> Float[Tensor, " batch *event"] | None:
+    """Return the weighted gradient of the guide; a zero weight is no guidance, also where the gradient is not finite."""
+    if weight is None or prediction.gradient is None:
+        return None
+    scale = rows_like(weight, prediction.gradient)
+    return torch.where(scale == 0, 0.0, scale * prediction.gradient)
+
+
+def prediction_of_some(
+    state: State,
+    guided_rows: Int[Tensor, " some"],
+    eps: Float[Tensor, " batch *event"],
+    guided: GuideOutput,
+    cost: Cost,
+) -> Prediction:
+    """Return the prediction of a batch of which the guide was asked about some rows."""
+    memory = None if guided.memory is None else state.memory.index_copy(0, guided_rows, guided.memory)
+    gradient = torch.zeros_like(state.x).index_copy_(0, guided_rows, guided.gradient)
+    return Prediction(eps, gradient, guided_rows=guided_rows, memory=memory, base_cost=cost, guide_cost=guided.cost)

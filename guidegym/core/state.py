@@ -1,0 +1,128 @@
+"""The state of a batch of trajectories: tensors that are forked, joined, saved and loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import save
+from torch import Tensor
+
+from guidegym.diffusion import Memory
+from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.guidance import Cost
+from guidegym.support.files import write_atomically
+from guidegym.support.tensor_files import read_tensors
+
+FORMAT = "guidegym-state/3"
+FORMER = "guidegym-state/2"
+"""The same, with the target distribution called the degree."""
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """One batch of trajectories; rows may stand at different steps.
+
+    Args:
+        x: The samples, noisy until their chain ends.
+        x_0: Latest estimate of the clean samples; zero before the first step.
+        step: Steps each row has taken, in 0 .. num_steps.
+        label: Wanted class of each row.
+        target: Target distribution over classes of each row; one-hot is plain guidance.
+        weight: Guidance weight of each row's last step; zero before the first.
+        seed: Noise seed of each row.
+        failed: Rows that became non-finite; they stay at their last finite sample.
+        memory: What the guide remembers of each row's last step; zero where it remembers nothing.
+        evaluations: Network evaluations of each row so far, in the order of ``Cost``.
+        solver: What the sampler remembers of each row, by name; empty for samplers that do not look back.
+    """
+
+    x: Float[Tensor, " batch *event"]
+    x_0: Float[Tensor, " batch *event"]
+    step: Int[Tensor, " batch"]
+    label: Int[Tensor, " batch"]
+    target: Float[Tensor, " batch classes"]
+    weight: Float[Tensor, " batch"]
+    seed: Int[Tensor, " batch"]
+    failed: Bool[Tensor, " batch"]
+    memory: Float[Tensor, " batch *event"]
+    evaluations: Int[Tensor, " batch 4"]
+    solver: Memory = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def cost(self) -> Cost:
+        """Network evaluations of all rows so far."""
+        return Cost(*self.evaluations.sum(dim=0).tolist())
+
+
+NAMES = tuple(one.name for one in fields(State) if one.name != "solver")
+SOLVER = "solver."
+"""How the names of what the sampler remembers begin in a file."""
+
+
+def fork(state: State, rows: Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> State:
+    """Return the given rows as a batch of its own; a row may be taken several times.
+
+    A fork and its parent share their seeds: with the same actions they have the same future, with others they differ by the
+    actions alone.
+
+    Args:
+        state: The batch.
+        rows: Numbers of rows, or a mask.
+    """
+    solver = {name: own[rows] for name, own in state.solver.items()}
+    return State(**{name: getattr(state, name)[rows] for name in NAMES}, solver=solver)
+
+
+def join(states: Sequence[State]) -> State:
+    """Return the rows of several batches as one.
+
+    Raises:
+        GuideGymError: If there is no batch.
+    """
+    if not states:
+        raise GuideGymError("`states` must not be empty")
+    solver = {name: torch.cat([state.solver[name] for state in states]) for name in states[0].solver}
+    return State(**{name: torch.cat([getattr(state, name) for state in states]) for name in NAMES}, solver=solver)
+
+
+def put(state: State, rows: Int[Tensor, " rows"], other: State) -> State:
+    """Return the batch with the given rows replaced by those of ``other``."""
+    solver = {name: own.index_copy(0, rows, other.solver[name]) for name, own in state.solver.items()}
+    tensors = {name: getattr(state, name).index_copy(0, rows, getattr(other, name)) for name in NAMES}
+    return State(**tensors, solver=solver)
+
+
+def save_state(state: State, path: str | Path) -> None:
+    """Write a batch to one safetensors file, whose header names the format."""
+    named = {name: getattr(state, name) for name in NAMES} | {SOLVER + name: own for name, own in state.solver.items()}
+    tensors = {name: own.cpu().contiguous() for name, own in named.items()}
+    write_atomically(Path(path), save(tensors, metadata={"format": FORMAT}))
+
+
+def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State:
+    """Read a batch.
+
+    Raises:
+        FileFormatError: If the file cannot be read, is not a state file, or its tensors do not fit each other.
+    """
+    header, found = read_tensors(Path(path), device=device)
+    if header.get("format") not in (FORMAT, FORMER):
+        raise FileFormatError(f"{path} must have format '{FORMAT}', got {header.get('format')!r}")
+    if header.get("format") == FORMER and "degree" in found:
+        found["target"] = found.pop("degree")
+    missing = sorted(set(NAMES) - found.keys())
+    if missing:
+        raise FileFormatError(f"{path} lacks {', '.join(missing)}")
+    tensors = {name: found[name] for name in NAMES}
+    solver = {name.removeprefix(SOLVER): own for name, own in found.items() if name.startswith(SOLVER)}
+    if (
+        len({len(tensor) for tensor in (*tensors.values(), *solver.values())}) != 1
+        or tensors["x"].shape != tensors["x_0"].shape
+    ):
+        raise FileFormatError(f"{path} holds tensors of different lengths")
+    return State(**tensors, solver=solver)

@@ -1,0 +1,216 @@
+"""A whole evaluation of methods: sampling, measuring, comparing, and the files that it leaves."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from guidegym.core.engine import Engine
+from guidegym.errors import GuideGymError
+from guidegym.evaluation.measuring.measurement import deltas
+from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.metrics import METRICS, RESAMPLES, check_names, check_size, measure_set
+from guidegym.evaluation.measuring.sample_set import SampleSet
+from guidegym.evaluation.sample_sets.collect import Collection, check_shard, collect, merge
+from guidegym.evaluation.sample_sets.methods_page import build_page
+from guidegym.evaluation.sample_sets.methods_pictures import curves, grids, side_by_side
+from guidegym.evaluation.sample_sets.named_methods import scaled
+from guidegym.evaluation.sample_sets.results import Result, comparable, from_json, result_of, to_json
+from guidegym.evaluation.sample_sets.table import csv_table, legend, table_rows
+from guidegym.report.page import encoded
+from guidegym.report.pictures import drawn_or_noted
+from guidegym.report.tables import format_table
+from guidegym.support.files import make_folder, write_atomically, write_or_remove
+from guidegym.support.settings import plain_fields
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, beside what is sampled.
+
+    Args:
+        metrics: Names of metrics; empty for all.
+        scales: Factors on the weight of each guided method, for curves; empty for none.
+        beside: Files of earlier results that stand in the same table.
+        resamples: Bootstrap resamples.
+        shard: Which shard samples, in 0 .. shards - 1.
+        shards: Number of shards; more than one only sample, until no chunk is missing.
+    """
+
+    metrics: Sequence[str] = ()
+    scales: Sequence[float] = ()
+    beside: Sequence[Path] = ()
+    resamples: int = RESAMPLES
+    shard: int = 0
+    shards: int = 1
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        check_names(self.metrics)
+        check_shard(self.shard, self.shards)
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics, in the order of tables."""
+        return [name for name in METRICS if not self.metrics or name in self.metrics]
+
+
+def _scaled(methods: Sequence[Method], plan: Plan, collection: Collection) -> dict[str, dict[float, Method]]:
+    """Return the methods at each factor on the weight; those without a guide have no weight."""
+    return {
+        one.name: {factor: scaled(one, factor, collection.testbed.process) for factor in plan.scales}
+        for one in methods
+        if one.guidance.guide is not None and plan.scales
+    }
+
+
+def _measured(sets: Sequence[SampleSet], collection: Collection, plan: Plan) -> list[Result]:
+    """Measure sets and compare each with the first of them."""
+    references = collection.extractor.references
+    with tqdm(sets, desc="measure", unit="set") as bar:
+        found = [measure_set(own, references, plan.names, resamples=plan.resamples) for own in bar]
+    return [
+        result_of(own, measured, {} if own is sets[0] else deltas(measured, found[0]), seed=collection.seed)
+        for own, measured in zip(sets, found, strict=True)
+    ]
+
+
+def _check_measurable(plan: Plan, collection: Collection) -> None:
+    """Check that there is what the metrics that were asked for by name are measured with."""
+    if "energy_divergence" in plan.metrics and collection.energy is None:
+        raise GuideGymError(
+            f"`energy_divergence` needs class energies, and testbed '{collection.testbed.name}' has none"
+        )
+    if "spatial_frechet" in plan.metrics and collection.extractor.references.spatial is None:
+        raise GuideGymError(f"`spatial_frechet` needs spatial features, and {collection.extractor.name} has none")
+
+
+def evaluate_methods(
+    methods: Sequence[Method], collection: Collection, plan: Plan, *, out: Path
+) -> list[Result] | None:
+    """Sample methods on the same seeds, measure them, and write tables, pictures and a page.
+
+    Args:
+        methods: The methods; the first is what the others are compared with.
+        collection: What is sampled.
+        plan: What is measured.
+        out: Folder for the files.
+
+    Returns:
+        What was measured; None where other shards have chunks to sample yet.
+
+    Raises:
+        GuideGymError: If a method does not fit the testbed, a metric does not exist for so few samples, or earlier results
+            cannot stand beside these.
+    """
+    testbed = collection.testbed
+    _check_measurable(plan, collection)
+    for one in methods:
+        Engine.under(testbed, one.sampler, one.guidance)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_size(plan.names, collection.extractor.references, per_class=collection.per_class)
+    notes = [str(one.message) for one in caught] + [testbed.judge_note] * bool(testbed.judge_note)
+    if "energy_divergence" in plan.names:
+        notes += energy_notes(methods, collection)
+    for said in notes:
+        print(f"warning: {said}")
+    shared = comparable(collection)
+    earlier = [result for path in plan.beside for result in from_json(path, shared)]
+    at_scale = _scaled(methods, plan, collection)
+    make_folder(out)
+    every = [*methods, *(one for points in at_scale.values() for one in points.values())]
+    if missing := _sample(every, collection, plan):
+        print(f"shard {plan.shard} of {plan.shards} is done; {missing} chunks of other shards are missing")
+        return None
+    sets = [merge(one, collection) for one in methods]
+    results = [*_measured(sets, collection, plan), *earlier]
+    about = {
+        "seed": collection.seed,
+        "networks": testbed.identity,
+        "sampler": repr(methods[0].sampler),
+        "resamples": plan.resamples,
+    }
+    _write_numbers(results, collection, out, about=about)
+    drawn = _curves(at_scale, collection, plan)
+    _write_pictures(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
+    print(format_table(*table_rows(results)))
+    print(legend(results))
+    print(f"tables, pictures and the page are in {out}")
+    return results
+
+
+def energy_notes(methods: Sequence[Method], collection: Collection) -> list[str]:
+    """Return a note on the methods that are guided by the classifier whose energies they are measured in, if there are any."""
+    guided = [
+        f"'{one.name}'"
+        for one in methods
+        if collection.energy is not None and f'"{collection.energy}"' in one.guidance.to_json()
+    ]
+    if not guided:
+        return []
+    return [f"energy divergence is measured by '{collection.energy}', which guides {', '.join(guided)} too"]
+
+
+def _sample(methods: Sequence[Method], collection: Collection, plan: Plan) -> int:
+    """Sample a shard's chunks under a progress bar, and return how many chunks of other shards are missing."""
+    total = sum(one.sampler.num_steps for one in methods) * collection.num_rows // plan.shards
+    with tqdm(total=total, unit="step", unit_scale=True, desc="sample") as bar:
+        return collect(methods, collection, shard=plan.shard, shards=plan.shards, on_rows=bar.update)
+
+
+def _curves(at_scale: Mapping[str, Mapping[float, Method]], collection: Collection, plan: Plan) -> bytes | None:
+    """Measure the methods at each factor on their weight and draw it."""
+    if not at_scale:
+        return None
+    points = {}
+    for name, methods in at_scale.items():
+        results = _measured([merge(one, collection) for one in methods.values()], collection, plan)
+        points[name] = list(zip(methods, results, strict=True))
+    return drawn_or_noted("the curves", curves, points)
+
+
+def _write_numbers(results: list[Result], collection: Collection, out: Path, *, about: Mapping[str, Any]) -> None:
+    """Write the numbers, before anything is drawn: pictures can be drawn again."""
+    write_atomically(out / "results.json", to_json(results, comparable(collection), about).encode())
+    write_atomically(out / "table.csv", encoded(csv_table(results)))
+
+
+def _write_pictures(
+    results: list[Result],
+    sets: Sequence[SampleSet],
+    collection: Collection,
+    out: Path,
+    *,
+    about: Mapping[str, Any],
+    notes: Sequence[str],
+    drawn: bytes | None,
+) -> None:
+    """Write the page and the pictures."""
+    pictures = grids(sets, collection.testbed.class_names)
+    title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
+    page = build_page(
+        title, results, about={**comparable(collection), **about}, notes=notes, grids=pictures, curves=drawn
+    )
+    write_atomically(out / "report.html", encoded(page))
+    write_or_remove(out / "samples.png", side_by_side(list(pictures.values())) if pictures else None)
+    write_or_remove(out / "curves.png", drawn)
+
+
+def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:
+    """Return the classifier whose energy divergence is measured: the one asked for, or ``robust`` where it is known.
+
+    Raises:
+        GuideGymError: If the class energies of the one asked for are not known.
+    """
+    if collection_energy is None:
+        return "robust" if "robust" in known else next(iter(known), None)
+    if collection_energy not in known:
+        raise GuideGymError(
+            f"must be a classifier with known class energies, of {', '.join(known) or 'none'}, got {collection_energy!r}",
+            argument="energy",
+        )
+    return collection_energy

@@ -1,0 +1,52 @@
+"""Distillation: a learned policy as an open-loop schedule, its mean action by step."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from guidegym.core.engine import Engine
+from guidegym.core.sampling import policy_rollout
+from guidegym.diffusion import Sampler
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Guidance, Table
+from guidegym.testbeds import Testbed
+
+
+def distill(
+    testbed: Testbed,
+    guidance: Guidance,
+    *,
+    labels: Int[Tensor, " batch"],
+    seeds: Int[Tensor, " batch"],
+    sampler: Sampler,
+) -> Guidance:
+    """Return the guidance whose weight, and rate where there is one, is the policy's mean over rows at each step.
+
+    What is lost is what the policy made of the differences between rows; compare the two on fresh seeds to see how much.
+
+    Args:
+        testbed: Where the policy acts.
+        guidance: A guidance with a policy.
+        labels: Wanted classes of the rows it is watched on.
+        seeds: Their noise seeds.
+        sampler: The sampler it was learned with.
+
+    Raises:
+        GuideGymError: If the guidance has no policy.
+    """
+    if guidance.policy is None:
+        raise GuideGymError("`guidance` must have a policy to distill")
+    engine = Engine.under(testbed, sampler, guidance)
+    _, actions = policy_rollout(engine, guidance.policy, labels, seeds, target=guidance.target)
+    scale = 1000 / testbed.process.num_timesteps
+    timesteps = tuple(float(t) * scale for t in engine.timesteps[:-1])
+    tables = []
+    for physical in zip(*(guidance.policy.scale.physical(step) for step in actions), strict=True):
+        if physical[0] is not None:
+            means = [float(torch.as_tensor(values).double().mean()) for values in physical]
+            tables.append(Table(timesteps, tuple(means)))
+    rate = tables[1] if len(tables) > 1 else None
+    schedule: Guidance = replace(guidance, weight=tables[0], rate=rate, policy=None)
+    return schedule

@@ -1,0 +1,1 @@
+"""What everything rests on and nothing of diffusion is in: files, interrupts, settings, code of users."""

@@ -1,0 +1,293 @@
+"""The training loop: one optimiser step after another, with checkpoints from which a killed run goes on."""
+
+import functools
+import hashlib
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.support.files import write_atomically
+from guidegym.support.interrupts import hold_interrupts
+from guidegym.support.settings import check_count, finite_number, plain_fields
+from guidegym.testbeds.image_data import to_unit_range
+from guidegym.training.loss import DivergedError, Loss
+
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long and how fast a network is trained.
+
+    Args:
+        num_steps: Optimiser steps.
+        batch_size: Images per step; where a recipe learns from all the data beside the labelled, as many of each.
+        learning_rate: Peak rate, reached after ``warmup`` steps and brought to zero along a cosine.
+        warmup: Steps of linear warm-up.
+        weight_decay: Decoupled weight decay of AdamW.
+        ema_decay: Decay of the exponential moving average of the weights; 0 keeps the last weights.
+        half_precision: Whether the network's products are computed in bfloat16. Weights, sums and losses stay float32.
+    """
+
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    warmup: int = 200
+    weight_decay: float = 0.0
+    ema_decay: float = 0.0
+    half_precision: bool = False
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The trained network and how it got there: optimiser steps done and the mean loss over the last 200 of them."""
+
+    network: nn.Module
+    num_steps: int
+    final_loss: float
+
+
+def seed_for(*parts: object) -> int:
+    """Return a 63-bit seed that depends on all ``parts`` and on nothing else."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(epoch: int, num_images: int, seed: int, pool: int) -> Int[Tensor, " images"]:
+    """Return the order of one epoch of one pool."""
+    parts = (seed, "epoch", epoch) if pool == 0 else (seed, "epoch", epoch, pool)
+    return torch.randperm(num_images, generator=torch.Generator().manual_seed(seed_for(*parts)))
+
+
+def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int, pool: int) -> Int[Tensor, " batch"]:
+    """Return a pool's rows of one step: a pure function of the seed and the step, so a resumed run sees the same."""
+    batches = num_images // batch_size
+    epoch, position = divmod(step, batches)
+    return _epoch_order(epoch, num_images, seed, pool)[position * batch_size : (position + 1) * batch_size]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Images that batches are drawn from, each image once an epoch.
+
+    Args:
+        images: Training images, grey levels.
+        labels: Their classes; -1 where the training is not told.
+    """
+
+    images: UInt8[Tensor, " images *event"]
+    labels: Int[Tensor, " images"]
+
+
+class TrainingRun:
+    """One network on its way: optimiser, moving average, the loss' memory, step count and the checkpoint they live in."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Loss,
+        settings: TrainingSettings,
+        *,
+        checkpoint: Path,
+        seed: int,
+        device: torch.device,
+        identity: str = "",
+    ) -> None:
+        self.network = network.to(device).to(memory_format=torch.channels_last).train()
+        self.loss = loss.to(device) if isinstance(loss, nn.Module) else loss
+        self.settings = settings
+        self.seed = seed
+        self.device = device
+        self.checkpoint = checkpoint
+        self.identity = repr((identity, sorted(asdict(settings).items()), seed))
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.average: AveragedModel | None = None
+        if settings.ema_decay > 0:
+            self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.step = 0
+        self.recent_losses: list[float] = []
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        state: dict[str, Any] = {
+            "identity": self.identity,
+            "step": self.step,
+            "recent_losses": self.recent_losses,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "loss": self.loss.state_dict() if isinstance(self.loss, nn.Module) else {},
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.checkpoint, buffer.getvalue())
+
+    def resume(self) -> bool:
+        """Go on from the checkpoint if there is one of the same recipe, settings, seed and data; say whether.
+
+        Raises:
+            GuideGymError: If there is a checkpoint of another run: it is never overwritten silently.
+            FileFormatError: If the checkpoint cannot be read.
+        """
+        if not self.checkpoint.is_file():
+            return False
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            identity = state["identity"]
+        except Exception as error:
+            raise FileFormatError(f"{self.checkpoint} is not a readable checkpoint; remove it to start over") from error
+        if identity != self.identity:
+            raise GuideGymError(
+                f"{self.checkpoint} belongs to a run with other settings, seed or data; remove it or use another --out"
+            )
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            if isinstance(self.loss, nn.Module):
+                self.loss.load_state_dict(state["loss"])
+            self.step = check_count("step", state["step"], least=0)
+            self.recent_losses = [finite_number("recent_losses", one) for one in state["recent_losses"]]
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise FileFormatError(f"{self.checkpoint} is damaged; remove it to start over: {error}") from error
+        return True
+
+    def _learning_rate(self) -> float:
+        """Return the rate of the current step: linear warm-up, then a cosine to zero."""
+        settings = self.settings
+        if self.step < settings.warmup:
+            return settings.learning_rate * (self.step + 1) / settings.warmup
+        progress = (self.step - settings.warmup) / max(settings.num_steps - settings.warmup, 1)
+        return settings.learning_rate * 0.5 * (1 + math.cos(progress * math.pi))
+
+    def _batch(self, pools: Sequence[Pool]) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of the current step, as many from each pool."""
+        batch_size = self.settings.batch_size
+        images, labels = [], []
+        for index, pool in enumerate(pools):
+            rows = _batch_rows(
+                self.step, num_images=len(pool.images), batch_size=batch_size, seed=self.seed, pool=index
+            )
+            rows = rows.to(pool.images.device)
+            images.append(pool.images[rows].to(self.device))
+            labels.append(pool.labels[rows].to(self.device))
+        return to_unit_range(torch.cat(images)), torch.cat(labels)
+
+    def train_step(self, pools: Sequence[Pool]) -> float:
+        """Do one optimiser step on a batch with as many images from each pool and return its loss."""
+        generator = torch.Generator(self.device).manual_seed(seed_for(self.seed, "noise", self.step))
+        with (
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.half_precision),
+            # On small maps the plain products are faster than the fused attention, whose backward is slow on CPU.
+            sdpa_kernel(SDPBackend.MATH),
+        ):
+            value = self.loss(self.network, *self._batch(pools), generator)
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+        self.step += 1
+        return float(value.detach())
+
+    def result(self) -> TrainingResult:
+        """Return the averaged weights where there is an average, else the last ones, ready for evaluation."""
+        network: nn.Module = self.average.module if self.average is not None else self.network
+        losses = self.recent_losses
+        return TrainingResult(
+            network=network.eval().requires_grad_(False),
+            num_steps=self.step,
+            final_loss=sum(losses) / max(len(losses), 1),
+        )
+
+
+def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
+    """Do one step; where it diverges, go back to the last good checkpoint and say so."""
+    try:
+        value = run.train_step(pools)
+        if not math.isfinite(value):
+            raise DivergedError(f"the loss became {value}")
+    except DivergedError as error:
+        failed = run.step
+        kept = (
+            f"the weights of step {run.step} are kept in {run.checkpoint}" if run.resume() else "nothing was kept yet"
+        )
+        raise DivergedError(f"{name}: {error}, at step {failed}; {kept}") from None
+    return value
+
+
+def train(
+    run: TrainingRun, *pools: Pool, name: str, show_bar: bool = True, on_note: Callable[[str], None] = print
+) -> TrainingResult:
+    """Train to the last step, with a progress bar and a checkpoint a minute; an interrupt saves one first.
+
+    Args:
+        run: The run, fresh or resumed.
+        pools: Where batches come from: ``batch_size`` images from each.
+        name: What the progress bar calls it.
+        show_bar: Whether there is a progress bar.
+        on_note: Where one-line notes go.
+
+    Raises:
+        GuideGymError: If a pool has fewer images than a batch, or it is called in inference mode.
+        DivergedError: If the loss is no longer finite or its energies ran away; the run is back at its last good
+            checkpoint.
+    """
+    if torch.is_inference_mode_enabled():
+        raise GuideGymError("training needs gradients: call it outside `torch.inference_mode()`")
+    for pool in pools:
+        if len(pool.images) < run.settings.batch_size:
+            raise GuideGymError(
+                f"{len(pool.images)} training images with a label are fewer than a batch of {run.settings.batch_size}: "
+                "more labels must be told"
+            )
+    if run.resume():
+        on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
+    saved_at = time.monotonic()
+    with (
+        tqdm(
+            total=run.settings.num_steps,
+            initial=run.step,
+            desc=name,
+            unit="step",
+            mininterval=1.0,
+            disable=not show_bar,
+        ) as bar,
+        hold_interrupts() as interrupted,
+    ):
+        while run.step < run.settings.num_steps and not interrupted():
+            value = _healthy_step(run, pools, name)
+            run.recent_losses = [*run.recent_losses[-199:], value]
+            bar.update()
+            if run.step % 20 == 0:
+                bar.set_postfix(loss=f"{sum(run.recent_losses) / len(run.recent_losses):.4f}", refresh=False)
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                run.save()
+                saved_at = time.monotonic()
+        run.save()
+        if interrupted():
+            on_note(f"{name}: stopped at step {run.step}; the same command goes on from {run.checkpoint}")
+            raise KeyboardInterrupt
+    return run.result()
