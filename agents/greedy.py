@@ -17,7 +17,7 @@ def candidates(task: Task, count: int) -> Tensor:
     """Return ``count`` weights from none to the largest as actions, finer where they are small; a rate is at its largest."""
     weight = torch.linspace(0, 1, count).square() * 2 - 1
     columns = [weight] if task.scale.max_rate is None else [weight, torch.ones(count)]
-    return task.padded(torch.stack(columns, dim=1).to(task.engine.testbed.device))
+    return task.padded(torch.stack(columns, dim=1).to(task.engine.model.device))
 
 
 def some_rows(live: Rollout, rows: Tensor) -> Rollout:

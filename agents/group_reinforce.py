@@ -83,7 +83,7 @@ class GroupLearner:
         self._task, self.total, self.seed = task, timesteps, seed
         self.groups, self.rows, self.epochs = groups, rows, epochs
         self.learning_rate, self.spreads = learning_rate, spreads
-        self.actor = actor.to(task.engine.testbed.device)
+        self.actor = actor.to(task.engine.model.device)
         self.optimiser = torch.optim.Adam(actor.parameters(), lr=learning_rate)
         self.average = AveragedModel(self.actor, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
         self.generator = torch.Generator().manual_seed(seed)

@@ -55,9 +55,9 @@ def curve(task: Task, heights: list[float]) -> Table:
 def earned(task: Task, guidance: Guidance) -> float:
     """Return the mean reward of a schedule on training episodes, the same for all."""
     labels, seeds = draw_episodes(task, SEARCH_EPISODES, seed=7)
-    weights = guidance.weights(task.engine.sampler, task.engine.testbed.process).expand(len(labels), -1)
+    weights = guidance.weights(task.engine.sampler, task.engine.model.process).expand(len(labels), -1)
     samples = rollout(task.engine, labels, seeds, weights, batch_size=SEARCH_EPISODES)
-    return float(task.reward.value(Finished(samples.x, labels, task.engine.testbed, task.engine.guide)).mean())
+    return float(task.reward.value(Finished(samples.x, labels, task.engine.model, task.engine.guide)).mean())
 
 
 def tuned(task: Task, *, trials: int) -> dict[str, Guidance]:
@@ -141,7 +141,7 @@ def main() -> None:
         "held_out_seed": arguments.episodes_seed,
         "seconds": seconds,
         "schedules": {
-            name: method.weights(test.engine.sampler, test.engine.testbed.process).tolist()
+            name: method.weights(test.engine.sampler, test.engine.model.process).tolist()
             for name, method in methods.items()
             if isinstance(method, Guidance) and method.policy is None
         },

@@ -14,7 +14,7 @@ from guidegym import DDIM, Testbed, load_testbed, sample
 from guidegym.metrics import frechet_distance, moments
 from guidegym.networks.weights import read_metadata
 from guidegym.report.pictures import sample_picture
-from guidegym.testbeds import judge_features
+from guidegym.testbeds import seen_by
 from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.fashion_data import load_fashion_mnist
 from guidegym.testbeds.image_data import to_unit_range
@@ -28,7 +28,7 @@ def unguided(testbed: Testbed, eta: float) -> tuple[float, bytes]:
     """Return the Frechet distance of unguided samples, and a picture of the first of them by the judge's class."""
     with tqdm(total=NUM * STEPS, desc=f"eta {eta}") as bar:
         x = sample(testbed, labels=[0] * NUM, seed=1, sampler=DDIM(STEPS, eta=eta), on_rows=bar.update).x
-    features = judge_features(testbed.judge, x)
+    features = seen_by(testbed.judge, x).features
     with torch.no_grad():
         labels = testbed.judge.classify(features).argmax(dim=1)
     picture = sample_picture(x, labels, testbed.class_names, columns=12, title=f"unguided, DDIM({STEPS}, eta={eta})")
@@ -43,7 +43,7 @@ def main() -> None:
     arguments = parser.parse_args()
     testbed = load_testbed("fashion", device=arguments.device, weights=arguments.weights)
     data = load_fashion_mnist(arguments.data)
-    real = judge_features(testbed.judge, to_unit_range(data.test_images[:NUM]).to(testbed.device))
+    real = seen_by(testbed.judge, to_unit_range(data.test_images[:NUM]).to(testbed.device)).features
     card = {"frechet_real_test": frechet_distance(*moments(real), *testbed.references.pooled)}
     for eta in (0.0, 1.0):
         card[f"frechet_unguided_eta{eta:g}"], picture = unguided(testbed, eta)

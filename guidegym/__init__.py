@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from guidegym.objectives import Finished, Objective
     from guidegym.registry import register
     from guidegym.search import Baseline, Study, objective
-    from guidegym.testbeds import References, Testbed, load_testbed
+    from guidegym.testbeds import Model, References, Testbed, load_model, load_testbed
 
 serve_top_level_packages()
 
@@ -119,6 +119,7 @@ __all__ = [
     "Likelihood",
     "Linear",
     "LookAhead",
+    "Model",
     "Momentum",
     "NoiseInterval",
     "Normalised",
@@ -141,6 +142,7 @@ __all__ = [
     "Uniform",
     "VEProcess",
     "VPProcess",
+    "load_model",
     "load_testbed",
     "objective",
     "rate_of_gamma",

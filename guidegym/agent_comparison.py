@@ -23,11 +23,11 @@ from guidegym.guidance import Guidance
 from guidegym.learning.distillation import distill
 from guidegym.metrics.resampling import Estimate, interval_around, resampling_weights
 from guidegym.objectives import Finished
-from guidegym.testbeds import judge_features
+from guidegym.testbeds import Testbed
 
 RESAMPLES = 1000
 COLUMNS = (Column("reward", "reward"), Column("accuracy", "accuracy", share=True))
-"""What is known of each method: the reward, its network evaluations taken off, and the accuracy under the judge."""
+"""What is known of each method: the reward, its network evaluations taken off, and the accuracy under the judge, if any."""
 WEIGHTS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
 """Constant weights that are tried, as shares of the largest."""
 RATES = (0.0, 0.04, 0.2, 1.0)
@@ -51,11 +51,11 @@ def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed
     for name, method in methods.items():
         samples = _episodes(task, name, method, labels, seeds)
         cost = samples.cost.total / num + getattr(method, "evaluations_per_step", 0) * task.engine.sampler.num_steps
-        reward, hits = _rows(task, samples)
-        numbers = {
-            "reward": Measurement.mean(reward - task.reward.evaluation_cost * cost, weights),
-            "accuracy": Measurement.mean(hits, weights),
-        }
+        reward = _reward(task, samples) - task.reward.evaluation_cost * cost
+        numbers = {"reward": Measurement.mean(reward, weights)}
+        if isinstance(task.engine.model, Testbed):
+            hits = (task.engine.model.seen(samples.x).logits.argmax(dim=1) == samples.labels) & ~samples.failed
+            numbers["accuracy"] = Measurement.mean(hits.cpu(), weights)
         compared.append(Standing(method, name, numbers, cost, failed=int(samples.failed.sum())))
     return rank(compared, by="reward", lower_is_better=False)
 
@@ -69,7 +69,7 @@ def _episodes(
         return samples_of(play(task, act, labels, seeds).state)
     assert isinstance(method, Guidance)
     engine = task.engine
-    return sample_methods(engine.testbed, [Method(name, method, engine.sampler)], labels=labels, seeds=seeds)[0]
+    return sample_methods(engine.model, [Method(name, method, engine.sampler)], labels=labels, seeds=seeds)[0]
 
 
 def _act(method: Act | Guidance) -> Act | None:
@@ -80,15 +80,14 @@ def _act(method: Act | Guidance) -> Act | None:
     return None if policy is None or policy.environment == "guidance" else follow(policy)
 
 
-def _rows(task: Task, samples: Samples) -> tuple[Tensor, Tensor]:
-    """Return what each sample is worth (for a measure of sets, what it does to the mean), and whether it is a hit."""
-    testbed, x, labels = task.engine.testbed, samples.x, samples.labels
+def _reward(task: Task, samples: Samples) -> Tensor:
+    """Return what each sample is worth; for a measure of sets, what it does to the mean."""
+    model, x, labels = task.engine.model, samples.x, samples.labels
     value = torch.full((len(x),), task.reward.floor, device=x.device)
     sound = (~samples.failed).nonzero()[:, 0]
     if len(sound):
-        value[sound] = task.reward.value(Finished(x[sound], labels[sound], testbed, task.engine.guide), spread=True)
-    predicted = testbed.judged(judge_features(testbed.judge, x)).argmax(dim=1)
-    return value.cpu(), ((predicted == labels) & ~samples.failed).cpu()
+        value[sound] = task.reward.value(Finished(x[sound], labels[sound], model, task.engine.guide), spread=True)
+    return value.cpu()
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +105,11 @@ class AgentComparison:
     lost: Estimate | None
 
     @property
+    def columns(self) -> list[Column]:
+        """Columns of the table."""
+        return [column for column in COLUMNS if column.name in self.compared[0].numbers]
+
+    @property
     def note(self) -> str:
         """What the table does not say."""
         constant = f"the constant is the best of {len(self.tried)} on training episodes"
@@ -116,7 +120,7 @@ class AgentComparison:
     def to_json(self) -> dict[str, Any]:
         """Return all of it for a JSON file."""
         return {
-            "methods": ranked_json(self.compared, COLUMNS),
+            "methods": ranked_json(self.compared, self.columns),
             "constants": self.tried,
             "distilling_loses": None if self.lost is None else self.lost.to_json(),
         }
@@ -173,4 +177,4 @@ def compare_agents(
 def _distilled(train: Task, learned: Guidance, *, num: int, seed: int) -> Guidance:
     """Return the schedule that an agent comes to on training episodes."""
     labels, seeds = draw_episodes(train, num, seed=seed)
-    return distill(train.engine.testbed, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)
+    return distill(train.engine.model, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)

@@ -159,7 +159,7 @@ def test_a_bad_guidance_file_is_exit_code_two(name: str, tmp_path: Path, capsys:
 def test_a_guidance_of_another_testbed_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Guidance(Likelihood("robust"), Constant(1.0)).save(tmp_path / "g.json")
     assert sample_main([*GAUSSIANS, "--guidance", str(tmp_path / "g.json")]) == 2
-    assert "testbed 'gaussians' has no classifier 'robust'; it has exact" in capsys.readouterr().err
+    assert "model 'gaussians' has no classifier 'robust'; it has exact" in capsys.readouterr().err
 
 
 def test_training_without_data_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,7 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
         sample(exact, labels=[0], seed=-1)
     with pytest.raises(GuideGymError, match="`batch_size` must be a whole number >= 1"):
         sample(exact, labels=[0], batch_size=0)
-    with pytest.raises(GuideGymError, match="testbed 'gaussians' has no classifier 'robust'; it has exact"):
+    with pytest.raises(GuideGymError, match="model 'gaussians' has no classifier 'robust'; it has exact"):
         sample(exact, GUIDANCE, labels=[0])
     wrong = dataclasses.replace(exact, denoiser=lambda x, t: x[:, :1])
     with pytest.raises(GuideGymError, match=r"must return noise of the samples' shape \(1, 2\), got \(1, 1\)"):

@@ -98,7 +98,9 @@ def _module(path: Path) -> str:
 
 
 FILES = {
-    _module(path): path for folder in ("guidegym", "agents", "studies") for path in sorted((ROOT / folder).rglob("*.py"))
+    _module(path): path
+    for folder in ("guidegym", "agents", "studies")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 }
 
 

@@ -55,7 +55,7 @@ def test_a_policy_file_round_trips_and_samples_as_the_environment_does(tmp_path:
     task = make_task(observation="features", num_steps=6, max_weight=4.0, max_rate=max_rate, target=target)
     labels, seeds = draw_episodes(task, 9, seed=1)
     played = play(task, lambda task, live: policy(task.features(live)), labels, seeds)
-    samples = sample(task.engine.testbed, loaded, labels=labels, seeds=seeds, sampler=DDIM(6), batch_size=4)
+    samples = sample(task.engine.model, loaded, labels=labels, seeds=seeds, sampler=DDIM(6), batch_size=4)
     torch.testing.assert_close(samples.x, played.state.x, rtol=1e-4, atol=1e-5)
     assert samples.cost == played.state.cost
     assert samples.cost.total == 9 * 6 * 4
@@ -120,7 +120,7 @@ def test_a_distilled_policy_has_its_mean_weight_at_each_step() -> None:
     task = make_task(observation="features", num_steps=6, max_weight=4.0, max_rate=20.0, target="uniform")
     guidance = Guidance(Likelihood("exact"), policy=_policy(max_rate=20.0), target=Uniform())
     labels, seeds = draw_episodes(task, 50, seed=1)
-    testbed, sampler = task.engine.testbed, DDIM(6)
+    testbed, sampler = task.engine.model, DDIM(6)
     open_loop = distill(testbed, guidance, labels=labels, seeds=seeds, sampler=sampler)
     assert open_loop.policy is None
     assert open_loop.target == Uniform()

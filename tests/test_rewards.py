@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guidegym import DDIM, Engine, GuideGymError, Likelihood, Testbed, load_testbed
+from guidegym import DDIM, Engine, GuideGymError, Likelihood, References, Testbed, load_testbed
 from guidegym.envs import make_task
 from guidegym.envs.rewards import reward_mix
 from guidegym.metrics import class_kernels
@@ -14,7 +14,7 @@ ROWS = ("confidence", "guide_confidence", "energy_divergence", "frechet_diagonal
 
 
 def _finished(engine: Engine, x: torch.Tensor, label: torch.Tensor) -> Finished:
-    return Finished(x, label, engine.testbed, engine.guide)
+    return Finished(x, label, engine.model, engine.guide)
 
 
 def _value(engine: Engine, name: str, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -26,16 +26,21 @@ def engine() -> Engine:
     return Engine(load_testbed("gaussians"), DDIM(5), Likelihood("exact"))
 
 
+def _references(engine: Engine) -> References:
+    assert isinstance(engine.model, Testbed)
+    return engine.model.references
+
+
 def _real(engine: Engine, num: int) -> tuple[torch.Tensor, torch.Tensor]:
     label = torch.arange(num) % 2
-    return engine.testbed.references.features[label, torch.arange(num) // 2], label
+    return _references(engine).features[label, torch.arange(num) // 2], label
 
 
 def test_the_mean_witness_of_a_class_is_minus_its_kernel_distance(engine: Engine) -> None:
     x, label = _real(engine, 40)
     x = x + 0.3
     share = _value(engine, "kid_witness", x, label)
-    references = engine.testbed.references
+    references = _references(engine)
     by_class = torch.stack([x[label == c] for c in range(2)])
     distance = class_kernels(by_class, references.features, references.self_term).distance()[0]
     torch.testing.assert_close(-share.mean().double(), distance, rtol=1e-4, atol=1e-4)
@@ -43,7 +48,7 @@ def test_the_mean_witness_of_a_class_is_minus_its_kernel_distance(engine: Engine
 
 def test_following_the_witness_follows_the_kernel_distance(engine: Engine) -> None:
     # Rows drawn from N(m, 1): the score-function gradient of the mean reward is the derivative of the distance in m.
-    references, generator = engine.testbed.references, torch.Generator().manual_seed(0)
+    references, generator = _references(engine), torch.Generator().manual_seed(0)
     label = torch.zeros(4000, dtype=torch.long)
 
     def gradient(m: float) -> float:

@@ -9,7 +9,6 @@ from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.metric_families import in_rows
 from guidegym.metrics.gradients import density_score, of_class
 from guidegym.metrics.resampling import resampling_weights
-from guidegym.testbeds.testbed import seen_by
 
 PAPER = "Yang et al. 2021"
 
@@ -52,7 +51,7 @@ def energy_models_sample(lab: Lab) -> Effect:
     for name in CLASSIFIERS:
         x = _chains(lab, name, labels)
         lab.show(f"{name} alone", x, labels)
-        hits = (seen_by(lab.testbed.judge, x).logits.argmax(dim=1) == labels).cpu()
+        hits = (lab.testbed.seen(x).logits.argmax(dim=1) == labels).cpu()
         found.append(Measurement.mean(hits, in_rows(weights)))
     worse = min(found, key=lambda one: one.value)
     return Effect(worse.value, worse.draws)

@@ -15,7 +15,7 @@ from guidegym.support.settings import MAX_SEED, check_range, whole_number
 
 if TYPE_CHECKING:
     from guidegym.core.sampling import Samples
-    from guidegym.testbeds import Testbed
+    from guidegym.testbeds import Model, Testbed
 
 MAX_SAMPLES = 1_000_000
 """Samples of a run: they are held in memory until they are written."""
@@ -65,21 +65,21 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
     from guidegym.core.engine import Engine
     from guidegym.guidance import Guidance
     from guidegym.support.files import make_folder
-    from guidegym.testbeds import load_testbed
+    from guidegym.testbeds import Testbed, load_model
 
     guidance = Guidance.load(settings.guidance) if settings.guidance else Guidance()
     sampler = settings.sampling.make()
     device = check_device(settings.device)
     with naming_flags(settings, "weights"):
-        testbed = load_testbed(settings.testbed, device=device, weights=settings.weights)
-    labels = parse_labels(settings.labels, testbed.class_names, settings.num)
+        model = load_model(settings.testbed, device=device, weights=settings.weights)
+    labels = parse_labels(settings.labels, model.class_names, settings.num)
     seeds = library.row_seeds(settings.seed, settings.num)
     with naming_flags(settings.sampling, num_steps="steps"):
-        Engine.under(testbed, sampler, guidance)  # says what does not fit before there is a progress bar
+        Engine.under(model, sampler, guidance)  # says what does not fit before there is a progress bar
     make_folder(settings.out)
     with tqdm(total=settings.num * sampler.num_steps, unit="step", unit_scale=True, desc="sample") as bar:
         samples = library.sample(
-            testbed,
+            model,
             guidance,
             labels=labels,
             seeds=seeds,
@@ -87,13 +87,14 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
             batch_size=settings.batch_size,
             on_rows=bar.update,
         )
-    written = _write(samples, testbed, settings.out, title=settings.guidance.name if settings.guidance else "unguided")
+    written = _write(samples, model, settings.out, title=settings.guidance.name if settings.guidance else "unguided")
+    judged = f"accuracy under the judge {100 * _judged(samples, model):.1f} %, " if isinstance(model, Testbed) else ""
     print(
-        f"{settings.num} samples, accuracy under the judge {100 * _judged(samples, testbed):.1f} %, "
+        f"{settings.num} samples, {judged}"
         f"{samples.cost.total / settings.num:.0f} network evaluations per sample, {int(samples.failed.sum())} failed"
     )
-    if testbed.judge_note:
-        print(f"note: {testbed.judge_note}")
+    if isinstance(model, Testbed) and model.judge_note:
+        print(f"note: {model.judge_note}")
     print(written)
     return 0
 
@@ -124,7 +125,7 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
     return [chosen[i % len(chosen)] for i in range(num)]
 
 
-def _write(samples: "Samples", testbed: "Testbed", out: Path, *, title: str) -> str:
+def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
     """Write the samples and their picture, and say what was written."""
     import numpy as np
 
@@ -141,7 +142,7 @@ def _write(samples: "Samples", testbed: "Testbed", out: Path, *, title: str) -> 
     )
     # The numbers first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
-    picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, testbed.class_names, title=title)
+    picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, model.class_names, title=title)
     write_or_remove(out / "samples.png", picture)
     if picture is None:
         return f"wrote {out / 'samples.npz'}"
@@ -150,7 +151,4 @@ def _write(samples: "Samples", testbed: "Testbed", out: Path, *, title: str) -> 
 
 def _judged(samples: "Samples", testbed: "Testbed") -> float:
     """Return the share of samples that the judge takes for the class asked for."""
-    from guidegym.testbeds import judge_features
-
-    logits = testbed.judged(judge_features(testbed.judge, samples.x))
-    return float(((logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())
+    return float(((testbed.seen(samples.x).logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())

@@ -105,9 +105,9 @@ def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
     tuned = {str(path): Guidance.load(path) for path in settings.tuned}
     with naming_flags(settings, "reward", "device", num_steps="steps"):
         test = make_task(**environment, split="test")
-    out = settings.out or Path("runs") / f"{Path(settings.agent).stem}-{test.engine.testbed.name}"
+    out = settings.out or Path("runs") / f"{Path(settings.agent).stem}-{test.engine.model.name}"
     for guidance in tuned.values():
-        Engine.under(test.engine.testbed, test.engine.sampler, guidance)  # says before the work what does not fit
+        Engine.under(test.engine.model, test.engine.sampler, guidance)  # says before the work what does not fit
     run = _learn_settings(settings, test, environment, own, out)
     with naming_flags(settings, "timesteps"):
         learner = load_learner(
@@ -218,7 +218,7 @@ def _learn_settings(
         "eval_episodes": settings.eval_episodes,
         **{name: value for name, value in with_defaults(make_task, environment).items() if name != "device"},
         **resolved_settings(settings.agent, own),
-        "weights": test.engine.testbed.identity,
+        "weights": test.engine.model.identity,
     }
     tenth = max(settings.timesteps // 10, 1)
     with naming_flags(settings, "timesteps", "eval_every", "eval_episodes"):
@@ -233,7 +233,7 @@ def _learn_settings(
 
 def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: dict[str, "Guidance"], out: Path) -> int:
     """Print and write the table on fresh episodes, and say how to replay the agent."""
-    from guidegym.agent_comparison import COLUMNS, compare_agents
+    from guidegym.agent_comparison import compare_agents
     from guidegym.diffusion import make_sampler, sampler_flags
     from guidegym.evaluation.measuring.ranking import headings, ranked_rows
     from guidegym.guidance import Guidance
@@ -249,7 +249,7 @@ def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: d
         num=settings.compare_episodes,
         seed=1 + settings.seed,
     )
-    print(format_table(headings(COLUMNS), ranked_rows(result.compared, COLUMNS)))
+    print(format_table(headings(result.columns), ranked_rows(result.compared, result.columns)))
     print(result.note)
     content = {**result.to_json(), "environment": environment, "agent": settings.agent, "seed": settings.seed}
     write_atomically(out / "comparison.json", (json.dumps(content, indent=2) + "\n").encode())

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.core.prediction import Prediction, prediction_of_some, weighted_shift
+from guidegym.core.prediction import Prediction, clean_logits_at, prediction_of_some, weighted_shift
 from guidegym.core.state import State, fork
 from guidegym.diffusion import (
     INITIAL,
@@ -16,7 +16,6 @@ from guidegym.diffusion import (
     Sampler,
     Step,
     check_start,
-    clean_estimate,
     rows_like,
     trajectory_noise,
 )
@@ -34,50 +33,50 @@ from guidegym.guidance import (
     step_gamma,
 )
 from guidegym.support.autograd import ordinary, without_graph
-from guidegym.testbeds import Testbed
+from guidegym.testbeds.model import Model
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """A testbed, a sampler and a guide, ready to advance batches of trajectories.
+    """A model, a sampler and a guide, ready to advance batches of trajectories.
 
     Each step costs one denoiser call, and the guide's calls where there is guidance, whatever the number of rows.
 
     Args:
-        testbed: What is guided.
+        model: What is guided.
         sampler: The rule of one reverse step.
         guide: The gradient field; None for no guidance.
         base_model: The unguided prediction that guidance is added to.
 
     Raises:
-        GuideGymError: If the testbed lacks what the guide or the base model asks, or the sampler has more steps than the process.
+        GuideGymError: If the model lacks what the guide or the base model asks, or the sampler has more steps than the process.
     """
 
-    testbed: Testbed
+    model: Model
     sampler: Sampler
     guide: Guide | None = None
     base_model: BaseModel = DENOISER
 
     def __post_init__(self) -> None:
         if self.guide is not None:
-            self.guide.check(self.testbed)
-        self.base_model.check(self.testbed)
-        check_start(self.sampler, self.testbed.process)
+            self.guide.check(self.model)
+        self.base_model.check(self.model)
+        check_start(self.sampler, self.model.process)
 
     @classmethod
-    def under(cls, testbed: Testbed, sampler: Sampler, guidance: Guidance) -> "Engine":
+    def under(cls, model: Model, sampler: Sampler, guidance: Guidance) -> "Engine":
         """Return the engine that samples under a guidance.
 
         Raises:
-            GuideGymError: If the testbed lacks what the guidance asks.
+            GuideGymError: If the model lacks what the guidance asks.
         """
-        guidance.target.check(testbed)
-        return cls(testbed, sampler, guidance.guide, guidance.base_model)
+        guidance.target.check(model)
+        return cls(model, sampler, guidance.guide, guidance.base_model)
 
     @functools.cached_property
     def timesteps(self) -> Int[Tensor, " steps_and_end"]:
-        """The sampler's timesteps on the testbed's device, closed by -1."""
-        return self.sampler.timesteps(self.testbed.process).to(self.testbed.device)
+        """The sampler's timesteps on the model's device, closed by -1."""
+        return self.sampler.timesteps(self.model.process).to(self.model.device)
 
     @without_graph
     def start(
@@ -97,32 +96,32 @@ class Engine:
         Raises:
             GuideGymError: If the two differ in length, or a label or a seed is out of range.
         """
-        testbed = self.testbed
+        model = self.model
         if len(labels) != len(seeds) or len(labels) == 0:
             raise GuideGymError(f"`labels` and `seeds` must be as long, and not empty, got {len(labels)}, {len(seeds)}")
-        if int(labels.min()) < 0 or int(labels.max()) >= testbed.num_classes:
-            wrong = next(int(label) for label in labels if not 0 <= int(label) < testbed.num_classes)
-            raise GuideGymError(f"`labels` must be in 0..{testbed.num_classes - 1}, got {wrong}")
+        if int(labels.min()) < 0 or int(labels.max()) >= model.num_classes:
+            wrong = next(int(label) for label in labels if not 0 <= int(label) < model.num_classes)
+            raise GuideGymError(f"`labels` must be in 0..{model.num_classes - 1}, got {wrong}")
         if int(seeds.min()) < 0:
             raise GuideGymError(f"`seeds` must be >= 0, got {int(seeds.min())}")
-        labels, seeds = (ordinary(rows).to(testbed.device) for rows in (labels, seeds))
+        labels, seeds = (ordinary(rows).to(model.device) for rows in (labels, seeds))
         zero = torch.zeros_like(labels)
-        noise = trajectory_noise(seeds, zero, testbed.event_shape, stream=INITIAL, dtype=testbed.dtype)
-        noise = testbed.process.prior_std * noise
+        noise = trajectory_noise(seeds, zero, model.event_shape, stream=INITIAL, dtype=model.dtype)
+        noise = model.process.prior_std * noise
         if not isinstance(target, Tensor):
-            target.check(testbed)
-            target = target.rows(testbed, labels)
+            target.check(model)
+            target = target.rows(model, labels)
         return State(
             x=noise,
             x_0=torch.zeros_like(noise),
             step=zero,
             label=labels,
             target=ordinary(target).to(noise),
-            weight=torch.zeros_like(labels, dtype=testbed.dtype),
+            weight=torch.zeros_like(labels, dtype=model.dtype),
             seed=seeds,
             failed=torch.zeros_like(labels, dtype=torch.bool),
             memory=torch.zeros_like(noise),
-            evaluations=torch.zeros(len(labels), 4, dtype=torch.long, device=testbed.device),
+            evaluations=torch.zeros(len(labels), 4, dtype=torch.long, device=model.device),
             solver=self.sampler.init(noise),
         )
 
@@ -165,13 +164,13 @@ class Engine:
             return self._predict_apart(state, t, guided_rows)
         with torch.set_grad_enabled(in_graph):
             x_t = state.x.detach().requires_grad_(in_graph)
-            eps, cost = self.base_model.predict(self.testbed, x_t, t, state.label)
+            eps, cost = self.base_model.predict(self.model, x_t, t, state.label)
         if not guide:
             return Prediction(eps, base_cost=cost)
         if guided_rows is None:
             guided = self._guided(state, t, x_t, eps)
             eps = eps.detach()
-            clean_logits = self._clean_logits(state, eps, t) if clean else None
+            clean_logits = clean_logits_at(self.model, self.guide, state.x, t, eps) if clean else None
             return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
         guided = self._guided(fork(state, guided_rows), t[guided_rows], x_t[guided_rows], eps[guided_rows])
         return prediction_of_some(state, guided_rows, eps.detach(), guided, cost)
@@ -197,7 +196,7 @@ class Engine:
         """Ask the guide about rows whose unguided prediction is known."""
         assert self.guide is not None
         return self.guide.gradient(
-            GuideInput(self.testbed, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
+            GuideInput(self.model, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
         )
 
     @without_graph
@@ -253,7 +252,7 @@ class Engine:
         """Let the sampler take its step; return what comes of it, and what it cost beyond the prediction."""
         if weight is not None and prediction.gradient is None:
             raise GuideGymError("`weight` must be None where the guide was not asked")
-        testbed, further = self.testbed, torch.zeros_like(state.evaluations)
+        model, further = self.model, torch.zeros_like(state.evaluations)
 
         def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
             guided_rows = prediction.guided_rows
@@ -263,17 +262,17 @@ class Engine:
 
         noise = None
         if self.sampler.is_stochastic:
-            noise = trajectory_noise(state.seed, state.step, testbed.event_shape, stream=REVERSE, dtype=testbed.dtype)
+            noise = trajectory_noise(state.seed, state.step, model.event_shape, stream=REVERSE, dtype=model.dtype)
         t, t_next = self.at(state)
         step = Step(
             x=state.x,
             t=t,
             t_next=t_next,
             eps=prediction.eps,
-            process=testbed.process,
+            process=model.process,
             shift=weighted_shift(prediction, weight),
             noise=noise,
-            clip=testbed.clip,
+            clip=model.clip,
             memory=state.solver,
             evaluate=evaluate,
         )
@@ -299,14 +298,3 @@ class Engine:
             GuideGymError: If a weight is given and the engine has no guide.
         """
         return self.advance(state, self.predict(state, guide=weight is not None, guided_rows=guided), weight, rate)
-
-    def _clean_logits(
-        self, state: State, eps: Float[Tensor, " batch *event"], t: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch classes"]:
-        """Return the classifier's logits at the unguided clean estimate, within the testbed's bounds."""
-        assert self.guide is not None
-        if self.guide.classifier is None:
-            raise GuideGymError(f"{type(self.guide).__name__} has no classifier, of which features are made")
-        testbed = self.testbed
-        clean = clean_estimate(state.x, eps, t=t, process=testbed.process, clip=testbed.clip)
-        return testbed.classifier(self.guide.classifier)(clean, torch.zeros_like(t))

@@ -43,7 +43,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
     ``entropy``                 entropy of the guide's posterior at ``x_t`` over :math:`\log K`
     ``gradient_norm``           :math:`\log(1 + \sigma_t \|g\|)`
     ``cosine``                  cosine between the guide's gradient and the denoiser's score
-    ``energy_divergence``       :math:`\mathrm{asinh}(E(x_t) - E^*_c)`; 0 where the testbed knows no class energies
+    ``energy_divergence``       :math:`\mathrm{asinh}(E(x_t) - E^*_c)`; 0 where the model knows no class energies
     ``target``                  target probability of the wanted class
     ==========================  ==================================================================================
 
@@ -56,7 +56,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
     t, _ = engine.at(state)
     dtype = state.x.dtype
     ended = engine.ended(state)
-    sigma = torch.where(ended, 0.0, noise_share(engine.testbed.process, t).sqrt().to(dtype))
+    sigma = torch.where(ended, 0.0, noise_share(engine.model.process, t).sqrt().to(dtype))
     zero = torch.zeros(len(state), dtype=dtype, device=state.x.device)
     told = (
         [zero] * 6
@@ -73,14 +73,14 @@ def _told(engine: Engine, state: State, prediction: Prediction) -> tuple[Tensor,
     if prediction.gradient is None or prediction.logits is None or prediction.clean_logits is None:
         raise GuideGymError("`prediction` must come from `predict(state, clean=True)`")
     assert engine.guide is not None and engine.guide.classifier is not None
-    testbed, classifier = engine.testbed, engine.guide.classifier
+    model, classifier = engine.model, engine.guide.classifier
     t, _ = engine.at(state)
-    label, sigma = state.label[:, None], testbed.process.sigma(t, state.x.dtype)
+    label, sigma = state.label[:, None], model.process.sigma(t, state.x.dtype)
     log_p = prediction.logits.log_softmax(dim=1)
     clean_log_p = prediction.clean_logits.log_softmax(dim=1).gather(1, label)[:, 0]
-    entropy = -(log_p.exp() * log_p).nan_to_num(0.0).sum(dim=1) / math.log(testbed.num_classes)
+    entropy = -(log_p.exp() * log_p).nan_to_num(0.0).sum(dim=1) / math.log(model.num_classes)
     gradient, score = prediction.gradient.flatten(1), -prediction.eps.flatten(1)
-    energies = testbed.class_energies.get(classifier)
+    energies = model.class_energies.get(classifier)
     divergence = torch.zeros_like(entropy)
     if energies is not None:
         divergence = (-prediction.logits.logsumexp(dim=1) - energies[state.label]).asinh()

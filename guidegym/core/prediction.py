@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.core.state import State
-from guidegym.diffusion import rows_like
+from guidegym.diffusion import clean_estimate, rows_like
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Cost, GuideOutput
+from guidegym.guidance import Cost, Guide, GuideOutput
+from guidegym.testbeds.model import Model
 
 NOTHING = Cost()
 ONE_DENOISER = Cost(denoiser=1)
@@ -87,3 +88,21 @@ def prediction_of_some(
     memory = None if guided.memory is None else state.memory.index_copy(0, guided_rows, guided.memory)
     gradient = torch.zeros_like(state.x).index_copy_(0, guided_rows, guided.gradient)
     return Prediction(eps, gradient, guided_rows=guided_rows, memory=memory, base_cost=cost, guide_cost=guided.cost)
+
+
+def clean_logits_at(
+    model: Model,
+    guide: Guide | None,
+    x_t: Float[Tensor, " batch *event"],
+    t: Int[Tensor, " batch"],
+    eps: Float[Tensor, " batch *event"],
+) -> Float[Tensor, " batch classes"]:
+    """Return the logits of the guide's classifier at the unguided clean estimate, within the model's bounds.
+
+    Raises:
+        GuideGymError: If the guide has no classifier.
+    """
+    if guide is None or guide.classifier is None:
+        raise GuideGymError(f"{type(guide).__name__} has no classifier, of which features are made")
+    clean = clean_estimate(x_t, eps, t=t, process=model.process, clip=model.clip)
+    return model.classifier(guide.classifier)(clean, torch.zeros_like(t))

@@ -14,7 +14,7 @@ from guidegym.diffusion import DDIM, Sampler
 from guidegym.errors import GuideGymError
 from guidegym.guidance import ONE_HOT, Cost, Guidance, Policy, TargetDistribution
 from guidegym.support.settings import check_count, check_seed, whole_number
-from guidegym.testbeds import Testbed
+from guidegym.testbeds.model import Model
 
 SEEDS_PER_RUN = 2**32
 BATCH_SIZE = 256
@@ -29,7 +29,7 @@ class Samples:
     """Finished samples and how they were made.
 
     Args:
-        x: The samples, in the testbed's data range.
+        x: The samples, in the model's data range.
         labels: Wanted class of each row.
         seeds: Noise seed of each row: sampling a row's seed and label again gives the same sample.
         failed: Rows that became non-finite.
@@ -76,7 +76,7 @@ def rollout(
     Rows ask no guide at steps where their weight is zero.
 
     Args:
-        engine: Testbed, sampler and guide.
+        engine: Model, sampler and guide.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
         weights: Weight of each row at each step, on the CPU; all zero for an engine without a guide.
@@ -97,11 +97,11 @@ def rollout(
         start = target[rows] if isinstance(target, Tensor) else target
         state = engine.start(labels[rows], seeds[rows], target=start)
         curves = weights[rows]
-        columns = curves.to(device=engine.testbed.device, dtype=engine.testbed.dtype).unbind(dim=1)
+        columns = curves.to(device=engine.model.device, dtype=engine.model.dtype).unbind(dim=1)
         for number, (column, weighted) in enumerate(zip(columns, (curves != 0).unbind(dim=1), strict=True)):
             # Decided on the CPU, where the curves are: no waiting for the device.
             some = bool(weighted.any())
-            guided = None if bool(weighted.all()) else weighted.nonzero()[:, 0].to(engine.testbed.device)
+            guided = None if bool(weighted.all()) else weighted.nonzero()[:, 0].to(engine.model.device)
             rate = None if rates is None else rates[rows, number].to(column)
             state = engine.step(state, column if some else None, guided, rate=rate)
             if on_rows is not None:
@@ -128,7 +128,7 @@ def policy_rollout(
     """Sample rows whose weight, and rate where there is one, a policy decides step by step.
 
     Args:
-        engine: Testbed, sampler and guide.
+        engine: Model, sampler and guide.
         policy: The policy.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
@@ -176,7 +176,7 @@ def _whole_numbers(name: str, given: Sequence[int] | Tensor) -> Int[Tensor, " ba
 
 
 def sample(
-    testbed: Testbed,
+    model: Model,
     guidance: Guidance | None = None,
     *,
     labels: Sequence[int] | Int[Tensor, " batch"],
@@ -189,7 +189,7 @@ def sample(
     """Sample one row a label under one guidance.
 
     Args:
-        testbed: What is guided.
+        model: What is guided.
         guidance: The guidance; None samples without.
         labels: Wanted class of each row.
         seed: Seed of the run, in 0 .. 2**31 - 1; row ``i`` has seed ``row_seeds(seed, n)[i]``.
@@ -199,7 +199,7 @@ def sample(
         on_rows: Told after each step how many rows took it.
 
     Raises:
-        GuideGymError: If an argument is out of range, or the guidance needs a classifier that the testbed lacks.
+        GuideGymError: If an argument is out of range, or the guidance needs a classifier that the model lacks.
     """
     guidance = guidance if guidance is not None else Guidance()
     sampler = sampler if sampler is not None else DDIM(50)
@@ -210,7 +210,7 @@ def sample(
             f"{'none' if seeds is None else len(seeds)}"
         )
     rows = row_seeds(seed, len(row_labels)) if seeds is None else _whole_numbers("seeds", seeds)
-    engine = Engine.under(testbed, sampler, guidance)
+    engine = Engine.under(model, sampler, guidance)
     if guidance.policy is not None:
         finished, _ = policy_rollout(
             engine,
@@ -222,7 +222,7 @@ def sample(
             on_rows=on_rows,
         )
         return samples_of(finished)
-    weights, rates = guidance.weights(sampler, testbed.process), guidance.rates(sampler, testbed.process)
+    weights, rates = guidance.weights(sampler, model.process), guidance.rates(sampler, model.process)
     return rollout(
         engine,
         row_labels,

@@ -24,19 +24,19 @@ Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
 
 def observation_space(task: Task) -> spaces.Space[Any]:
     """Return the space of one row's observation."""
-    testbed = task.engine.testbed
+    model = task.engine.model
     features = spaces.Box(-BOUND, BOUND, (len(FEATURES),), np.float32)
-    sample = spaces.Box(-SAMPLE_BOUND, SAMPLE_BOUND, testbed.event_shape, np.float32)
+    sample = spaces.Box(-SAMPLE_BOUND, SAMPLE_BOUND, model.event_shape, np.float32)
     if task.observation == "features":
         return features
     if task.observation == "sample":
         return sample
-    steps = testbed.process.num_timesteps
+    steps = model.process.num_timesteps
     return spaces.Dict(
         {
             "sample": sample,
             "timestep": spaces.Box(-1.0, float(steps - 1), (1,), np.float32),
-            "label": spaces.Discrete(testbed.num_classes),
+            "label": spaces.Discrete(model.num_classes),
             "features": features,
         }
     )
@@ -82,7 +82,7 @@ class Episodes:
         self.episode[mask] += 1
         self.rate[mask] = 0.0
         labels, noise = self.task.split.draw(
-            self.env_seed[mask], self.episode[mask], num_classes=self.task.engine.testbed.num_classes
+            self.env_seed[mask], self.episode[mask], num_classes=self.task.engine.model.num_classes
         )
         if pairs is not None:
             labels, noise = (

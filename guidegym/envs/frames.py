@@ -1,4 +1,4 @@
-"""What ``render`` shows: clean estimates, the weights so far, and the judge's probability of the wanted class."""
+"""What ``render`` shows: clean estimates, the weights so far, and a judge's probability of the wanted class."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from guidegym.core.state import fork
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
 from guidegym.report.pictures import as_images, as_plain_text, figure_of
-from guidegym.testbeds import judge_features
+from guidegym.testbeds import Testbed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +65,10 @@ class Trace:
         """Remember the step that was just taken; rows that did not take one stay."""
         task, state = episodes.task, fork(episodes.running().state, torch.arange(len(self.rows)))
         x = torch.where(rows_like(task.engine.ended(state), state.x), state.x, state.x_0)
-        testbed, label = task.engine.testbed, state.label[:, None]
-        logits = testbed.judged(judge_features(testbed.judge, x))
-        confidence = logits.softmax(dim=1).gather(1, label)[:, 0].tolist()
+        model, label = task.engine.model, state.label[:, None]
+        confidence = [0.0] * len(x)
+        if isinstance(model, Testbed):
+            confidence = model.seen(x).logits.softmax(dim=1).gather(1, label)[:, 0].tolist()
         target, steps = state.target.gather(1, label)[:, 0].tolist(), state.step.tolist()
         for number, step in enumerate(steps):
             if step <= 1:
@@ -90,6 +91,8 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
         ([row.targets for row in trace.rows], "target of the wanted class", 1.0),
         ([row.confidence for row in trace.rows], "judge: p(wanted class)", 1.0),
     ]
+    if not isinstance(task.engine.model, Testbed):
+        del curves[2]
     if task.scale.max_rate is None:
         del curves[1]
     figure = figure_of(3.0 * (1 + len(curves)), 3.0)
@@ -100,8 +103,11 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
             for number, row in enumerate(trace.rows)
         ]
     )
-    names = [task.engine.testbed.class_names[label] for label in state.label[: len(trace.rows)].tolist()]
-    _draw_samples(axes[0], estimates, names, task.engine.testbed.references.features.cpu())
+    names = [task.engine.model.class_names[label] for label in state.label[: len(trace.rows)].tolist()]
+    real = (
+        task.engine.model.references.features.cpu() if isinstance(task.engine.model, Testbed) else estimates[:0, None]
+    )
+    _draw_samples(axes[0], estimates, names, real)
     for beside, (lines, title, top) in zip(axes[1:], curves, strict=True):
         for line in lines:
             beside.plot(np.arange(1, len(line) + 1), line, marker=".", alpha=0.7)

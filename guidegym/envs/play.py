@@ -60,4 +60,4 @@ def draw_episodes(
     """Return classes and noise seeds of the task's split: those of environments ``first`` .. under a seed's own range."""
     env_seed = seed * 2**32 + first + torch.arange(num)
     zero = torch.zeros_like(env_seed)
-    return task.split.draw(env_seed, zero, num_classes=task.engine.testbed.num_classes)
+    return task.split.draw(env_seed, zero, num_classes=task.engine.model.num_classes)

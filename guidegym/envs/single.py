@@ -51,7 +51,7 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
         self._check_open()
         seed = None if seed is None else check_env_seeds([seed], 1)[0]
         super().reset(seed=seed)
-        pair = check_options(options, self.episodes.task.engine.testbed.num_classes)
+        pair = check_options(options, self.episodes.task.engine.model.num_classes)
         if seed is None and self.episodes.live is None:
             seed = int(self.np_random.integers(2**31))
         self.episodes.restart(np.ones(1, dtype=np.bool_), seeds=[seed], pairs=pair)

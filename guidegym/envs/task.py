@@ -29,7 +29,7 @@ from guidegym.guidance import (
 from guidegym.objectives import Finished
 from guidegym.registry import find, name_of, register
 from guidegym.support.settings import check_range, check_settings, shown
-from guidegym.testbeds import Testbed, load_testbed
+from guidegym.testbeds import Model, load_model
 
 OBSERVATIONS = ("full", "features", "sample")
 UNGUIDED = 1e-6
@@ -63,7 +63,7 @@ class Task:
     further number must do nothing, so that whoever knows weights alone can play there, too.
 
     Args:
-        engine: Testbed, sampler and guide.
+        engine: Model, sampler and guide.
         scale: Physical range of an action.
         reward: What a sample is worth.
         split: Where episodes come from.
@@ -81,7 +81,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.observation not in OBSERVATIONS:
             raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
-        self.target.check(self.engine.testbed)
+        self.target.check(self.engine.model)
 
     @property
     def name(self) -> str:
@@ -183,13 +183,13 @@ class Task:
         """
         ended = rows_like(self.engine.ended(state), state.x)
         x = torch.where(ended, state.x, state.x_0)
-        value = self.reward.value(Finished(x, state.label, self.engine.testbed, self.engine.guide, group))
+        value = self.reward.value(Finished(x, state.label, self.engine.model, self.engine.guide, group))
         return torch.where(state.failed, self.reward.floor, value)
 
 
 def make_task(
     *,
-    testbed: str | Testbed = "gaussians",
+    testbed: str | Model = "gaussians",
     guide: str | Mapping[str, Any] | Guide | None = None,
     sampler: str | Mapping[str, Any] | Sampler = "ddim",
     num_steps: int = 20,
@@ -208,9 +208,9 @@ def make_task(
     """Build a task from arguments that JSON can hold, or from the parts themselves.
 
     Args:
-        testbed: Name of a testbed, path to a Python file with one, or a testbed.
+        testbed: What is guided: name of a testbed, path to a Python file with one, or a ``Model`` (a ``Testbed`` is one).
         guide: A guide, a classifier's name for likelihood guidance, or an object as in a guidance file; None for the likelihood
-            under ``time_dependent``, or under the testbed's first classifier.
+            under ``time_dependent``, or under the model's first classifier.
         sampler: ``ddim``, ``ddpm``, or an object such as ``{"kind": "ddim", "eta": 1.0}``.
         num_steps: Steps of the chain, in 1 .. T.
         max_weight: Guidance weight of action 1; action -1 is no guidance.
@@ -237,9 +237,11 @@ def make_task(
         raise GuideGymError(
             f"must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}", argument="device"
         ) from error
-    loaded = testbed if isinstance(testbed, Testbed) else load_testbed(testbed, device=place)
+    loaded = testbed if isinstance(testbed, Model) else load_model(testbed, device=place)
     if guide is None:
-        guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers))
+        guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers), None)
+    if guide is None:
+        raise GuideGymError(f"`guide` must be given: model '{loaded.name}' has no classifier")
     kind = find("environment", environment) if isinstance(environment, str) else environment
     if not isinstance(kind, type) or not issubclass(kind, Task):
         raise GuideGymError(f"`environment` must be a subclass of guidegym.envs.Task, got {shown(environment)}")

@@ -74,7 +74,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         self._check_open()
         given = dict(options or {})
         rows = self._mask(given.pop("reset_mask", None))
-        pair = check_options(given, self.episodes.task.engine.testbed.num_classes)
+        pair = check_options(given, self.episodes.task.engine.model.num_classes)
         seeds = check_env_seeds(seed, self.num_envs)
         super().reset(seed=None if isinstance(seed, Sequence | np.ndarray) else seeds[0])
         self.episodes.restart(rows, seeds=self._drawn(seeds), pairs=pair)

@@ -15,10 +15,10 @@ from guidegym.support.settings import plain_fields
 @register("base_model", "denoiser")
 @dataclass(frozen=True)
 class UnconditionalDenoiser:
-    """The testbed's denoiser: what classifier guidance is made for."""
+    """The model's denoiser: what classifier guidance is made for."""
 
     def check(self, networks: Networks) -> None:
-        """Every testbed has a denoiser."""
+        """Every model has a denoiser."""
 
     def predict(
         self,
@@ -37,7 +37,7 @@ class ConditionalDenoiser:
     """A label-conditional denoiser, told the wanted class: with ``ClassifierFree``, or with a classifier on top.
 
     Args:
-        network: Name of the testbed's conditional denoiser.
+        network: Name of the model's conditional denoiser.
     """
 
     network: str = "conditional"
@@ -46,7 +46,7 @@ class ConditionalDenoiser:
         check_network_name(self.network)
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has it."""
+        """Check that the model has it."""
         networks.conditional(self.network)
 
     def predict(
@@ -70,7 +70,7 @@ class ClassifierScore:
     The first is the score of the classifier's density, the second that of its density of the wanted class.
 
     Args:
-        classifier: Name of the testbed's classifier, which must be calibrated for either to mean something.
+        classifier: Name of the model's classifier, which must be calibrated for either to mean something.
         conditional: Whether it is that of the wanted class.
 
     Source:
@@ -85,7 +85,7 @@ class ClassifierScore:
         check_classifier_name(self.classifier)
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has the classifier."""
+        """Check that the model has the classifier."""
         networks.classifier(self.classifier)
 
     def predict(

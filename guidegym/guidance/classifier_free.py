@@ -22,7 +22,7 @@ class ClassifierFree:
     conditional network alone (see ``diffusers_scale``). The target has no part in it.
 
     Args:
-        network: Name of the testbed's conditional denoiser; the score's, where that is one, as a rule.
+        network: Name of the model's conditional denoiser; the score's, where that is one, as a rule.
 
     Source:
         Ho and Salimans 2022, eq. 6; Wang 2024, Algorithm 4.
@@ -44,7 +44,7 @@ class ClassifierFree:
         return False
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has the conditional denoiser."""
+        """Check that the model has the conditional denoiser."""
         networks.conditional(self.network)
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:

@@ -46,7 +46,7 @@ class Guidance:
         weight: The schedule of the weight.
         rate: The schedule of the rate at which the target moves to the wanted class, per unit of the chain; None leaves it.
         target: The target at the start; one-hot is plain guidance.
-        base_model: What guidance is added to: the testbed's denoiser, its label-conditional one, or a classifier's own score.
+        base_model: What guidance is added to: the model's denoiser, its label-conditional one, or a classifier's own score.
         policy: Decides weight and rate step by step from what it sees of a row; then both schedules must be left out.
     """
 

@@ -22,11 +22,11 @@ ConditionalNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @runtime_checkable
 class Networks(Protocol):
-    """What a guide may ask: the networks of a testbed and what is known of them."""
+    """What a guide may ask: the networks of a model and what is known of them."""
 
     @property
     def name(self) -> str:
-        """Name of the testbed."""
+        """Name of the model."""
         ...
 
     @property
@@ -103,7 +103,7 @@ class BaseModel(Protocol):
     """The base model: the unguided noise prediction that guidance is added to."""
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has what the base model asks, or raise a GuideGymError."""
+        """Check that the model has what the base model asks, or raise a GuideGymError."""
         ...
 
     def predict(
@@ -118,15 +118,15 @@ class BaseModel(Protocol):
 
 
 def check_classifier_name(name: object) -> None:
-    """Refuse what cannot be the name of a testbed's classifier."""
+    """Refuse what cannot be the name of a model's classifier."""
     if not isinstance(name, str) or not name:
-        raise GuideGymError(f"`classifier` must be the name of a testbed's classifier, got {name!r}")
+        raise GuideGymError(f"`classifier` must be the name of a model's classifier, got {name!r}")
 
 
 def check_network_name(name: object) -> None:
-    """Refuse what cannot be the name of a testbed's conditional denoiser."""
+    """Refuse what cannot be the name of a model's conditional denoiser."""
     if not isinstance(name, str) or not name:
-        raise GuideGymError(f"`network` must be the name of a testbed's conditional denoiser, got {name!r}")
+        raise GuideGymError(f"`network` must be the name of a model's conditional denoiser, got {name!r}")
 
 
 GRADIENT = Cost(guide_forward=1, guide_backward=1)

@@ -17,7 +17,7 @@ class Guide(Protocol):
 
     @property
     def classifier(self) -> str | None:
-        """Name of the testbed's classifier that is asked; None for a guide without one."""
+        """Name of the model's classifier that is asked; None for a guide without one."""
         ...
 
     @property
@@ -26,7 +26,7 @@ class Guide(Protocol):
         ...
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has what the guide asks.
+        """Check that the model has what the guide asks.
 
         Raises:
             GuideGymError: If it has not.
@@ -43,7 +43,7 @@ class ClassifierGuide(ABC):
     """What the guides that differentiate one classifier at ``x_t`` have in common.
 
     Args:
-        classifier: Name of the testbed's classifier.
+        classifier: Name of the model's classifier.
     """
 
     classifier: str
@@ -57,7 +57,7 @@ class ClassifierGuide(ABC):
         return False
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has the classifier."""
+        """Check that the model has the classifier."""
         networks.classifier(self.classifier)
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Likelihood(ClassifierGuide):
     For a target ``s`` that is not one-hot it is progressive guidance, :math:`-\nabla KL(s \| p(y | x_t))`.
 
     Args:
-        classifier: Name of the testbed's classifier.
+        classifier: Name of the model's classifier.
 
     Source:
         Dhariwal and Nichol 2021, Algorithm 2; Dinh et al. 2023, eq. 4 and 6.
@@ -97,7 +97,7 @@ class ClassEnergy(ClassifierGuide):
     Unlike the likelihood it does not vanish where the classifier is sure.
 
     Args:
-        classifier: Name of the testbed's classifier.
+        classifier: Name of the model's classifier.
 
     Source:
         Wang 2024, section 4.6 and eq. 2.36-2.38.
@@ -120,7 +120,7 @@ class JointEnergy(ClassifierGuide):
     denoiser and the class energy takes from the classifier.
 
     Args:
-        classifier: Name of the testbed's classifier.
+        classifier: Name of the model's classifier.
         marginal: The weight ``m`` of the density that is taken off, in [0, 1]: 1 is the likelihood, 0 the class energy.
 
     Source:
@@ -157,7 +157,7 @@ class EnergyDivergence(ClassifierGuide):
     At the kink, where :math:`E(x_t) = E^*_i`, the second part has no gradient.
 
     Args:
-        classifier: Name of the testbed's classifier, of which it must know the class energies :math:`E^*`.
+        classifier: Name of the model's classifier, of which it must know the class energies :math:`E^*`.
         weight: The weight :math:`\lambda` >= 0 of the divergence; 0 is the class energy.
 
     Source:
@@ -173,12 +173,12 @@ class EnergyDivergence(ClassifierGuide):
             raise GuideGymError(f"`weight` must be >= 0 and finite, got {self.weight}")
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has the classifier and knows its class energies."""
+        """Check that the model has the classifier and knows its class energies."""
         super().check(networks)
         if self.classifier not in networks.class_energies:
             known = ", ".join(networks.class_energies) or "none"
             raise GuideGymError(
-                f"testbed '{networks.name}' does not know the class energies of '{self.classifier}'; of: {known}"
+                f"model '{networks.name}' does not know the class energies of '{self.classifier}'; of: {known}"
             )
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:

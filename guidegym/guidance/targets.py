@@ -24,7 +24,7 @@ class TargetDistribution(Protocol):
     """The target distribution over classes that a trajectory starts with."""
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has what it needs, or raise a GuideGymError."""
+        """Check that the model has what it needs, or raise a GuideGymError."""
         ...
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
@@ -81,7 +81,7 @@ class LabelSmoothing:
         """Check that the wanted class does not come last of all."""
         if self.share < 1 / networks.num_classes - 1e-6:
             raise GuideGymError(
-                f"`share` must be in [1 / {networks.num_classes}, 1] on testbed '{networks.name}', got {self.share}"
+                f"`share` must be in [1 / {networks.num_classes}, 1] on model '{networks.name}', got {self.share}"
             )
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
@@ -101,7 +101,7 @@ class Similarity:
     A negative cosine counts as no likeness.
 
     Args:
-        encoder: Name of the testbed's similarity matrix, such as ``minilm`` (see ``guidegym.similarity``).
+        encoder: Name of the model's similarity matrix, such as ``minilm`` (see ``guidegym.similarity``).
 
     Source:
         Dinh et al. 2023, section 3.1.
@@ -110,10 +110,10 @@ class Similarity:
     encoder: str = "minilm"
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has the matrix."""
+        """Check that the model has the matrix."""
         if self.encoder not in networks.similarities:
             known = ", ".join(networks.similarities) or "none"
-            raise GuideGymError(f"testbed '{networks.name}' has no similarities of '{self.encoder}'; it has {known}")
+            raise GuideGymError(f"model '{networks.name}' has no similarities of '{self.encoder}'; it has {known}")
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
         """Return the target of each row."""

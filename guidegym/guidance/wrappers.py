@@ -45,7 +45,7 @@ class Wrapper(ABC):
 
     @property
     def classifier(self) -> str | None:
-        """Name of the testbed's classifier that the guide inside asks."""
+        """Name of the model's classifier that the guide inside asks."""
         return self.guide.classifier
 
     @property
@@ -54,7 +54,7 @@ class Wrapper(ABC):
         return self.guide.through_denoiser
 
     def check(self, networks: Networks) -> None:
-        """Check that the testbed has what the guide inside asks."""
+        """Check that the model has what the guide inside asks."""
         self.guide.check(networks)
 
     @abstractmethod

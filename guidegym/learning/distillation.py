@@ -11,11 +11,11 @@ from guidegym.core.sampling import policy_rollout
 from guidegym.diffusion import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance, Table
-from guidegym.testbeds import Testbed
+from guidegym.testbeds.model import Model
 
 
 def distill(
-    testbed: Testbed,
+    model: Model,
     guidance: Guidance,
     *,
     labels: Int[Tensor, " batch"],
@@ -27,7 +27,7 @@ def distill(
     What is lost is what the policy made of the differences between rows; compare the two on fresh seeds to see how much.
 
     Args:
-        testbed: Where the policy acts.
+        model: Where the policy acts.
         guidance: A guidance with a policy.
         labels: Wanted classes of the rows it is watched on.
         seeds: Their noise seeds.
@@ -38,9 +38,9 @@ def distill(
     """
     if guidance.policy is None:
         raise GuideGymError("`guidance` must have a policy to distill")
-    engine = Engine.under(testbed, sampler, guidance)
+    engine = Engine.under(model, sampler, guidance)
     _, actions = policy_rollout(engine, guidance.policy, labels, seeds, target=guidance.target)
-    scale = 1000 / testbed.process.num_timesteps
+    scale = 1000 / model.process.num_timesteps
     timesteps = tuple(float(t) * scale for t in engine.timesteps[:-1])
     tables = []
     for physical in zip(*(guidance.policy.scale.physical(step) for step in actions), strict=True):

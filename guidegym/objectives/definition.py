@@ -14,8 +14,8 @@ from guidegym.errors import GuideGymError
 from guidegym.guidance import Guide
 from guidegym.registry import find, find_registered, register
 from guidegym.support.settings import check_name, plain_fields, shown
-from guidegym.testbeds import Testbed
-from guidegym.testbeds.testbed import Seen, seen_by
+from guidegym.testbeds import Model, Testbed
+from guidegym.testbeds.judge import Seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class Finished:
     """Finished samples, and what can be asked about them.
 
     Args:
-        x: The samples, in the testbed's data range.
+        x: The samples, in the model's data range.
         labels: Wanted class of each.
-        testbed: Where they come from, with its judge and its references.
+        model: What they were sampled from; a ``Testbed`` where a judge or references are asked.
         guide: What guided them; None for no guide.
         group: Samples of one group are alternatives to each other, not a set: none is scored in the company of another of
             its group. None where each stands for itself.
@@ -33,15 +33,27 @@ class Finished:
 
     x: Float[Tensor, " batch *event"]
     labels: Int[Tensor, " batch"]
-    testbed: Testbed
+    model: Model
     guide: Guide | None = None
     group: Int[Tensor, " batch"] | None = None
 
     @functools.cached_property
     def seen(self) -> Seen:
         """What the judge makes of them: features, logits, and values by place where it keeps them."""
-        seen = seen_by(self.testbed.judge, self.x)
-        return seen._replace(logits=self.testbed.judged(seen.features))
+        return self.testbed.seen(self.x)
+
+    @property
+    def testbed(self) -> Testbed:
+        """The model, with its judge and its references.
+
+        Raises:
+            GuideGymError: If it has none.
+        """
+        if not isinstance(self.model, Testbed):
+            raise GuideGymError(
+                f"model '{self.model.name}' has no judge and no references: give an objective of your own, or make it a Testbed"
+            )
+        return self.model
 
     def rows(self, rows: Int[Tensor, " rows"]) -> "Finished":
         """Return some of the samples."""

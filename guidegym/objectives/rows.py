@@ -34,10 +34,10 @@ def energy_divergence(finished: Finished) -> Float[Tensor, " batch"]:
         Wang 2024, section 4.8.
     """
     energy = -_guide_logits(finished).logsumexp(dim=1)
-    known, classifier = finished.testbed.class_energies, _guide_classifier(finished)
+    known, classifier = finished.model.class_energies, _guide_classifier(finished)
     if classifier not in known:
         raise GuideGymError(
-            f"objective 'energy_divergence' needs the testbed's `class_energies` of classifier '{classifier}'; "
+            f"objective 'energy_divergence' needs the model's `class_energies` of classifier '{classifier}'; "
             f"it has those of {', '.join(known) or 'none'}"
         )
     return (known[classifier].to(energy)[finished.labels] - energy).abs()
@@ -52,4 +52,4 @@ def _guide_classifier(finished: Finished) -> str:
 
 def _guide_logits(finished: Finished) -> Tensor:
     x = finished.x
-    return finished.testbed.classifier(_guide_classifier(finished))(x, torch.zeros(len(x), device=x.device))
+    return finished.model.classifier(_guide_classifier(finished))(x, torch.zeros(len(x), device=x.device))

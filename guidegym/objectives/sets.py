@@ -97,7 +97,7 @@ def kid_witness(finished: Finished) -> Float[Tensor, " batch"]:
         Gretton et al. 2012, section 2.3.
     """
     within, across, own = _kid_parts(finished)
-    label, num_classes = finished.labels, finished.testbed.num_classes
+    label, num_classes = finished.labels, finished.model.num_classes
 
     def of_class(values: Tensor) -> Tensor:
         sums = torch.zeros(num_classes, dtype=values.dtype, device=values.device)

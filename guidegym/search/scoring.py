@@ -18,7 +18,7 @@ from guidegym.evaluation.measuring.sample_set import SampleSet, look
 from guidegym.evaluation.measuring.set_objectives import METRIC_OF, measure_objective, set_of, values_by
 from guidegym.objectives import Finished, Objective
 from guidegym.testbeds import References, Testbed
-from guidegym.testbeds.testbed import Seen
+from guidegym.testbeds.judge import Seen
 
 FLOOR_FACTOR = 10.0
 """The worst kernel distance a method can have, in units of that of blank samples (zeros)."""

@@ -1,4 +1,4 @@
-"""What is guided: the shipped testbeds and the record that a user's own is made of."""
+"""What is guided, and what measures it: the shipped testbeds, and the records that a user's own is made of."""
 
 import inspect
 from pathlib import Path
@@ -9,9 +9,11 @@ from guidegym.errors import GuideGymError
 from guidegym.registry import find
 from guidegym.testbeds.digits import DIGITS, DIGITS_TRAINED_VE
 from guidegym.testbeds.fashion import FASHION
+from guidegym.testbeds.judge import JudgeNetwork, seen_by
+from guidegym.testbeds.model import Model
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.similarities import load_similarity
-from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, judge_features
+from guidegym.testbeds.testbed import Rows, Testbed
 from guidegym.testbeds.under_ve import variance_exploding
 
 IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED_VE)}
@@ -20,23 +22,25 @@ IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED
 __all__ = [
     "IMAGE_SETS",
     "JudgeNetwork",
+    "Model",
     "References",
     "Rows",
     "Testbed",
-    "judge_features",
+    "load_model",
     "load_similarity",
     "load_testbed",
     "references_from_features",
+    "seen_by",
     "variance_exploding",
 ]
 
 
-def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str | Path | None = None) -> Testbed:
-    """Load a testbed.
+def load_model(name: str, *, device: torch.device | str = "cpu", weights: str | Path | None = None) -> Model:
+    """Load what is guided.
 
     Args:
-        name: A registered name (``-ve`` is the same under a variance-exploding process), or a module or Python file whose
-            function ``testbed(device)`` returns a ``Testbed``; one that also takes ``weights`` is given the folder.
+        name: A registered testbed (``-ve`` is the same under a variance-exploding process), or a module or Python file whose
+            function ``testbed(device)`` returns a ``Model`` or a ``Testbed``; if it takes ``weights``, too, it gets the folder.
         device: Where the networks go.
         weights: Folder with other weights than the shipped ones, for testbeds of images.
 
@@ -61,6 +65,20 @@ def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str 
             )
         further = {"weights": Path(weights)}
     loaded = make(torch.device(device), **further)
+    if not isinstance(loaded, Model):
+        raise GuideGymError(
+            f"`testbed` of {name} must return a guidegym.Model or a guidegym.Testbed, got {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str | Path | None = None) -> Testbed:
+    """Load a model with what measures it; see ``load_model``.
+
+    Raises:
+        GuideGymError: See ``load_model``, or if what is loaded has no judge.
+    """
+    loaded = load_model(name, device=device, weights=weights)
     if not isinstance(loaded, Testbed):
-        raise GuideGymError(f"`testbed` of {name} must return a guidegym.Testbed, got {type(loaded).__name__}")
+        raise GuideGymError(f"'{name}' is a Model without a judge: what measures samples needs a guidegym.Testbed")
     return loaded

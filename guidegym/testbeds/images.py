@@ -17,6 +17,7 @@ from guidegym.networks.weights import read_metadata
 from guidegym.support.settings import check_count, finite_number
 from guidegym.testbeds.class_energies import class_energies, load_energies, save_energies
 from guidegym.testbeds.image_data import ImageData, to_unit_range
+from guidegym.testbeds.judge import JudgeNetwork, seen_by
 from guidegym.testbeds.references import (
     file_digest,
     load_references,
@@ -24,7 +25,7 @@ from guidegym.testbeds.references import (
     save_references,
 )
 from guidegym.testbeds.similarities import shipped_similarities
-from guidegym.testbeds.testbed import JudgeNetwork, Rows, Testbed, Training, seen_by
+from guidegym.testbeds.testbed import Rows, Testbed, Training
 
 WEIGHTS = Path(__file__).parent / "weights"
 KEPT_REFERENCES = 1000

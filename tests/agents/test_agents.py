@@ -29,7 +29,7 @@ def test_a_constant_agent_is_plain_sampling(task: Task) -> None:
     labels, seeds = draw_episodes(task, 20, seed=0)
     played = play(task, ConstantAgent(1.5), labels, seeds)
     guidance = Guidance(Likelihood("exact"), Constant(1.5))
-    samples = sample(task.engine.testbed, guidance, labels=labels, seeds=seeds, sampler=DDIM(8))
+    samples = sample(task.engine.model, guidance, labels=labels, seeds=seeds, sampler=DDIM(8))
     torch.testing.assert_close(played.state.x, samples.x, rtol=1e-4, atol=1e-5)
     assert played.state.weight.tolist() == pytest.approx([1.5] * 20)
 
@@ -65,13 +65,13 @@ def test_the_actions_of_a_beam_replay_to_its_samples(task: Task) -> None:
 
 def test_greedy_asks_the_denoiser_once_a_step(task: Task) -> None:
     calls: list[int] = []
-    testbed = task.engine.testbed
+    testbed = task.engine.model
 
     def denoiser(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         calls.append(len(x))
         return testbed.denoiser(x, t)
 
-    engine = dataclasses.replace(task.engine, testbed=dataclasses.replace(testbed, denoiser=denoiser))
+    engine = dataclasses.replace(task.engine, model=dataclasses.replace(testbed, denoiser=denoiser))
     counting = dataclasses.replace(task, engine=engine)
     play(counting, GreedyAgent(7), *draw_episodes(task, 5, seed=0))
     assert calls == [5] * 8
@@ -93,7 +93,7 @@ def test_rows_of_a_group_are_no_company_of_each_other() -> None:
     task = make_task(**{**SEEN, "reward": "kid_witness"})
     labels, seeds = draw_episodes(task, 6, seed=0)
     x = play(task, ConstantAgent(1.0), labels, seeds).state.x
-    testbed = task.engine.testbed
+    testbed = task.engine.model
     alone = task.reward.value(Finished(x, labels, testbed))
     group = torch.arange(6).repeat_interleave(3)
     thrice = task.reward.value(Finished(x[group], labels[group], testbed, group=group))

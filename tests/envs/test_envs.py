@@ -196,7 +196,7 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
         ),
         ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing; got 'order'"),
         ({"num_steps": 0}, "`num_steps` must be"),
-        ({"guide": "robust"}, "testbed 'gaussians' has no classifier 'robust'; it has exact"),
+        ({"guide": "robust"}, "model 'gaussians' has no classifier 'robust'; it has exact"),
         ({"max_weight": 0.0}, "`max_weight` must be > 0"),
         ({"render_mode": "human"}, "`render_mode` must be None or 'rgb_array', got 'human'"),
     ],

@@ -13,14 +13,13 @@ from guidegym import DDIM, GuideGymError, Testbed, VPProcess, sample
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.sample_sets import collect as collecting
 from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge
-from guidegym.testbeds import judge_features
 
 
 def test_what_is_collected_is_what_plain_sampling_gives(collection: Collection, digits: Testbed) -> None:
     own = collected(GUIDED, collection)
     labels = torch.arange(80) % 10
     samples = sample(digits, GUIDED.guidance, labels=labels, seed=3, sampler=GUIDED.sampler)
-    features = judge_features(digits.judge, samples.x)
+    features = digits.seen(samples.x).features
     torch.testing.assert_close(own.features, features)
     torch.testing.assert_close(own.shown, samples.x)
     torch.testing.assert_close(own.evaluations, samples.evaluations)

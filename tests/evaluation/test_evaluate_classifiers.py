@@ -65,7 +65,7 @@ def test_where_the_truth_is_known_gradients_are_held_against_it(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--classifier", "nothing"], "testbed 'digits' has no classifier 'nothing'; it has "),
+        (["--classifier", "nothing"], "model 'digits' has no classifier 'nothing'; it has "),
         (["--classifier", "robust", "--rows", "0"], "`--rows` must be a whole number >= 1, got 0"),
         (["--classifier", "robust", "--data", "x"], "the digits come with scikit-learn"),
         (["--classifier", "robust", "--weights", "nowhere"], "nowhere has no weight file of a classifier"),

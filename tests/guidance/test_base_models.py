@@ -210,11 +210,11 @@ def test_what_a_testbed_lacks_is_named(exact: Testbed) -> None:
 
 @pytest.mark.slow
 def test_fashion_under_ve_is_as_good_as_under_vp(fashion: Testbed) -> None:
-    from guidegym.testbeds import judge_features, variance_exploding
+    from guidegym.testbeds import variance_exploding
 
     guidance, accuracy = Guidance(ClassEnergy("time_dependent"), Constant(3.0)), []
     for testbed in (fashion, variance_exploding(fashion)):
         samples = sample(testbed, guidance, labels=list(range(10)) * 4, sampler=DDIM(15, eta=1.0))
-        predicted = testbed.judge.classify(judge_features(testbed.judge, samples.x)).argmax(dim=1)
+        predicted = testbed.seen(samples.x).logits.argmax(dim=1)
         accuracy.append(float((predicted == samples.labels).double().mean()))
     assert min(accuracy) > 0.8, accuracy

@@ -154,7 +154,7 @@ def test_targets_at_the_start() -> None:
     torch.testing.assert_close(
         LabelSmoothing(0.7).rows(THREE, torch.tensor([1]))[0], torch.tensor([0.15, 0.7, 0.15], dtype=torch.float64)
     )
-    with pytest.raises(GuideGymError, match=r"`share` must be in \[1 / 3, 1\] on testbed 'three', got 0.1"):
+    with pytest.raises(GuideGymError, match=r"`share` must be in \[1 / 3, 1\] on model 'three', got 0.1"):
         LabelSmoothing(0.1).check(THREE)
     with pytest.raises(GuideGymError, match=r"`share` must be in \[0, 1\], got 2"):
         LabelSmoothing(2.0)

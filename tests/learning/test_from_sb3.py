@@ -40,7 +40,7 @@ def test_the_policy_acts_as_the_model_and_replays_in_plain_sampling(kind: Any, n
     labels, seeds = draw_episodes(task, 6, seed=1)
     engine = task.engine
     guidance = Guidance(Likelihood("exact"), policy=policy)
-    samples = sample(engine.testbed, guidance, labels=labels, seeds=seeds, sampler=engine.sampler)
+    samples = sample(engine.model, guidance, labels=labels, seeds=seeds, sampler=engine.sampler)
     torch.testing.assert_close(samples.x, play(task, follow(policy), labels, seeds).state.x)
 
 

@@ -152,7 +152,7 @@ def test_a_run_leaves_its_last_and_its_best_policy_which_replay_in_plain_samplin
         played = play(test, follow(guidance.policy), labels, seeds)
         assert float(played.total.mean()) == pytest.approx(reward)
         engine = test.engine
-        samples = sample(engine.testbed, guidance, labels=labels, seeds=seeds, sampler=engine.sampler)
+        samples = sample(engine.model, guidance, labels=labels, seeds=seeds, sampler=engine.sampler)
         torch.testing.assert_close(samples.x, played.state.x)
 
 

@@ -15,7 +15,6 @@ from guidegym import DDIM, Engine, Guidance, GuideGymError, Testbed
 from guidegym.attacks.carlini_wagner import carlini_wagner_l2
 from guidegym.attacks.pgd import pgd
 from guidegym.metrics.gradients import density_score, log_likelihood_gradient
-from guidegym.testbeds import judge_features
 from guidegym.testbeds.gaussians import load_gaussians
 
 LABELS = [0, 1, 1, 0]
@@ -59,10 +58,9 @@ def test_judges_that_change_their_input_change_nothing_else(exact: Testbed) -> N
 
     x = torch.ones(3, 2, dtype=torch.float64)
     testbed = dataclasses.replace(exact, judge=Rude(), judges={})
-    features = judge_features(testbed.judge, x)
-    logits = testbed.judged(features)
+    seen = testbed.seen(x)
     assert float(x.min()) == 1.0
-    torch.testing.assert_close(logits, 3 * features)
+    torch.testing.assert_close(seen.logits, 3 * seen.features)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
@@ -111,7 +109,7 @@ def test_a_network_of_another_precision_gets_the_samples_in_its_own() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda x: x[:, :1], "classifier 'exact' of testbed 'gaussians' must return logits of shape (4, 2)"),
+        (lambda x: x[:, :1], "classifier 'exact' of model 'gaussians' must return logits of shape (4, 2)"),
         (lambda x: x[:, 0], "must return logits of shape (4, 2), one per class, got (4,)"),
         (lambda x: torch.cat([x, x], dim=1), "must return logits of shape (4, 2), one per class, got (4, 4)"),
         (lambda x: (x,), "must return a tensor, or an object whose `sample` is one, got tuple"),
@@ -131,7 +129,7 @@ def test_a_denoiser_may_return_an_object_with_a_sample_and_nothing_else(exact: T
     torch.testing.assert_close(_sampled(wrapped), _sampled(exact), rtol=0, atol=0)
     answers: tuple[Callable[[Tensor, Tensor], Any], ...] = (lambda x, t: (x,), lambda x, t: None, lambda x, t: x[:, :1])
     for wrong in answers:
-        with pytest.raises(GuideGymError, match="the denoiser of testbed 'gaussians' must return"):
+        with pytest.raises(GuideGymError, match="the denoiser of model 'gaussians' must return"):
             _sampled(dataclasses.replace(exact, denoiser=wrong))
 
 
@@ -145,9 +143,14 @@ def test_a_judge_of_another_shape_is_refused(exact: Testbed) -> None:
 
     testbed = dataclasses.replace(exact, judge=Flat(), judges={})
     with pytest.raises(GuideGymError, match=r"features must have shape \(3, dim\), got \(3,\)"):
-        judge_features(testbed.judge, torch.zeros(3, 2))
+        testbed.seen(torch.zeros(3, 2))
+
+    class Wide(Flat):
+        def features(self, x: Tensor) -> Tensor:
+            return torch.zeros(len(x), 5)
+
     with pytest.raises(GuideGymError, match=r"logits of shape \(3, 2\), got \(3, 5\)"):
-        testbed.judged(torch.zeros(3, 5))
+        dataclasses.replace(exact, judge=Wide(), judges={}).seen(torch.zeros(3, 2))
 
 
 def test_probabilities_in_place_of_logits_are_warned_of_once(exact: Testbed) -> None:

@@ -14,7 +14,7 @@ from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.networks import network_digest
 from guidegym.testbeds import References, Testbed, references_from_features
 from guidegym.testbeds.image_data import to_grey_levels
-from guidegym.testbeds.testbed import Seen, seen_by
+from guidegym.testbeds.judge import Seen
 
 INCEPTION = "inception-v3-compat"
 INCEPTION_MAPS = 7
@@ -44,7 +44,7 @@ class Extractor:
 
 def judge_extractor(testbed: Testbed) -> Extractor:
     """Return a testbed's judge as the extractor."""
-    return Extractor(f"{testbed.name} judge", lambda x: seen_by(testbed.judge, x), testbed.references)
+    return Extractor(f"{testbed.name} judge", testbed.seen, testbed.references)
 
 
 def inception_extractor(testbed: Testbed, *, weights: Path | None = None, data: Path | None = None) -> Extractor:

@@ -13,7 +13,7 @@ from guidegym.core.engine import Engine
 from guidegym.core.sampling import BATCH_SIZE, OnRows, Samples, rollout, sample
 from guidegym.diffusion import Sampler
 from guidegym.guidance import Guidance
-from guidegym.testbeds import Testbed
+from guidegym.testbeds.model import Model
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Method:
 
 
 def sample_methods(
-    testbed: Testbed,
+    model: Model,
     methods: Sequence[Method],
     *,
     labels: Int[Tensor, " rows"],
@@ -43,7 +43,7 @@ def sample_methods(
     """Return each method's samples of the same rows; those with the same guide, score and sampler share their batches.
 
     Args:
-        testbed: What is guided.
+        model: What is guided.
         methods: The methods.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
@@ -60,32 +60,30 @@ def sample_methods(
     for _, members in itertools.groupby(sorted(enumerate(methods), key=key), key=key):
         numbers, group = zip(*members, strict=True)
         if group[0].guidance.policy is None:
-            own = _together(testbed, group, labels, seeds, **how)
+            own = _together(model, group, labels, seeds, **how)
         else:
-            own = [
-                sample(testbed, one.guidance, labels=labels, seeds=seeds, sampler=one.sampler, **how) for one in group
-            ]
+            own = [sample(model, one.guidance, labels=labels, seeds=seeds, sampler=one.sampler, **how) for one in group]
         found |= dict(zip(numbers, own, strict=True))
     return [found[number] for number in range(len(methods))]
 
 
 def _together(
-    testbed: Testbed, group: Sequence[Method], labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"], **how: Any
+    model: Model, group: Sequence[Method], labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"], **how: Any
 ) -> list[Samples]:
     """Sample methods that differ only in their schedules and targets in one go."""
-    num, process, sampler = len(labels), testbed.process, group[0].sampler
+    num, process, sampler = len(labels), model.process, group[0].sampler
     guidances = [method.guidance for method in group]
     weights = torch.stack([guidance.weights(sampler, process) for guidance in guidances])
     rates = [guidance.rates(sampler, process) for guidance in guidances]
     still = torch.zeros(sampler.num_steps, dtype=torch.float64)
     moving = torch.stack([still if rate is None else rate for rate in rates])
     together = rollout(
-        Engine.under(testbed, sampler, guidances[0]),
+        Engine.under(model, sampler, guidances[0]),
         labels.repeat(len(group)),
         seeds.repeat(len(group)),
         weights.repeat_interleave(num, dim=0),
         rates=None if not moving.any() else moving.repeat_interleave(num, dim=0),
-        target=torch.cat([guidance.target.rows(testbed, labels) for guidance in guidances]),
+        target=torch.cat([guidance.target.rows(model, labels) for guidance in guidances]),
         **how,
     )
     parts = (together.x, together.labels, together.seeds, together.failed, together.evaluations)

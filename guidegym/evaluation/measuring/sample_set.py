@@ -14,7 +14,7 @@ from guidegym.evaluation.measuring.method import Method
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
 from guidegym.testbeds import Testbed
-from guidegym.testbeds.testbed import seen_by
+from guidegym.testbeds.judge import seen_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ def look(
     failures = failures._replace(not_finite=failures.not_finite | samples.failed)
     # The judge comes first: its hits are the class accuracy. Where it is the extractor it has looked already.
     is_judge = extractor.digest == testbed.references.extractor
-    judged = testbed.judged(seen.features) if is_judge else seen_by(testbed.judge, x).logits
+    judged = (seen if is_judge else testbed.seen(x)).logits
     divergence = None
     if energy is not None:
         own, _ = energies_of(logits_at(testbed.classifier(energy), x, 0), labels)

@@ -1,0 +1,84 @@
+"""Judges: networks that measure clean samples, and never guide."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.errors import GuideGymError
+from guidegym.testbeds.checked import own_dtype
+
+CHUNK = 500
+"""Samples that a judge sees at a time."""
+SPATIAL_MAPS = 4
+"""Maps of the judge whose values by place make the space of the spatial Frechet distance."""
+
+
+@runtime_checkable
+class JudgeNetwork(Protocol):
+    """A classifier that measures: features of clean samples, and logits of those features."""
+
+    def features(self, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
+        """Return the space that distances are measured in."""
+        ...
+
+    def classify(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
+        """Return the logits of ``features``."""
+        ...
+
+
+@runtime_checkable
+class SpatialJudge(JudgeNetwork, Protocol):
+    """A judge that also tells what it saw where."""
+
+    def features_and_maps(
+        self, x: Float[Tensor, " batch *event"]
+    ) -> tuple[Float[Tensor, " batch dim"], Float[Tensor, " batch maps rows columns"]]:
+        """Return the features, and the maps that they are pooled from."""
+        ...
+
+
+class Seen(NamedTuple):
+    """What a judge makes of samples.
+
+    Args:
+        features: The space that distances are measured in.
+        logits: Its logits.
+        spatial: Values by place; None where it keeps no places.
+    """
+
+    features: Float[Tensor, " n dim"]
+    logits: Float[Tensor, " n classes"]
+    spatial: Float[Tensor, " n places"] | None
+
+
+@torch.no_grad()
+def seen_by(judge: JudgeNetwork, x: Float[Tensor, " n *event"]) -> Seen:
+    """Show clean samples to a judge once, in chunks, and return all it makes of them: memory does not grow with the batch.
+
+    Raises:
+        GuideGymError: If the judge's features are not one vector per row.
+
+    Source:
+        Nash et al. 2021, section 4.1, for the spatial features: a few maps before pooling, flattened.
+    """
+    features, spatial = [], []
+    dtype = own_dtype(judge, x.dtype)
+    for rows in x.split(CHUNK):
+        if isinstance(judge, SpatialJudge):
+            own, maps = judge.features_and_maps(rows.to(dtype, copy=True))
+            spatial.append(maps[:, :SPATIAL_MAPS].flatten(1))
+        else:
+            own = judge.features(rows.to(dtype, copy=True))
+        features.append(_checked_features(own, rows))
+    together = torch.cat(features)
+    return Seen(together, judge.classify(together.clone()), torch.cat(spatial) if spatial else None)
+
+
+def _checked_features(features: Tensor, rows: Tensor) -> Float[Tensor, " batch dim"]:
+    """Return a judge's features, which must be one vector per row."""
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(rows):
+        got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise GuideGymError(f"the judge's features must have shape ({len(rows)}, dim), got {got}")
+    return features

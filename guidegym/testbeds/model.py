@@ -1,0 +1,113 @@
+"""The Model record: everything that a guided sample is made with."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from guidegym.diffusion import Process
+from guidegym.errors import GuideGymError
+from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
+from guidegym.support.settings import plain_fields
+from guidegym.testbeds.checked import Checked
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Model:
+    r"""What is sampled and guided: a noise process, a denoiser, and classifiers to guide with.
+
+    Args:
+        process: The noise process that the networks were trained on.
+        denoiser: Predicts the noise, ``(x_t, t) -> eps``.
+        event_shape: Shape of one sample.
+        class_names: One name per class.
+        classifiers: Classifiers that may guide, by name, ``(x_t, t) -> logits``.
+        conditionals: Label-conditional denoisers by name, ``(x_t, t, label) -> eps`` with label -1 for any class; guides look
+            for ``conditional`` unless told otherwise.
+        clip: Bound on the absolute value of clean data; None where there is none.
+        device: Where the networks live.
+        dtype: Floating type of the samples.
+        name: Its name in results.
+        identity: Digest of the weights, or any text that changes when the networks do: trials of different networks are
+            not comparable.
+        class_energies: For classifiers by name, the mean energy :math:`E(x) = -\log \sum_y e^{f(x)_y}` of real data of each
+            class; what is not there is not known.
+        similarities: How alike the classes' descriptions are: matrices of cosines by the text encoder's name.
+
+    Raises:
+        GuideGymError: If a bound is not positive, or a matrix is not one of cosines of the classes.
+    """
+
+    process: Process
+    denoiser: Denoiser
+    event_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    classifiers: Mapping[str, Classifier] = field(default_factory=dict)
+    conditionals: Mapping[str, ConditionalNetwork] = field(default_factory=dict)
+    clip: float | None = None
+    device: torch.device = CPU
+    dtype: torch.dtype = torch.float32
+    name: str = "model"
+    identity: str = ""
+    class_energies: Mapping[str, Float[Tensor, " classes"]] = field(default_factory=dict)
+    similarities: Mapping[str, Float[Tensor, " classes classes"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
+        classes = len(self.class_names)
+        for name, matrix in self.similarities.items():
+            if tuple(matrix.shape) != (classes, classes) or not bool(matrix.isfinite().all()):
+                raise GuideGymError(
+                    f"`similarities` of '{name}' must be a finite matrix of shape {(classes, classes)}, got {tuple(matrix.shape)}"
+                )
+        if self.clip is not None and not self.clip > 0:
+            raise GuideGymError(f"`clip` must be > 0 or None, got {self.clip}")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @functools.cached_property
+    def _asked(self) -> dict[tuple[str, str], Checked]:
+        """The networks that were asked so far: each is warned of once."""
+        return {}
+
+    def _checked(self, role: str, name: str, network: Callable[..., Tensor], num_classes: int | None = None) -> Checked:
+        if (role, name) not in self._asked:
+            what = f"the {role} of model '{self.name}'" if not name else f"{role} '{name}' of model '{self.name}'"
+            self._asked[role, name] = Checked(network, what, num_classes=num_classes)
+        return self._asked[role, name]
+
+    def unconditional(self) -> Denoiser:
+        """Return the denoiser, as it is asked; see ``Checked``."""
+        return self._checked("denoiser", "", self.denoiser)
+
+    def classifier(self, name: str) -> Classifier:
+        """Return the classifier called ``name``, as it is asked; see ``Checked``.
+
+        Raises:
+            GuideGymError: If the model has none of that name.
+        """
+        network = self._named("classifier", name, self.classifiers)
+        return self._checked("classifier", name, network, self.num_classes)
+
+    def conditional(self, name: str) -> ConditionalNetwork:
+        """Return the label-conditional denoiser called ``name``, as it is asked; see ``Checked``.
+
+        Raises:
+            GuideGymError: If the model has none of that name.
+        """
+        return self._checked("conditional denoiser", name, self._named("conditional denoiser", name, self.conditionals))
+
+    def _named(self, role: str, name: str, networks: Mapping[str, Callable[..., Tensor]]) -> Callable[..., Tensor]:
+        """Return one of the networks of a role."""
+        if name not in networks:
+            known = f"it has {', '.join(networks)}" if networks else "it has none"
+            raise GuideGymError(f"model '{self.name}' has no {role} '{name}'; {known}")
+        return networks[name]
