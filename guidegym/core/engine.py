@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.core.prediction import Prediction, clean_logits_at, prediction_of_some, weighted_shift
@@ -74,7 +74,7 @@ class Engine:
         return cls(model, sampler, guidance.guide, guidance.base_model)
 
     @functools.cached_property
-    def timesteps(self) -> Int[Tensor, " steps_and_end"]:
+    def timesteps(self) -> Shaped[Tensor, " steps_and_end"]:
         """The sampler's timesteps on the model's device, closed by -1."""
         return self.sampler.timesteps(self.model.process).to(self.model.device)
 
@@ -125,7 +125,7 @@ class Engine:
             solver=self.sampler.init(noise),
         )
 
-    def at(self, state: State) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+    def at(self, state: State) -> tuple[Shaped[Tensor, " batch"], Shaped[Tensor, " batch"]]:
         """Return the training timestep of each row and the one its next step leads to; a finished row's are its last."""
         index = state.step.clamp(max=self.sampler.num_steps - 1)
         return self.timesteps[index], self.timesteps[index + 1]
@@ -142,7 +142,7 @@ class Engine:
         guide: bool = True,
         guided_rows: Int[Tensor, " some"] | None = None,
         clean: bool = False,
-        times: Int[Tensor, " batch"] | None = None,
+        times: Shaped[Tensor, " batch"] | None = None,
     ) -> Prediction:
         """Ask the networks: the denoiser for every row, the guide for all rows, for some, or not at all.
 
@@ -175,7 +175,9 @@ class Engine:
         guided = self._guided(fork(state, guided_rows), t[guided_rows], x_t[guided_rows], eps[guided_rows])
         return prediction_of_some(state, guided_rows, eps.detach(), guided, cost)
 
-    def _predict_apart(self, state: State, t: Int[Tensor, " batch"], guided_rows: Int[Tensor, " some"]) -> Prediction:
+    def _predict_apart(
+        self, state: State, t: Shaped[Tensor, " batch"], guided_rows: Int[Tensor, " some"]
+    ) -> Prediction:
         """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
         told = self.predict(fork(state, guided_rows), times=t[guided_rows])
         assert told.gradient is not None
@@ -189,7 +191,7 @@ class Engine:
     def _guided(
         self,
         state: State,
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
         x_t: Float[Tensor, " batch *event"],
         eps: Float[Tensor, " batch *event"],
     ) -> GuideOutput:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.core.state import State
@@ -94,7 +94,7 @@ def clean_logits_at(
     model: Model,
     guide: Guide | None,
     x_t: Float[Tensor, " batch *event"],
-    t: Int[Tensor, " batch"],
+    t: Shaped[Tensor, " batch"],
     eps: Float[Tensor, " batch *event"],
 ) -> Float[Tensor, " batch classes"]:
     """Return the logits of the guide's classifier at the unguided clean estimate, within the model's bounds.

@@ -9,7 +9,7 @@ from guidegym.diffusion.heun import Heun
 from guidegym.diffusion.noise import INITIAL, REVERSE, trajectory_noise
 from guidegym.diffusion.predictor_corrector import PredictorCorrector
 from guidegym.diffusion.probability_flow import ProbabilityFlow
-from guidegym.diffusion.process import Process, VPProcess, noise_ratio, noise_share, noisy_rows, rows_like
+from guidegym.diffusion.process import DiscreteTime, Process, VPProcess, noise_ratio, noise_share, noisy_rows, rows_like
 from guidegym.diffusion.sampler import (
     Memory,
     Reverse,
@@ -31,6 +31,7 @@ __all__ = [
     "REVERSE",
     "AnnealedLangevin",
     "DPMSolverPP",
+    "DiscreteTime",
     "Euler",
     "Heun",
     "Memory",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Shaped
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
@@ -52,7 +52,7 @@ class AnnealedLangevin(WithoutMemory):
         """Whether a step adds noise: always."""
         return True
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
         return repeated_levels(self.num_steps, self.repeats, process)
 
@@ -66,4 +66,4 @@ class AnnealedLangevin(WithoutMemory):
         moved = x_t + rows_like(sigma, x_t) * (self.size**0.5 * step.noise - self.size / 2 * eps_hat)
         # A level ends without a move: the sample keeps its signal, which the next level scales as its own.
         scale = (process.alpha_bar(t_next, x_t.dtype) / process.alpha_bar(t, x_t.dtype)).sqrt()
-        return Reverse(torch.where(rows_like(t_next < 0, x_t), estimate, rows_like(scale, x_t) * moved), estimate)
+        return Reverse(torch.where(rows_like(step.ends, x_t), estimate, rows_like(scale, x_t) * moved), estimate)

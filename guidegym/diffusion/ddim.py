@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Int
+from jaxtyping import Shaped
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
@@ -14,7 +14,6 @@ from guidegym.diffusion.sampler import (
     check_spacing,
     guided_estimate,
     noise_between,
-    subsequence,
 )
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
@@ -63,9 +62,9 @@ class DDIM(WithoutMemory):
         """Whether a step adds noise: where ``eta`` > 0."""
         return self.eta > 0
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, closed by -1."""
-        return subsequence(self.num_steps, self.spacing, process)
+        return process.times(self.num_steps, self.spacing)
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Shaped
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
@@ -16,7 +16,6 @@ from guidegym.diffusion.sampler import (
     clean_estimate,
     guided_estimate,
     noise_between,
-    subsequence,
 )
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
@@ -61,9 +60,9 @@ class DDPM(WithoutMemory):
         """Whether a step adds noise: always."""
         return True
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, closed by -1."""
-        return subsequence(self.num_steps, self.spacing, process)
+        return process.times(self.num_steps, self.spacing)
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
@@ -83,5 +82,5 @@ class DDPM(WithoutMemory):
         if step.shift is not None:
             mean = mean + rows_like(variance, x_t) * step.shift
             estimate, _ = guided_estimate(step)
-        spread = torch.where(t_next >= 0, variance.sqrt(), torch.zeros_like(variance))
+        spread = torch.where(step.ends, torch.zeros_like(variance), variance.sqrt())
         return Reverse(mean + rows_like(spread, x_t) * step.noise, estimate)

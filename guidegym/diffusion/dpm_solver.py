@@ -36,16 +36,17 @@ class DPMSolverPP(OdeSampler):
     num_steps: int = 20
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
-        """Return no estimate, and -1 for the level that each row came from: none yet."""
-        return {"x_0": torch.zeros_like(x), "before": torch.full((len(x),), -1, device=x.device)}
+        """Return no estimate, and 0 for the noise level that each row came from: none yet."""
+        return {"x_0": torch.zeros_like(x), "level": torch.zeros(len(x), dtype=torch.float64, device=x.device)}
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        x, process, before = step.x, step.process, step.memory["before"]
+        x, process, before = step.x, step.process, step.memory["level"]
         estimate, _ = guided_estimate(step)
-        lam, lam_next, lam_before = (-noise_ratio(process, t).log() for t in (step.t, step.t_next, before))
+        level = noise_ratio(process, step.t)
+        lam, lam_next, lam_before = (-one.log() for one in (level, noise_ratio(process, step.t_next), before))
         h = lam_next - lam  # infinite to the clean end, where exp(-h) is 0
-        looks_back = (before >= 0) & (step.t_next >= 0)
+        looks_back = (before > 0) & ~step.ends
         ratio = torch.where(looks_back, h / (2 * (lam - lam_before)), 0.0)
         bent = rows_like(ratio.to(x), x)
         direction = (1 + bent) * estimate - bent * step.memory["x_0"]
@@ -53,4 +54,4 @@ class DPMSolverPP(OdeSampler):
         kept = process.sigma(step.t_next, x.dtype) / process.sigma(step.t, x.dtype)
         pull = signal_next * -torch.expm1(-h).to(x)
         moved = rows_like(kept, x) * x + rows_like(pull, x) * direction
-        return Reverse(moved, estimate, {"x_0": estimate, "before": step.t})
+        return Reverse(moved, estimate, {"x_0": estimate, "level": level})

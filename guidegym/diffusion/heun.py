@@ -52,11 +52,11 @@ class Heun(OdeSampler, WithoutMemory):
             raise GuideGymError("must be given: Heun's method asks the networks twice", argument="evaluate")
         estimate, slope = guided_estimate(step)
         first = euler_step(step, slope)
-        twice = (step.t_next >= 0) & (noise_ratio(step.process, step.t) <= self.highest)
+        twice = ~step.ends & (noise_ratio(step.process, step.t) <= self.highest)
         if not bool(twice.any()):
             return Reverse(first, estimate)
         # What is not evaluated again stays where a network may be asked about it.
-        there = torch.where(step.t_next >= 0, step.t_next, step.t)
+        there = torch.where(step.ends, step.t, step.t_next)
         eps, shift = step.evaluate(first, there, twice)
         _, slope_there = guided_estimate(replace(step, x=first, t=there, eps=eps, shift=shift))
         second = euler_step(step, (slope + slope_there) / 2)

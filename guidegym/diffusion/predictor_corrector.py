@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Shaped
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
@@ -57,7 +57,7 @@ class PredictorCorrector(WithoutMemory):
         """Whether a step adds noise: always."""
         return True
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
         return repeated_levels(self.num_steps, 1 + self.corrections, process)
 
@@ -77,4 +77,4 @@ class PredictorCorrector(WithoutMemory):
             x_t / rows_like(signal, x_t) - rows_like(pull, x_t) * eps_hat + rows_like(spread, x_t) * step.noise
         )
         moved = torch.where(rows_like(t_next == t, x_t), corrected, predicted)
-        return Reverse(torch.where(rows_like(t_next < 0, x_t), estimate, moved), estimate)
+        return Reverse(torch.where(rows_like(step.ends, x_t), estimate, moved), estimate)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
@@ -14,7 +14,6 @@ from guidegym.diffusion.sampler import (
     Step,
     check_num_steps,
     guided_estimate,
-    subsequence,
 )
 from guidegym.registry import register
 from guidegym.support.settings import plain_fields
@@ -46,17 +45,17 @@ class ProbabilityFlow(Deterministic):
         plain_fields(self)
         check_num_steps(self.num_steps)
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
         """Return the descending training timesteps, a level where a step is corrected twice, closed by -1."""
         odd = self.num_steps % 2
-        levels = subsequence(min((self.num_steps + 2 + odd) // 2, self.num_steps), "trailing", process)
+        levels = process.times(min((self.num_steps + 2 + odd) // 2, self.num_steps))
         counts = torch.full((len(levels),), 2)
         counts[: 2 + odd] = counts[-1] = 1
         return levels.repeat_interleave(counts)
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
-        """Return no estimate, and -1 for the level that each row came from: none yet."""
-        return {"x_0": torch.zeros_like(x), "before": torch.full((len(x),), -1, device=x.device)}
+        """Return no estimate, and 0 for the noise level that each row came from: none yet."""
+        return {"x_0": torch.zeros_like(x), "level": torch.zeros(len(x), dtype=torch.float64, device=x.device)}
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
@@ -67,9 +66,9 @@ class ProbabilityFlow(Deterministic):
         x_bar = x_t / rows_like(signal, x_t)
         moved = x_bar + rows_like((level_next - level).to(x_t), x_t) * slope
         # Euler's step went along the line from the clean estimate of that step: its slope need not be remembered.
-        before = step.memory["before"]
+        before = step.memory["level"]
         slope_before = (x_bar - step.memory["x_0"]) / rows_like(level.to(x_t), x_t)
-        half = (level - noise_ratio(process, before)) / 2
+        half = (level - before) / 2
         corrected = x_bar + rows_like(half.to(x_t), x_t) * (slope - slope_before)
-        moved = torch.where(rows_like((t_next == t) & (before >= 0), x_t), corrected, moved)
-        return Reverse(rows_like(signal_next, x_t) * moved, estimate, {"x_0": estimate, "before": t})
+        moved = torch.where(rows_like((t_next == t) & (before > 0), x_t), corrected, moved)
+        return Reverse(rows_like(signal_next, x_t) * moved, estimate, {"x_0": estimate, "level": level})

@@ -15,19 +15,44 @@ from guidegym.support.settings import plain_fields
 
 @runtime_checkable
 class Process(Protocol):
-    r"""A Gaussian noise process :math:`x_t = a_t x_0 + \sigma_t \epsilon` over timesteps ``0 .. num_timesteps - 1``."""
+    r"""A Gaussian noise process :math:`x_t = a_t x_0 + \sigma_t \epsilon`, whose times grow with the noise.
+
+    What a time is, is the process' own business: whole training timesteps (``DiscreteTime``), or any numbers.
+    """
 
     @property
-    def num_timesteps(self) -> int:
-        """Number ``T`` of training timesteps."""
+    def clean(self) -> float:
+        """The time of clean data, where chains end; below all others."""
         ...
 
-    def alpha_bar(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
-        """Return the share of signal variance left at ``t``; 1 at ``t = -1``, the clean image."""
+    def grid(self) -> Shaped[Tensor, " times"]:
+        """Return the times that networks are trained at, ascending: all of them, or evenly spread ones that stand for them."""
         ...
 
-    def sigma(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
-        """Return the standard deviation of the noise at ``t``; 0 at ``t = -1``."""
+    def times(self, num_steps: int, spacing: str = "trailing") -> Shaped[Tensor, " steps_and_end"]:
+        """Return ``num_steps`` descending times for a sampler and the clean end.
+
+        ``trailing`` starts at the noisiest time; ``leading`` ends at the least noisy one.
+
+        Raises:
+            GuideGymError: If there are not as many.
+        """
+        ...
+
+    def position(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Return where times lie on the scale 0..1000 that schedules are written in, float64: 0 is the clean end."""
+        ...
+
+    def fraction(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Return the fraction of the chain that is done at times, float64: 0 at the noisiest, 1 at the least noisy one."""
+        ...
+
+    def alpha_bar(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+        """Return the share of signal variance left at ``t``; 1 at the clean end."""
+        ...
+
+    def sigma(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+        """Return the standard deviation of the noise at ``t``; 0 at the clean end."""
         ...
 
     @property
@@ -36,8 +61,44 @@ class Process(Protocol):
         ...
 
 
+class DiscreteTime:
+    """Processes whose times are the training timesteps ``0 .. num_timesteps - 1`` derive from this; -1 is the clean end."""
+
+    num_timesteps: int
+
+    @property
+    def clean(self) -> float:
+        """The time of clean data: -1."""
+        return -1.0
+
+    def grid(self) -> Int[Tensor, " timesteps"]:
+        """Return all training timesteps, ascending."""
+        return torch.arange(self.num_timesteps)
+
+    def times(self, num_steps: int, spacing: str = "trailing") -> Int[Tensor, " steps_and_end"]:
+        """Return descending timesteps and the closing -1; see ``Process.times``."""
+        total = self.num_timesteps
+        if num_steps > total:
+            raise GuideGymError(
+                f"asks for {num_steps} noise levels, and the process has {total}: take fewer", argument="num_steps"
+            )
+        count = torch.arange(num_steps, dtype=torch.float64)
+        trailing = (total - count * (total / num_steps)).round() - 1
+        steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)
+        return torch.cat([steps.long(), torch.tensor([-1])])
+
+    def position(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Return timesteps on the scale of a thousand."""
+        return t.double() * (1000 / self.num_timesteps)
+
+    def fraction(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Return the fraction of the chain that is done: 0 at the last training timestep, 1 at timestep 0."""
+        last = self.num_timesteps - 1
+        return (last - t.double()) / max(last, 1)
+
+
 def noise_share(
-    process: Process, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float64
+    process: Process, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, " batch"]:
     r"""Return the share of noise :math:`\sigma_t^2 / (a_t^2 + \sigma_t^2)`, in [0, 1], for data of unit variance.
 
@@ -50,7 +111,7 @@ def noise_share(
 
 
 def noise_ratio(
-    process: Process, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float64
+    process: Process, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, " batch"]:
     r"""Return the noise level :math:`\sigma_t / a_t`, >= 0, in units of the data: VE's own :math:`\sigma_t`."""
     return (process.sigma(t, torch.float64) / process.alpha_bar(t, torch.float64).sqrt()).to(dtype)
@@ -64,7 +125,7 @@ def rows_like(values: Shaped[Tensor, " batch"], x: Shaped[Tensor, " batch *event
 def noisy_rows(
     process: Process,
     x_0: Float[Tensor, " batch *event"],
-    t: Int[Tensor, " batch"],
+    t: Shaped[Tensor, " batch"],
     noise: Float[Tensor, " batch *event"],
 ) -> Float[Tensor, " batch *event"]:
     r"""Return :math:`x_t = a_t x_0 + \sigma_t \epsilon` of clean rows under any process."""
@@ -90,7 +151,7 @@ def _alpha_bar_table(schedule: str, num_timesteps: int, dtype: torch.dtype, devi
 
 
 @dataclass(frozen=True)
-class VPProcess:
+class VPProcess(DiscreteTime):
     r"""The discrete variance-preserving process of DDPM.
 
     .. math:: q(x_t | x_0) = N(\sqrt{\bar\alpha_t}\, x_0,\; (1 - \bar\alpha_t) I)
@@ -118,16 +179,16 @@ class VPProcess:
                 f"`num_timesteps` must be >= 1 (>= 21 for the linear schedule), got {self.num_timesteps}"
             )
 
-    def alpha_bar(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+    def alpha_bar(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
         r"""Return :math:`\bar\alpha_t`, the share of signal variance left, in (0, 1]; 1 at ``t = -1``.
 
         Args:
-            t: Integer timesteps in ``-1 .. num_timesteps - 1``.
+            t: Timesteps in ``-1 .. num_timesteps - 1``.
             dtype: Floating type of the result.
         """
-        return _alpha_bar_table(self.schedule, self.num_timesteps, dtype, t.device)[t + 1]
+        return _alpha_bar_table(self.schedule, self.num_timesteps, dtype, t.device)[t.long() + 1]
 
-    def sigma(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+    def sigma(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
         r"""Return :math:`\sigma_t = \sqrt{1 - \bar\alpha_t}`, the noise's standard deviation, in [0, 1)."""
         return (1 - self.alpha_bar(t, torch.float64)).sqrt().to(dtype)
 
@@ -139,7 +200,7 @@ class VPProcess:
     def q_sample(
         self,
         x_0: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
         *,
         noise: Float[Tensor, " batch *event"],
     ) -> Float[Tensor, " batch *event"]:
@@ -150,7 +211,7 @@ class VPProcess:
         self,
         x_t: Float[Tensor, " batch *event"],
         x_0: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
     ) -> Float[Tensor, " batch *event"]:
         r"""Return :math:`\nabla_{x_t} \log q(x_t | x_0) = -(x_t - \sqrt{\bar\alpha_t}\, x_0) / (1 - \bar\alpha_t)`.
 

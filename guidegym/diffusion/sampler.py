@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from guidegym.diffusion.process import Process, rows_like
@@ -35,7 +35,7 @@ class Step:
     Args:
         x: Noisy rows.
         t: Time of each row.
-        t_next: Where each row goes, at most ``t``; -1 is the clean end. A step that stays at ``t`` corrects.
+        t_next: Where each row goes, at most ``t``, the clean end at last. A step that stays at ``t`` corrects.
         eps: Predicted noise at ``x``.
         process: The noise process.
         shift: Weighted gradient of the guide, added to the score; None for no guidance.
@@ -46,8 +46,8 @@ class Step:
     """
 
     x: Float[Tensor, " batch *event"]
-    t: Int[Tensor, " batch"]
-    t_next: Int[Tensor, " batch"]
+    t: Shaped[Tensor, " batch"]
+    t_next: Shaped[Tensor, " batch"]
     eps: Float[Tensor, " batch *event"]
     process: Process
     shift: Float[Tensor, " batch *event"] | None = None
@@ -55,6 +55,11 @@ class Step:
     clip: float | None = None
     memory: Memory = field(default_factory=dict)
     evaluate: Evaluate | None = None
+
+    @property
+    def ends(self) -> Bool[Tensor, " batch"]:
+        """Which rows go to the clean end."""
+        return self.t_next == self.process.clean
 
 
 class Reverse(NamedTuple):
@@ -68,7 +73,7 @@ class Reverse(NamedTuple):
 @contract("sampler")
 @runtime_checkable
 class Sampler(Protocol):
-    """A rule for one reverse step over a sub-sequence of the training timesteps."""
+    """A rule for one reverse step over some of the process' times."""
 
     @property
     def num_steps(self) -> int:
@@ -80,8 +85,8 @@ class Sampler(Protocol):
         """Whether a step adds noise."""
         ...
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, closed by -1, the clean end."""
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
+        """Return the descending times of the steps, closed by that of the clean end."""
         ...
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
@@ -115,7 +120,7 @@ class Deterministic:
 
 @dataclass(frozen=True)
 class OdeSampler(Deterministic):
-    """What solvers of the probability-flow ODE on the sampler's own grid share: they start at the last training timestep.
+    """What solvers of the probability-flow ODE on the process' own grid share: they start at its noisiest time.
 
     Args:
         num_steps: Number of reverse steps.
@@ -127,9 +132,9 @@ class OdeSampler(Deterministic):
         plain_fields(self)
         check_num_steps(self.num_steps)
 
-    def timesteps(self, process: Process) -> Int[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, closed by -1."""
-        return subsequence(self.num_steps, "trailing", process)
+    def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
+        """Return the descending times, closed by that of the clean end."""
+        return process.times(self.num_steps)
 
 
 def guided_noise(
@@ -166,48 +171,32 @@ def check_spacing(spacing: str) -> None:
         raise GuideGymError(f"`spacing` must be 'trailing' or 'leading', got {spacing!r}")
 
 
-def subsequence(num_steps: int, spacing: str, process: Process) -> Int[Tensor, " steps_and_end"]:
-    """Return ``num_steps`` descending timesteps and the closing -1.
-
-    ``trailing`` starts at the last training timestep, T - 1, which is pure noise; ``leading`` ends at 0.
-    """
-    total = process.num_timesteps
-    if num_steps > total:
-        raise GuideGymError(
-            f"asks for {num_steps} noise levels, and the process has {total}: take fewer", argument="num_steps"
-        )
-    count = torch.arange(num_steps, dtype=torch.float64)
-    trailing = (total - count * (total / num_steps)).round() - 1
-    steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)
-    return torch.cat([steps.long(), torch.tensor([-1])])
-
-
 def check_start(sampler: Sampler, process: Process) -> None:
-    r"""Check that a sampler's first timestep is nearly as noisy as what a chain starts from.
+    r"""Check that a sampler's first time is nearly as noisy as what a chain starts from.
 
-    Chains start from pure noise. Where the first timestep has less, by ``spacing="leading"`` with few steps, the network is
+    Chains start from pure noise. Where the first time has less, by ``spacing="leading"`` with few steps, the network is
     told that most of that noise is signal, and what comes out is noise.
 
     Raises:
-        GuideGymError: If the noise at the first timestep has less than half the variance of a chain's start.
+        GuideGymError: If the noise at the first time has less than half the variance of a chain's start.
     """
-    first = int(sampler.timesteps(process)[0])
-    share = (float(process.sigma(torch.tensor([first]), torch.float64)) / process.prior_std) ** 2
-    said = f"starts at timestep {first}, where the noise has {share:.2g} of the variance that chains start from"
+    first = sampler.timesteps(process)[:1]
+    share = (float(process.sigma(first, torch.float64)) / process.prior_std) ** 2
+    said = f"starts at time {first.item():g}, where the noise has {share:.2g} of the variance that chains start from"
     if share < LEAST_START:
         raise GuideGymError(f"`sampler` {said}: take more steps, or spacing 'trailing'")
     if share < GOOD_START:
         warnings.warn(f"the sampler {said}: samples will be off; take more steps", UserWarning, stacklevel=4)
 
 
-def repeated_levels(num_steps: int, repeats: int, process: Process) -> Int[Tensor, " steps_and_end"]:
-    """Return ``num_steps`` descending timesteps, each level ``repeats`` times and the first as often as is left, and -1."""
-    levels = subsequence(-(-num_steps // repeats), "trailing", process)
+def repeated_levels(num_steps: int, repeats: int, process: Process) -> Shaped[Tensor, " steps_and_end"]:
+    """Return ``num_steps`` descending times, each level ``repeats`` times and the first as often as is left, and the end."""
+    levels = process.times(-(-num_steps // repeats))
     return torch.cat([levels[:-1].repeat_interleave(repeats)[-num_steps:], levels[-1:]])
 
 
 def noise_between(
-    process: Process, t: Int[Tensor, " batch"], t_next: Int[Tensor, " batch"], dtype: torch.dtype
+    process: Process, t: Shaped[Tensor, " batch"], t_next: Shaped[Tensor, " batch"], dtype: torch.dtype
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     r"""Return the signal kept and the noise added from ``t_next`` to ``t``: :math:`\alpha` and :math:`\beta`.
 
@@ -224,7 +213,7 @@ def clean_estimate(
     x_t: Float[Tensor, " batch *event"],
     eps: Float[Tensor, " batch *event"],
     *,
-    t: Int[Tensor, " batch"],
+    t: Shaped[Tensor, " batch"],
     process: Process,
     clip: float | None,
 ) -> Float[Tensor, " batch *event"]:

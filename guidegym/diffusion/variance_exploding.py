@@ -4,10 +4,10 @@ import functools
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from guidegym.diffusion.process import VPProcess, noise_ratio
+from guidegym.diffusion.process import DiscreteTime, VPProcess, noise_ratio
 from guidegym.errors import GuideGymError
 from guidegym.support.settings import plain_fields
 
@@ -21,7 +21,7 @@ def _sigma_table(process: "VEProcess", dtype: torch.dtype, device: torch.device)
 
 
 @dataclass(frozen=True)
-class VEProcess:
+class VEProcess(DiscreteTime):
     r"""The variance-exploding process: noise is added, the signal stays as it is.
 
     .. math:: q(x_t | x_0) = N(x_0, \sigma_t^2 I), \quad \sigma_t = \sigma_{min} (\sigma_{max} / \sigma_{min})^{t / (T - 1)}
@@ -51,13 +51,13 @@ class VEProcess:
         if self.num_timesteps < 2:
             raise GuideGymError(f"`num_timesteps` must be >= 2, got {self.num_timesteps}")
 
-    def alpha_bar(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+    def alpha_bar(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
         """Return the share of signal variance left: 1 at every timestep."""
         return torch.ones(t.shape, dtype=dtype, device=t.device)
 
-    def sigma(self, t: Int[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
+    def sigma(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
         """Return the noise's standard deviation, in ``sigma_min`` .. ``sigma_max``; 0 at ``t = -1``."""
-        return _sigma_table(self, dtype, t.device)[t + 1]
+        return _sigma_table(self, dtype, t.device)[t.long() + 1]
 
     @property
     def prior_std(self) -> float:
@@ -72,9 +72,8 @@ def vp_timesteps(ve: VEProcess, vp: VPProcess, device: torch.device) -> Float[Te
     Between two timesteps the logarithm of the noise level is taken as linear; levels beyond those of the VP process get its
     first or last timestep.
     """
-    grid = torch.arange(vp.num_timesteps)
-    levels = noise_ratio(vp, grid).log()
-    wanted = noise_ratio(ve, torch.arange(ve.num_timesteps)).log()
+    levels = noise_ratio(vp, vp.grid()).log()
+    wanted = noise_ratio(ve, ve.grid()).log()
     right = torch.searchsorted(levels, wanted.contiguous()).clamp(1, vp.num_timesteps - 1)
     share = ((wanted - levels[right - 1]) / (levels[right] - levels[right - 1])).clamp(0, 1)
     between = right - 1 + share

@@ -31,11 +31,10 @@ def observation_space(task: Task) -> spaces.Space[Any]:
         return features
     if task.observation == "sample":
         return sample
-    steps = model.process.num_timesteps
     return spaces.Dict(
         {
             "sample": sample,
-            "timestep": spaces.Box(-1.0, float(steps - 1), (1,), np.float32),
+            "timestep": spaces.Box(model.process.clean, float(model.process.grid()[-1]), (1,), np.float32),
             "label": spaces.Discrete(model.num_classes),
             "features": features,
         }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.diffusion import rows_like
@@ -24,7 +24,7 @@ class UnconditionalDenoiser:
         self,
         networks: Networks,
         x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row."""
@@ -53,7 +53,7 @@ class ConditionalDenoiser:
         self,
         networks: Networks,
         x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row."""
@@ -92,7 +92,7 @@ class ClassifierScore:
         self,
         networks: Networks,
         x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row."""

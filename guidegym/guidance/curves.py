@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from guidegym.diffusion import Process
 from guidegym.errors import GuideGymError
-from guidegym.guidance.schedules import chain_fraction
 from guidegym.registry import register
 from guidegym.support.settings import check_range, plain_fields
 
@@ -46,8 +45,8 @@ class Knots:
         if self.shape not in SHAPES:
             raise GuideGymError(f"`shape` must be of {', '.join(SHAPES)}, got {self.shape!r}")
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
         from scipy.interpolate import CubicSpline, PchipInterpolator  # slow to import, and rarely needed
 
         places = np.linspace(0, 1, len(self.weights))
@@ -58,7 +57,7 @@ class Knots:
                 curve = PchipInterpolator(places, weights)
         else:
             curve = CubicSpline(places, weights, bc_type="natural")
-        values = curve(chain_fraction(t, process).cpu().numpy())
+        values = curve(process.fraction(t).cpu().numpy())
         return torch.from_numpy(np.asarray(values, dtype=np.float64)).to(t.device)
 
 
@@ -90,9 +89,9 @@ class Table:
         if any(after >= before for before, after in pairwise(self.timesteps)):
             raise GuideGymError("`timesteps` must descend")
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        position = t.double() * (SCALE / process.num_timesteps)
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        position = process.position(t)
         knots = torch.tensor(self.timesteps[::-1], dtype=torch.float64, device=t.device)
         values = torch.tensor(self.weights[::-1], dtype=torch.float64, device=t.device)
         if len(knots) == 1:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.diffusion import Process
@@ -110,7 +110,7 @@ class BaseModel(Protocol):
         self,
         networks: Networks,
         x_t: Float[Tensor, " batch *event"],
-        t: Int[Tensor, " batch"],
+        t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
         """Return the noise and what it costs a row; in a graph where gradients are on and ``x_t`` requires them."""
@@ -150,7 +150,7 @@ class GuideInput:
 
     networks: Networks
     x_t: Float[Tensor, " batch *event"]
-    t: Int[Tensor, " batch"]
+    t: Shaped[Tensor, " batch"]
     target: Float[Tensor, " batch classes"]
     label: Int[Tensor, " batch"]
     base_model: "BaseModel"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from guidegym.diffusion import Process, noise_share
@@ -26,20 +26,14 @@ MAX_EXPONENT = 50.0
 class Schedule(Protocol):
     """A weight curve over the chain."""
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
         ...
 
 
 def _check_at_least_zero(name: str, value: float) -> None:
     if value < 0:
         raise GuideGymError(f"`{name}` must be >= 0, got {value}")
-
-
-def chain_fraction(t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-    """Return the fraction of the chain that is done at ``t``, float64: 0 at the noisy end, 1 at the clean one."""
-    last = process.num_timesteps - 1
-    return (last - t.double()) / max(last, 1)
 
 
 @register("schedule", "constant")
@@ -56,8 +50,8 @@ class Constant:
     def __post_init__(self) -> None:
         plain_fields(self)
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
         return torch.full(t.shape, self.value, dtype=torch.float64, device=t.device)
 
 
@@ -79,9 +73,9 @@ class Linear:
     def __post_init__(self) -> None:
         plain_fields(self)
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        return self.start + (self.end - self.start) * chain_fraction(t, process)
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        return self.start + (self.end - self.start) * process.fraction(t)
 
 
 @register("schedule", "power")
@@ -109,8 +103,8 @@ class Power:
         plain_fields(self)
         _check_at_least_zero("power", self.power)
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
         return self.scale * noise_share(process, t).pow(self.power)
 
 
@@ -139,9 +133,9 @@ class Sigmoid:
     def __post_init__(self) -> None:
         plain_fields(self)
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        position = t.double() * (1000 / process.num_timesteps)
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        position = process.position(t)
         return self.scale * ((1 - self.y0) * torch.sigmoid(self.k * (position - self.t0)) + self.y0)
 
 
@@ -163,9 +157,9 @@ class Cosine:
     def __post_init__(self) -> None:
         plain_fields(self)
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        return self.end + (self.start - self.end) * (1 + torch.cos(math.pi * chain_fraction(t, process))) / 2
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        return self.end + (self.start - self.end) * (1 + torch.cos(math.pi * process.fraction(t))) / 2
 
 
 @register("schedule", "exponential")
@@ -188,6 +182,6 @@ class Exponential:
         if abs(self.rate) > MAX_EXPONENT:
             raise GuideGymError(f"`rate` must be in [-{MAX_EXPONENT:g}, {MAX_EXPONENT:g}], got {self.rate}")
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        return self.scale * torch.exp(-self.rate * chain_fraction(t, process))
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        return self.scale * torch.exp(-self.rate * process.fraction(t))

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from guidegym.diffusion import Process, noise_ratio
 from guidegym.errors import GuideGymError
-from guidegym.guidance.schedules import chain_fraction
 from guidegym.registry import register
 from guidegym.support.settings import plain_fields
 
@@ -42,9 +41,9 @@ class Stages:
         if not 0 <= self.switch <= 1:
             raise GuideGymError(f"`switch` must be in [0, 1], got {self.switch}")
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        late = chain_fraction(t, process) >= self.switch
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        late = process.fraction(t) >= self.switch
         return _chosen(late, self.second, self.first)
 
 
@@ -70,9 +69,9 @@ class Interval:
         if not 0 <= self.start <= self.end <= 1:
             raise GuideGymError(f"`start` and `end` must be 0 <= start <= end <= 1, got {self.start}, {self.end}")
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
-        u = chain_fraction(t, process)
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
+        u = process.fraction(t)
         within = (u >= self.start) & ((u < self.end) | ((u == 1) & (self.end == 1)))
         return _chosen(within, self.inside, self.outside)
 
@@ -104,7 +103,7 @@ class NoiseInterval:
         if not 0 <= self.low <= self.high:
             raise GuideGymError(f"`low` and `high` must be 0 <= low <= high, got {self.low}, {self.high}")
 
-    def __call__(self, t: Int[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
-        """Return the float64 weights at training timesteps ``t``."""
+    def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
+        """Return the float64 weights at times ``t``."""
         level = noise_ratio(process, t)
         return _chosen((level > self.low) & (level <= self.high), self.inside, self.outside)

@@ -40,8 +40,7 @@ def distill(
         raise GuideGymError("`guidance` must have a policy to distill")
     engine = Engine.under(model, sampler, guidance)
     _, actions = policy_rollout(engine, guidance.policy, labels, seeds, target=guidance.target)
-    scale = 1000 / model.process.num_timesteps
-    timesteps = tuple(float(t) * scale for t in engine.timesteps[:-1])
+    timesteps = tuple(model.process.position(engine.timesteps[:-1]).tolist())
     tables = []
     for physical in zip(*(guidance.policy.scale.physical(step) for step in actions), strict=True):
         if physical[0] is not None:

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.attacks.pgd import Attacked
-from guidegym.diffusion import DDIM, Process, Step
+from guidegym.diffusion import DDIM, Process, Step, noisy_rows
 from guidegym.errors import GuideGymError
-from guidegym.metrics.accuracy import CHUNK, noise_to
+from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.score_errors import own_noise
 from guidegym.support.settings import check_count
 
@@ -48,16 +48,19 @@ def purify(
     check_count("num_steps", num_steps, least=1)
     check_count("rounds", rounds, least=0)
     rule, generator = DDIM(num_steps), torch.Generator(x.device).manual_seed(seed)
-    start = max(round(fraction * process.num_timesteps), num_steps) - 1
-    path = torch.linspace(start, -1, num_steps + 1).round().long().tolist()
+    grid = process.grid()
+    start = max(round(fraction * len(grid)), num_steps) - 1
+    places = torch.linspace(start, -1, num_steps + 1).round().long() + 1
+    path = torch.cat([torch.full_like(grid[:1], process.clean), grid])[places].to(x.device)
     for _ in range(rounds):
         cleaned = []
         for rows in x.split(CHUNK):
-            x_t = noise_to(process, rows, start, generator)
+            noise = torch.randn(rows.shape, generator=generator, device=x.device, dtype=x.dtype)
+            x_t = noisy_rows(process, rows, path[0].expand(len(rows)), noise)
             for here, there in itertools.pairwise(path):
-                t = torch.full((len(rows),), here, device=x.device)
+                t, t_next = here.expand(len(rows)), there.expand(len(rows))
                 eps = own_noise(classifier, x_t, t.float(), process)
-                x_t = rule.step(Step(x_t, t, torch.full_like(t, there), eps, process, clip=clip)).x_next
+                x_t = rule.step(Step(x_t, t, t_next, eps, process, clip=clip)).x_next
             cleaned.append(x_t)
         x = torch.cat(cleaned)
     return x

@@ -20,7 +20,7 @@ def own_noise(
     classifier: Attacked, x_t: Float[Tensor, " batch *event"], t: Float[Tensor, " batch"], process: Process
 ) -> Float[Tensor, " batch *event"]:
     r"""Return the noise that a classifier's energy implies, :math:`-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y}`."""
-    return -rows_like(process.sigma(t.long(), x_t.dtype), x_t) * density_score(classifier, x_t, t)
+    return -rows_like(process.sigma(t, x_t.dtype), x_t) * density_score(classifier, x_t, t)
 
 
 def score_error(
@@ -87,7 +87,7 @@ def guided_error(
     for (x_t, t, noise), y in zip(_noised(x, process, timestep, seed), labels.split(CHUNK), strict=True):
         with torch.no_grad():
             predicted = denoiser(x_t, t)
-        sigma = rows_like(process.sigma(t.long(), x.dtype), x_t)
+        sigma = rows_like(process.sigma(t, x.dtype), x_t)
         guided = predicted - sigma * log_likelihood_gradient(classifier, x_t, t, y)
         alone += float((predicted - noise).double().square().sum())
         together += float((guided - noise).double().square().sum())

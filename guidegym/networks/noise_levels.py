@@ -39,7 +39,7 @@ def check_process_name(argument: str, name: str) -> None:
 def _log_levels(name: str, device: torch.device) -> Float[Tensor, " timesteps"]:
     """Return the logarithm of each timestep's noise level in single precision, whatever the network's own is."""
     process = PROCESSES[name]
-    return noise_ratio(process, torch.arange(process.num_timesteps)).log().float().to(device)
+    return noise_ratio(process, process.grid()).log().float().to(device)
 
 
 def signal_and_noise(name: str, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:

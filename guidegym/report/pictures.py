@@ -176,7 +176,7 @@ def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> byt
     """Draw the weight curves of guidances over the chain, noisy end on the left, as a PNG."""
     figure = figure_of(5.0, 3.0)
     axes = figure.add_subplot()
-    t = torch.arange(process.num_timesteps - 1, -1, -1)
+    t = process.grid().flip(0)
     for name, guidance in guidances.items():
         axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=legend_label(name))
     axes.invert_xaxis()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import optuna
 import plotly.graph_objects as go
-import torch
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from plotly.offline import get_plotlyjs
 
@@ -62,7 +61,7 @@ def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
 
 def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Method | None) -> go.Figure:
     figure = go.Figure()
-    t = torch.arange(testbed.process.num_timesteps - 1, -1, -1)
+    t = testbed.process.grid().flip(0)
     unconfirmed = [] if best is None else [best]
     for method in [one.of.method for one in confirmed] or unconfirmed:
         weights = method.guidance.weight(t, testbed.process)

@@ -55,14 +55,14 @@ class GaussianMixture:
 
     def _moments(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return the share of signal variance, and the variance of each mode, of each row."""
-        alpha_bar_t = self.process.alpha_bar(t.long(), x.dtype)[:, None, None]
-        noise = self.process.sigma(t.long(), x.dtype).square()[:, None, None]
+        alpha_bar_t = self.process.alpha_bar(t, x.dtype)[:, None, None]
+        noise = self.process.sigma(t, x.dtype).square()[:, None, None]
         return alpha_bar_t, alpha_bar_t * self.spreads.square() + noise
 
     def log_joint(
         self, x: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]
     ) -> Float[Tensor, " batch classes modes"]:
-        r"""Return :math:`\log p_t(x, y, m)`, whole timesteps ``t`` given as floating numbers; ``-1`` is clean."""
+        r"""Return :math:`\log p_t(x, y, m)`, at times ``t``; ``-1`` is clean."""
         alpha_bar_t, variance = self._moments(x, t)
         distance = (x[:, None, None, :] - alpha_bar_t.sqrt()[..., None] * self.means).square().sum(dim=-1)
         prior = self.shares.log() - torch.tensor(float(self.num_classes), dtype=x.dtype).log()
@@ -85,7 +85,7 @@ class GaussianMixture:
 
     def noise(self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"]) -> Float[Tensor, " batch 2"]:
         r"""Return the exact noise prediction :math:`\epsilon(x_t, t) = -\sigma_t \nabla \log p_t(x_t)`."""
-        return -self.process.sigma(t.long(), x_t.dtype)[:, None] * self.score(x_t, t)
+        return -self.process.sigma(t, x_t.dtype)[:, None] * self.score(x_t, t)
 
     def conditional_noise(
         self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"], label: Int[Tensor, " batch"]
@@ -93,7 +93,7 @@ class GaussianMixture:
         """Return the exact noise prediction for the class of each row, for any class where the label is -1."""
         other = torch.arange(self.num_classes, device=label.device) != label[:, None]
         joint = self.log_joint(x_t, t).masked_fill((other & (label >= 0)[:, None])[..., None], -torch.inf)
-        return -self.process.sigma(t.long(), x_t.dtype)[:, None] * self._score(x_t, t, joint)
+        return -self.process.sigma(t, x_t.dtype)[:, None] * self._score(x_t, t, joint)
 
     def sample(self, labels: Int[Tensor, " batch"], generator: torch.Generator) -> Float[Tensor, " batch 2"]:
         """Draw clean points of the given classes."""
@@ -116,7 +116,7 @@ class PlaneJudge:
 
     def classify(self, features: Float[Tensor, " batch 2"]) -> Float[Tensor, " batch classes"]:
         """Return the exact logits of clean points."""
-        return self.mixture.logits(features, -torch.ones(len(features), dtype=features.dtype, device=features.device))
+        return self.mixture.logits(features, torch.full_like(features[:, 0], self.mixture.process.clean))
 
 
 def _references(mixture: GaussianMixture) -> References:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -29,7 +29,7 @@ class Noised(NamedTuple):
 
     x_t: Float[Tensor, " batch *event"]
     noise: Float[Tensor, " batch *event"]
-    t: Int[Tensor, " batch"]
+    t: Shaped[Tensor, " batch"]
     sigma: Float[Tensor, " batch *ones"]
 
 
@@ -38,7 +38,8 @@ def noised(process: Process, x_0: Float[Tensor, " batch *event"], generator: tor
     batch = len(x_0)
     offsets = torch.rand(batch, generator=generator, device=x_0.device)
     strata = torch.randperm(batch, generator=generator, device=x_0.device)
-    t = ((strata + offsets) / batch * process.num_timesteps).long().clamp(max=process.num_timesteps - 1)
+    grid = process.grid().to(x_0.device)
+    t = grid[((strata + offsets) / batch * len(grid)).long().clamp(max=len(grid) - 1)]
     noise = torch.randn(x_0.shape, generator=generator, device=x_0.device, dtype=x_0.dtype)
     sigma = rows_like(process.sigma(t, x_0.dtype), x_0)
     return Noised(noisy_rows(process, x_0, t, noise), noise, t, sigma)

@@ -122,7 +122,7 @@ def gradients_picture(testbed: Testbed, classifiers: dict[str, Classifier], rows
     Source:
         Kawar et al. 2022, section 5.1 and Figure 3.
     """
-    levels = [level for level in SHOWN_LEVELS if level < testbed.process.num_timesteps]
+    levels = [level for level in SHOWN_LEVELS if level <= testbed.process.grid()[-1]]
     lines = 1 + len(classifiers)
     figure = Figure(figsize=(1.5 * len(levels) + 2, 1.5 * num * lines + 0.4), layout="constrained", dpi=100)
     axes = figure.subplots(num * lines, len(levels), squeeze=False)

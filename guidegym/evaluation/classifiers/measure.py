@@ -117,7 +117,7 @@ def _black(testbed: Testbed) -> float | None:
 
 
 def _levels(testbed: Testbed) -> list[int]:
-    return [level for level in LEVELS if level < testbed.process.num_timesteps]
+    return [level for level in LEVELS if level <= testbed.process.grid()[-1]]
 
 
 def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str, Any]:

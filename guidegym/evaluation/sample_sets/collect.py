@@ -79,7 +79,7 @@ def digest_in(testbed: Testbed, network: object) -> str:
 
 def _process_digest(testbed: Testbed) -> str:
     """Return a digest of the noise levels: a process that was mended samples otherwise."""
-    t = torch.arange(testbed.process.num_timesteps)
+    t = testbed.process.grid()
     table = torch.stack([testbed.process.alpha_bar(t, torch.float64), testbed.process.sigma(t, torch.float64)])
     return hashlib.sha256(table.numpy().tobytes()).hexdigest()[:16]
 

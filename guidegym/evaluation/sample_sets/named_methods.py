@@ -60,6 +60,6 @@ def scaled(method: Method, factor: float, process: Process) -> Method:
     """
     guidance, sampler = method.guidance, method.sampler
     weights = factor * guidance.weights(sampler, process)
-    timesteps = sampler.timesteps(process)[:-1].double() * (1000 / process.num_timesteps)
+    timesteps = process.position(sampler.timesteps(process)[:-1])
     table = Table(tuple(timesteps.tolist()), tuple(weights.tolist()))
     return replace(method, name=f"{method.name} x {factor:g}", guidance=replace(guidance, weight=table))
