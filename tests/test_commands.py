@@ -240,7 +240,7 @@ def test_a_file_that_is_no_testbed_is_refused(tmp_path: Path, capsys: pytest.Cap
     errors = capsys.readouterr().err
     assert "has no function `testbed`" in errors
     assert "must take one argument, the device" in errors
-    assert "must return a guidegym.Testbed, got int" in errors
+    assert "must return a guidegym.Model or a guidegym.Testbed, got int" in errors
 
 
 def test_importing_the_command_leaves_the_function() -> None:

@@ -35,7 +35,7 @@ def _unfinished(folder: Path) -> list[str]:
 
 def test_what_a_killed_process_left_unfinished_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from guidegym import files\n"
+        "import os, signal, sys; from pathlib import Path; from guidegym.support import files\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
         "files.write_atomically(Path(sys.argv[1]) / 'out.json', b'half')"
     )

@@ -207,7 +207,7 @@ def test_the_users_testbed_block_is_valid_and_complete() -> None:
         for field in dataclasses.fields(Testbed)
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
-    assert given == needed | {"identity"}
+    assert given == needed | {"name", "classifiers", "clip", "device", "identity"}
 
 
 def test_the_study_of_the_docs_runs(tmp_path: Path) -> None:

@@ -155,5 +155,5 @@ def test_energy_divergence_needs_class_energies(fashion: Testbed) -> None:
     import dataclasses
 
     engine = Engine(dataclasses.replace(fashion, class_energies={}), DDIM(2), Likelihood("time_dependent"))
-    with pytest.raises(GuideGymError, match="needs the testbed's `class_energies` of classifier 'time_dependent'"):
+    with pytest.raises(GuideGymError, match="needs the model's `class_energies` of classifier 'time_dependent'"):
         _value(engine, "energy_divergence", torch.zeros(1, 1, 28, 28), torch.tensor([0]))

@@ -227,7 +227,7 @@ def _learn_settings(
             out=out,
             eval_every=tenth if settings.eval_every is None else settings.eval_every,
             eval_episodes=settings.eval_episodes,
-            identity=json.dumps(identity, sort_keys=True),
+            identity=identity,
         )
 
 

@@ -15,7 +15,7 @@ from guidegym.support.settings import MAX_SEED, check_count, check_range, whole_
 
 if TYPE_CHECKING:
     from guidegym.training.network_training import TrainingTask
-    from guidegym.training.recipes import Recipe
+    from guidegym.training.recipe import Recipe
 
 MEASURED = ("references", "energies")
 """What is measured of the training images once the networks are there: by the judge, and by the guides."""

@@ -1,7 +1,6 @@
 """The loop that trains an agent: evaluation on held-out episodes, checkpoints, resume, Ctrl-C."""
 
-import io
-import json
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,11 +13,11 @@ from tqdm import tqdm
 
 from guidegym.envs import Task
 from guidegym.envs.play import draw_episodes, follow, play
-from guidegym.errors import FileFormatError, GuideGymError
+from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance, Policy
 from guidegym.learning.learner import Learner
+from guidegym.support.checkpoint import Checkpoint, keep_on
 from guidegym.support.files import only_one, write_atomically
-from guidegym.support.interrupts import hold_interrupts
 from guidegym.support.settings import finite_number, plain_fields
 
 CHECKPOINT = "checkpoint.pt"
@@ -27,7 +26,6 @@ AGENT = "agent.json"
 BEST = "agent-best.json"
 """The policy that had the best held-out reward: of a few hundred episodes, so luck has a part in it."""
 PROGRESS = "progress.csv"
-CHECKPOINT_SECONDS = 60.0
 
 OnScalars = Callable[[int, Mapping[str, float]], None]
 """Told, after each batch and each evaluation, how many rows were stepped and what was measured."""
@@ -42,7 +40,7 @@ class LearnSettings:
         out: Folder of the run.
         eval_every: Rows stepped between two evaluations.
         eval_episodes: Held-out episodes of an evaluation, always the same ones.
-        identity: What makes two runs the same: agent, environment, seed.
+        identity: What makes two runs the same, by name: agent, environment, seed.
 
     Raises:
         GuideGymError: If a number is out of range.
@@ -52,7 +50,7 @@ class LearnSettings:
     out: Path
     eval_every: int
     eval_episodes: int
-    identity: str
+    identity: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -106,12 +104,9 @@ def learn(
     """
     run = _Run(learner, test, settings, on_scalars or (lambda timesteps, scalars: None))
     with only_one(settings.out / ".lock", busy=f"another agent is being trained in {settings.out}; use another --out"):
-        if (settings.out / CHECKPOINT).is_file():
-            if not resume:
-                raise GuideGymError(
-                    f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew"
-                )
-            run.load()
+        if run.checkpoint.path.is_file() and not resume:
+            raise GuideGymError(f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew")
+        run.checkpoint.load(run.restore)
         return run.go()
 
 
@@ -120,42 +115,34 @@ class _Run:
 
     def __init__(self, learner: Learner, test: Task, settings: LearnSettings, on_scalars: OnScalars) -> None:
         self.learner, self.test, self.settings, self.on_scalars = learner, test, settings, on_scalars
+        self.checkpoint = Checkpoint(settings.out / CHECKPOINT, settings.identity)
         self.progress = Progress()
         self.episodes = draw_episodes(test, settings.eval_episodes, seed=0)
 
     def go(self) -> Progress:
         """Improve, evaluate and save until enough rows were stepped."""
-        learner, settings, progress = self.learner, self.settings, self.progress
-        saved_at = began = time.monotonic()
-        before = progress.seconds
-        with (
-            tqdm(total=settings.timesteps, initial=learner.timesteps, unit="step", unit_scale=True) as bar,
-            hold_interrupts() as interrupted,
-        ):
-            while learner.timesteps < settings.timesteps and not interrupted():
-                before_batch = learner.timesteps
-                reward = learner.improve()
-                if learner.timesteps <= before_batch:
-                    raise GuideGymError(
-                        f"the agent stepped no row in a batch, after {before_batch}; its settings allow none"
-                    )
-                progress.seconds = before + time.monotonic() - began
-                bar.update(learner.timesteps - bar.n)
-                shown = {"reward": f"{reward:.4g}"}
-                if progress.evaluations:
-                    shown["best held out"] = f"{progress.best:.4g}"
-                bar.set_postfix(shown, refresh=False)
-                self.on_scalars(learner.timesteps, {"train/reward": reward})
-                if self._is_due():
-                    self._evaluate()
-                elif time.monotonic() - saved_at < CHECKPOINT_SECONDS:
-                    continue
-                self.save()
-                saved_at = time.monotonic()
-            if interrupted():
-                self.save()
-                raise KeyboardInterrupt
-        return progress
+        learner, total = self.learner, self.settings.timesteps
+        with tqdm(total=total, initial=learner.timesteps, unit="step", unit_scale=True) as bar:
+            keep_on(functools.partial(self._batch, bar), self.save, is_done=lambda: learner.timesteps >= total)
+        return self.progress
+
+    def _batch(self, bar: Any) -> bool:
+        """Learn from one batch; return whether an evaluation was due, and made."""
+        learner, progress, before, began = self.learner, self.progress, self.learner.timesteps, time.monotonic()
+        reward = learner.improve()
+        if learner.timesteps <= before:
+            raise GuideGymError(f"the agent stepped no row in a batch, after {before}; its settings allow none")
+        bar.update(learner.timesteps - bar.n)
+        shown = {"reward": f"{reward:.4g}"}
+        if progress.evaluations:
+            shown["best held out"] = f"{progress.best:.4g}"
+        bar.set_postfix(shown, refresh=False)
+        self.on_scalars(learner.timesteps, {"train/reward": reward})
+        due = self._is_due()
+        if due:
+            self._evaluate()
+        progress.seconds += time.monotonic() - began
+        return due
 
     def _is_due(self) -> bool:
         """Return whether an evaluation is: one each ``eval_every`` rows, and one at the end."""
@@ -177,66 +164,35 @@ class _Run:
         self.on_scalars(self.learner.timesteps, {"held_out/reward": reward})
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
-        state = {
-            "identity": self.settings.identity,
-            "learner": self.learner.state_dict(),
-            "evaluations": [list(one) for one in self.progress.evaluations],
-            "seconds": self.progress.seconds,
-            "files": self._files(),
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(self.settings.out / CHECKPOINT, buffer.getvalue())
+        """Write the checkpoint."""
+        self.checkpoint.save(
+            {
+                "learner": self.learner.state_dict(),
+                "evaluations": [list(one) for one in self.progress.evaluations],
+                "seconds": self.progress.seconds,
+                "files": self._files(),
+            }
+        )
+
+    def _paths(self) -> list[Path]:
+        """Return the files of the policies."""
+        paths = [self.settings.out / name for name in (AGENT, BEST)]
+        return [*paths, *(path.with_suffix(".safetensors") for path in paths)]
 
     def _files(self) -> dict[str, Tensor]:
         """Return the policies' files as they are: a checkpoint makes whole again what is damaged beside it."""
-        paths = [self.settings.out / name for name in (AGENT, BEST)]
-        paths += [path.with_suffix(".safetensors") for path in paths]
         return {
             path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-            for path in paths
+            for path in self._paths()
             if path.is_file()
         }
 
-    def load(self) -> None:
-        """Read the checkpoint, and write anew what files of policies beside it are not as it knows them.
-
-        Raises:
-            GuideGymError: If it belongs to another run.
-            FileFormatError: If it cannot be read.
-        """
-        path = self.settings.out / CHECKPOINT
-        try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            identity = state["identity"]
-            same = json.loads(identity) == json.loads(self.settings.identity)
-        except Exception as error:
-            raise FileFormatError(f"{path} is not a readable checkpoint; remove it to start over") from error
-        if not same:
-            raise GuideGymError(
-                f"{path} is of another agent, environment or seed: {_difference(identity, self.settings.identity)}; "
-                "use another `--out`"
-            )
-        try:
-            self.learner.load_state_dict(state["learner"])
-            evaluations = [(int(steps), float(reward)) for steps, reward in state["evaluations"]]
-            self.progress = Progress(evaluations, finite_number("seconds", state["seconds"]))
-            files = {name: bytes(content.numpy()) for name, content in state.get("files", {}).items()}
-        except Exception as error:  # what a learner of a user's raises is anybody's guess
-            reason = f"{type(error).__name__} {error}"
-            raise FileFormatError(f"{path} is damaged; remove it to start over: {reason}") from error
-        for name in (AGENT, BEST, *(Path(own).with_suffix(".safetensors").name for own in (AGENT, BEST))):
-            if name in files and (
-                not (path.parent / name).is_file() or (path.parent / name).read_bytes() != files[name]
-            ):
-                write_atomically(path.parent / name, files[name])
-
-
-def _difference(saved: str, given: str) -> str:
-    """Return the first setting in which two identities differ."""
-    before, now = json.loads(saved), json.loads(given)
-    if not isinstance(before, dict):
-        return "what it is of, it does not say"
-    name = next(name for name in {**before, **now} if before.get(name) != now.get(name))
-    return f"{name} {before.get(name)} there, {now.get(name)} here"
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what was saved, and write anew what files of policies are not as it knows them."""
+        self.learner.load_state_dict(state["learner"])
+        evaluations = [(int(steps), float(reward)) for steps, reward in state["evaluations"]]
+        self.progress = Progress(evaluations, finite_number("seconds", state["seconds"]))
+        files = {name: bytes(content.numpy()) for name, content in state.get("files", {}).items()}
+        for path in self._paths():
+            if path.name in files and (not path.is_file() or path.read_bytes() != files[path.name]):
+                write_atomically(path, files[path.name])

@@ -23,7 +23,8 @@ from guidegym.testbeds.images import ImageSet
 from guidegym.testbeds.references import file_digest
 from guidegym.training.loss import UNKNOWN, DivergedError
 from guidegym.training.max_mahalanobis import estimate_variance
-from guidegym.training.recipes import Recipe, recipes_for
+from guidegym.training.recipe import Recipe
+from guidegym.training.recipes import recipes_for
 from guidegym.training.sizes import SIZES, Budget
 from guidegym.training.train import Pool, TrainingResult, TrainingRun, seed_for, train
 
@@ -184,7 +185,15 @@ def train_network(name: str, task: TrainingTask, *, show_bar: bool = True) -> st
         checkpoint=task.out / "checkpoints" / f"{task.file(name).stem}-{task.budget}.pt",
         seed=task.seed,
         device=task.device,
-        identity=f"{name} {task.labels} {task.data.digest} {recipe.says} {recipe.about} {network.config} {parents}",
+        identity={
+            "recipe": name,
+            "labels": task.labels,
+            "data": task.data.digest,
+            "loss": recipe.says,
+            **recipe.about,
+            "network": network.config,
+            "needs": parents,
+        },
     )
     lock = task.out / "checkpoints" / f".{task.file(name).stem}.lock"
     try:

@@ -2,10 +2,8 @@
 
 import functools
 import hashlib
-import io
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from guidegym.errors import FileFormatError, GuideGymError
-from guidegym.support.files import write_atomically
-from guidegym.support.interrupts import hold_interrupts
+from guidegym.errors import GuideGymError
+from guidegym.support.checkpoint import Checkpoint, keep_on
 from guidegym.support.settings import check_count, finite_number, plain_fields
 from guidegym.testbeds.image_data import to_unit_range
 from guidegym.training.loss import DivergedError, Loss
-
-CHECKPOINT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -107,15 +102,14 @@ class TrainingRun:
         checkpoint: Path,
         seed: int,
         device: torch.device,
-        identity: str = "",
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last).train()
         self.loss = loss.to(device) if isinstance(loss, nn.Module) else loss
         self.settings = settings
         self.seed = seed
         self.device = device
-        self.checkpoint = checkpoint
-        self.identity = repr((identity, sorted(asdict(settings).items()), seed))
+        self.checkpoint = Checkpoint(checkpoint, {**asdict(settings), "seed": seed, **(identity or {})})
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -126,19 +120,17 @@ class TrainingRun:
         self.recent_losses: list[float] = []
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
-        state: dict[str, Any] = {
-            "identity": self.identity,
-            "step": self.step,
-            "recent_losses": self.recent_losses,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else {},
-            "loss": self.loss.state_dict() if isinstance(self.loss, nn.Module) else {},
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(self.checkpoint, buffer.getvalue())
+        """Write the checkpoint."""
+        self.checkpoint.save(
+            {
+                "step": self.step,
+                "recent_losses": self.recent_losses,
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average.state_dict() if self.average is not None else {},
+                "loss": self.loss.state_dict() if isinstance(self.loss, nn.Module) else {},
+            }
+        )
 
     def resume(self) -> bool:
         """Go on from the checkpoint if there is one of the same recipe, settings, seed and data; say whether.
@@ -147,29 +139,17 @@ class TrainingRun:
             GuideGymError: If there is a checkpoint of another run: it is never overwritten silently.
             FileFormatError: If the checkpoint cannot be read.
         """
-        if not self.checkpoint.is_file():
-            return False
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            identity = state["identity"]
-        except Exception as error:
-            raise FileFormatError(f"{self.checkpoint} is not a readable checkpoint; remove it to start over") from error
-        if identity != self.identity:
-            raise GuideGymError(
-                f"{self.checkpoint} belongs to a run with other settings, seed or data; remove it or use another --out"
-            )
-        try:
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.average is not None:
-                self.average.load_state_dict(state["average"])
-            if isinstance(self.loss, nn.Module):
-                self.loss.load_state_dict(state["loss"])
-            self.step = check_count("step", state["step"], least=0)
-            self.recent_losses = [finite_number("recent_losses", one) for one in state["recent_losses"]]
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise FileFormatError(f"{self.checkpoint} is damaged; remove it to start over: {error}") from error
-        return True
+        return self.checkpoint.load(self._restore, device=self.device)
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        if isinstance(self.loss, nn.Module):
+            self.loss.load_state_dict(state["loss"])
+        self.step = check_count("step", state["step"], least=0)
+        self.recent_losses = [finite_number("recent_losses", one) for one in state["recent_losses"]]
 
     def _learning_rate(self) -> float:
         """Return the rate of the current step: linear warm-up, then a cosine to zero."""
@@ -232,7 +212,9 @@ def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
     except DivergedError as error:
         failed = run.step
         kept = (
-            f"the weights of step {run.step} are kept in {run.checkpoint}" if run.resume() else "nothing was kept yet"
+            f"the weights of step {run.step} are kept in {run.checkpoint.path}"
+            if run.resume()
+            else "nothing was kept yet"
         )
         raise DivergedError(f"{name}: {error}, at step {failed}; {kept}") from None
     return value
@@ -264,30 +246,21 @@ def train(
                 "more labels must be told"
             )
     if run.resume():
-        on_note(f"{name}: resumed from {run.checkpoint} at step {run.step} of {run.settings.num_steps}")
-    saved_at = time.monotonic()
-    with (
-        tqdm(
-            total=run.settings.num_steps,
-            initial=run.step,
-            desc=name,
-            unit="step",
-            mininterval=1.0,
-            disable=not show_bar,
-        ) as bar,
-        hold_interrupts() as interrupted,
-    ):
-        while run.step < run.settings.num_steps and not interrupted():
-            value = _healthy_step(run, pools, name)
-            run.recent_losses = [*run.recent_losses[-199:], value]
+        on_note(f"{name}: resumed from {run.checkpoint.path} at step {run.step} of {run.settings.num_steps}")
+    with tqdm(
+        total=run.settings.num_steps, initial=run.step, desc=name, unit="step", mininterval=1.0, disable=not show_bar
+    ) as bar:
+
+        def step() -> bool:
+            run.recent_losses = [*run.recent_losses[-199:], _healthy_step(run, pools, name)]
             bar.update()
             if run.step % 20 == 0:
                 bar.set_postfix(loss=f"{sum(run.recent_losses) / len(run.recent_losses):.4f}", refresh=False)
-            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                run.save()
-                saved_at = time.monotonic()
-        run.save()
-        if interrupted():
-            on_note(f"{name}: stopped at step {run.step}; the same command goes on from {run.checkpoint}")
-            raise KeyboardInterrupt
+            return False
+
+        try:
+            keep_on(step, run.save, is_done=lambda: run.step >= run.settings.num_steps)
+        except KeyboardInterrupt:
+            on_note(f"{name}: stopped at step {run.step}; the same command goes on from {run.checkpoint.path}")
+            raise
     return run.result()

@@ -306,7 +306,7 @@ def test_the_progressive_environment_reports_its_rate_and_target() -> None:
         ({"nope": 1}, "the environment takes testbed, .*; got 'nope'"),
         ({"reward": 5}, "`reward` must be a text or an object or Objective or Callable, got 5"),
         ({"split": None}, "`split` must be a text or an object, got None"),
-        ({"testbed": 5}, "`testbed` must be a text or Testbed, got 5"),
+        ({"testbed": 5}, "`testbed` must be a text or Model, got 5"),
         ({"device": "nope"}, "`device` must be one that torch can use here, got 'nope'"),
         ({"num_steps": 2.5}, "`num_steps` must be a whole number, got 2.5"),
         ({"num_steps": "20"}, "`num_steps` must be a whole number, got '20'"),

@@ -1,7 +1,6 @@
 """Every shipped learner: it can be saved between any two batches, and its policy acts as it does itself."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def test_wrong_agents_and_settings_are_refused() -> None:
 
 
 def _settings(out: Path, **changes: Any) -> LearnSettings:
-    given = {"timesteps": 640, "out": out, "eval_every": 200, "eval_episodes": 16, "identity": json.dumps({"seed": 3})}
+    given = {"timesteps": 640, "out": out, "eval_every": 200, "eval_episodes": 16, "identity": {"seed": 3}}
     return LearnSettings(**{**given, **changes})
 
 
@@ -179,8 +178,8 @@ def test_another_run_is_never_overwritten(tmp_path: Path) -> None:
     learn(_learner("group_reinforce"), test, _settings(tmp_path, timesteps=80))
     with pytest.raises(GuideGymError, match="holds a run; `--resume` goes on with it"):
         learn(_learner("group_reinforce"), test, _settings(tmp_path))
-    other = _settings(tmp_path, identity=json.dumps({"seed": 4}))
-    with pytest.raises(GuideGymError, match=r"another agent, environment or seed: seed 3 there, 4 here; use another"):
+    other = _settings(tmp_path, identity={"seed": 4})
+    with pytest.raises(GuideGymError, match=r"is of another run: seed 3 there, 4 here; remove it or use another --out"):
         learn(_learner("group_reinforce"), test, other, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(GuideGymError, match="is not a readable checkpoint"):

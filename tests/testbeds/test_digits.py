@@ -186,7 +186,7 @@ def test_a_training_that_diverges_leaves_its_last_good_weights(
             check_energies(real, sampled + 1e9)
 
     monkeypatch.setattr("guidegym.training.energy_based.check_energies", runs_away)
-    monkeypatch.setattr("guidegym.training.train.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("guidegym.support.checkpoint.CHECKPOINT_SECONDS", 0.0)
     assert train_models(["--testbed", "digits", "--only", "jem", "--out", str(tmp_path)]) == 2
     errors = capsys.readouterr().err
     assert "jem: the energies diverged: mean" in errors
