@@ -25,7 +25,7 @@ from guidegym.networks import load_network
 from guidegym.testbeds import IMAGE_SETS
 from guidegym.testbeds.images import ImageSet
 from guidegym.training.loss import Loss
-from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis
+from guidegym.training.mixtures import GenerativeMaxMahalanobis
 from guidegym.training.recipes import recipes_for
 from guidegym.training.sizes import SIZES
 from guidegym.training.train import Pool, TrainingRun

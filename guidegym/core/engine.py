@@ -180,13 +180,11 @@ class Engine:
     ) -> Prediction:
         """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
         told = self.predict(fork(state, guided_rows), times=t[guided_rows])
-        assert told.gradient is not None
         eps = torch.zeros_like(state.x).index_copy_(0, guided_rows, told.eps)
         others = torch.ones(len(state), dtype=torch.bool, device=guided_rows.device).index_fill_(0, guided_rows, False)
         if others.any():
             eps[others] = self.predict(fork(state, others), guide=False, times=t[others]).eps
-        guided = GuideOutput(told.gradient, told.logits, told.guide_cost, told.memory)
-        return prediction_of_some(state, guided_rows, eps, guided, told.base_cost)
+        return prediction_of_some(state, guided_rows, eps, told.guided, told.base_cost)
 
     def _guided(
         self,

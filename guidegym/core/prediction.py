@@ -55,6 +55,12 @@ class Prediction:
         return replace(self, **divided)
 
     @property
+    def guided(self) -> GuideOutput:
+        """What the guide answered, where it was asked."""
+        assert self.gradient is not None
+        return GuideOutput(self.gradient, self.logits, self.guide_cost, self.memory)
+
+    @property
     def evaluations(self) -> Int[Tensor, " batch 4"]:
         """What it cost each row, in the order of ``Cost``."""
         device = self.eps.device

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from guidegym.networks.blocks import ResidualBlock, group_norm
-from guidegym.networks.max_mahalanobis import max_mahalanobis_means
+from guidegym.networks.class_centres import max_mahalanobis_means
 
 
 class Encoder(nn.Module):

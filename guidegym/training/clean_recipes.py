@@ -11,7 +11,7 @@ from guidegym.networks import (
 from guidegym.training.adversarial import adversarial_cross_entropy
 from guidegym.training.energy_based import JointEnergyLoss
 from guidegym.training.loss import Loss
-from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis, Targets, center_regression
+from guidegym.training.mixtures import GenerativeMaxMahalanobis, Targets, center_regression
 from guidegym.training.noisy_recipes import MAGNITUDE
 from guidegym.training.recipe import Needed, Plan, Recipe
 from guidegym.training.replay import ReplayBuffer

@@ -22,7 +22,7 @@ from guidegym.testbeds.image_data import ImageData, hide_labels, to_unit_range
 from guidegym.testbeds.images import ImageSet
 from guidegym.testbeds.references import file_digest
 from guidegym.training.loss import UNKNOWN, DivergedError
-from guidegym.training.max_mahalanobis import estimate_variance
+from guidegym.training.mixtures import estimate_variance
 from guidegym.training.recipe import Recipe
 from guidegym.training.recipes import recipes_for
 from guidegym.training.sizes import SIZES, Budget

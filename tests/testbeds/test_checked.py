@@ -215,10 +215,10 @@ def test_gradients_and_attacks_work_inside_inference_mode(exact: Testbed) -> Non
 
 
 def test_a_chain_that_would_not_start_from_noise_is_refused(exact: Testbed) -> None:
-    with pytest.raises(GuideGymError, match=r"`sampler` starts at timestep 0, .* or spacing 'trailing'"):
+    with pytest.raises(GuideGymError, match=r"`sampler` starts at time 0, .* or spacing 'trailing'"):
         Engine(exact, DDIM(1, spacing="leading"))
     cosine = dataclasses.replace(exact, process=gg.VPProcess("cosine"))
-    with pytest.warns(UserWarning, match="starts at timestep 750"):
+    with pytest.warns(UserWarning, match="starts at time 750"):
         Engine(cosine, DDIM(4, spacing="leading"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -17,7 +17,7 @@ from guidegym.training.dlsm import denoising_likelihood_score_matching
 from guidegym.training.energy_based import JointEnergyLoss, TimedJointEnergyLoss, check_energies
 from guidegym.training.jacobian import jacobian_regularised
 from guidegym.training.loss import DivergedError, Loss, labelled_cross_entropy, noised
-from guidegym.training.max_mahalanobis import GenerativeMaxMahalanobis, center_regression, estimate_variance
+from guidegym.training.mixtures import GenerativeMaxMahalanobis, center_regression, estimate_variance
 from guidegym.training.replay import ReplayBuffer
 from guidegym.training.self_calibration import calibration_terms, self_calibrated
 
