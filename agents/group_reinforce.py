@@ -203,7 +203,7 @@ def learner(
     hidden: int = 32,
     start: float = -0.5,
 ) -> GroupLearner:
-    """Make the agent.
+    """Group-relative policy gradient: rows that share start noise and class are each other's baseline.
 
     Args:
         arguments: Those of the environment; its observation must be ``features``.

@@ -164,7 +164,7 @@ def test_replay_and_python_blocks_run(main_job: MainJob) -> None:
 @pytest.mark.slow
 def test_the_dashboard_opens_on_the_study(main_job: MainJob) -> None:
     folder, _ = main_job
-    command = _block("bash", "optuna-dashboard").strip().split()
+    command = _block("bash", "optuna-dashboard").strip().splitlines()[-1].split()
     program = str(Path(sys.executable).parent / command[0])
     server = subprocess.Popen(
         [program, *command[1:], "--port", "18089"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -183,8 +183,7 @@ def _list_agents() -> int:
     from guidegym.learning import resolved_settings
 
     for name in registered("agent"):
-        module = inspect.getmodule(find("agent", name))
-        print(f"{name:16s} {(getattr(module, '__doc__', None) or '').splitlines()[0]}")
+        print(f"{name:16s} {(inspect.getdoc(find('agent', name)) or '').partition(':')[0]}")
         said = ", ".join(f"{key}={value}" for key, value in resolved_settings(name, {}).items())
         print(f"{'':16s} {said}")
     return 0

@@ -1,5 +1,6 @@
 """Agents of Stable-Baselines3 as learners: a batch at a time over the native vector environment, saved without pickle."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,10 @@ from torch.nn.utils import parameters_to_vector
 from guidegym.envs import GuidanceVectorEnv, Task
 from guidegym.envs.sb3 import SB3VecEnv
 from guidegym.guidance import Policy
+from guidegym.support.settings import with_defaults
 
+LAST_RATE = 0.02
+"""Share of the learning rate that is left at the end."""
 Make = Callable[[VecNormalize, Callable[[], float]], BaseAlgorithm]
 """``(environment, share of the training that is left) -> model``."""
 
@@ -110,6 +114,42 @@ class SB3Learner:
         with self._own_random_numbers():
             # Other episodes and another exploration than from the start, and the same each time it is resumed there.
             self.model.set_random_seed(((self.model.seed or 0) * 1_000_003 + self.timesteps) % 2**31)
+
+
+def sb3_agent(
+    algorithm: type[BaseAlgorithm], policy: str, tuned: Callable[..., dict[str, Any]], *, norm_reward: bool = True
+) -> Callable[..., SB3Learner]:
+    """Make an agent's ``learner`` of an algorithm of Stable-Baselines3.
+
+    Args:
+        algorithm: The algorithm.
+        policy: What it calls its policy.
+        tuned: Returns its settings for a chain of ``num_steps``; its other arguments, ``num_envs`` among them, are the agent's.
+        norm_reward: See ``SB3Learner``.
+    """
+
+    def learner(arguments: Mapping[str, Any], *, timesteps: int, seed: int, **settings: Any) -> SB3Learner:
+        tuned(num_steps=1, **settings)  # says what is out of range
+
+        def make(env: VecNormalize, left: Callable[[], float]) -> BaseAlgorithm:
+            own = tuned(num_steps=env.get_attr("episodes")[0].task.engine.sampler.num_steps, **settings)
+            rate = own.pop("learning_rate")
+            return algorithm(
+                policy, env, learning_rate=lambda _: rate * max(left(), LAST_RATE), device="cpu", seed=seed, **own
+            )
+
+        num_envs = with_defaults(tuned, settings)["num_envs"]
+        return SB3Learner(make, arguments, timesteps=timesteps, num_envs=num_envs, norm_reward=norm_reward)
+
+    given, own = inspect.signature(learner), inspect.signature(tuned)
+    *first, _ = given.parameters.values()
+    named = [one for name, one in own.parameters.items() if name != "num_steps"]
+    learner.__dict__["__signature__"] = given.replace(parameters=[*first, *named])
+    learner.__annotations__ |= {
+        name: hint for name, hint in tuned.__annotations__.items() if name not in ("num_steps", "return")
+    }
+    learner.__doc__ = tuned.__doc__
+    return learner
 
 
 def _random_state() -> list[Any]:

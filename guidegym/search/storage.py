@@ -1,5 +1,6 @@
 """Where trials live: an Optuna study that a killed search leaves whole and the same command goes on with."""
 
+import contextlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -120,6 +121,14 @@ def baseline_scores(opened: optuna.Study) -> dict[str, dict[str, float]]:
 def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float]) -> None:
     """Keep the scores of a baseline that has no place in the search space with the study."""
     opened.set_user_attr(BASELINE_SCORES, {**baseline_scores(opened), name: scores})
+
+
+def save_note(opened: optuna.Study, text: str) -> None:
+    """Keep what the dashboard shows of a study, where the dashboard is installed."""
+    with contextlib.suppress(ModuleNotFoundError):
+        from optuna_dashboard import save_note as keep
+
+        keep(opened, text)
 
 
 def complete(opened: optuna.Study) -> list[FrozenTrial]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import Trial
-from optuna_dashboard import save_note
 from tqdm import tqdm
 
 from guidegym.core.sampling import OnRows
@@ -34,6 +33,7 @@ from guidegym.search.storage import (
     only_one_search,
     open_study,
     owner_of,
+    save_note,
 )
 from guidegym.search.study import Baseline, Study
 from guidegym.search.trials import SearchSettings, best_trials, search

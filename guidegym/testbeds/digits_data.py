@@ -1,13 +1,31 @@
 """The 8x8 digits that come with scikit-learn, split once and for all."""
 
 import hashlib
+import importlib
+from types import ModuleType
 
 import torch
 
+from guidegym.errors import DataNotFoundError
 from guidegym.testbeds.image_data import ImageData
 
 NUM_TEST = 360
 SPLIT_SEED = 0
+
+
+def sklearn_datasets() -> ModuleType:
+    """Return ``sklearn.datasets``: only training and measuring classifiers need it, and it takes a second to import.
+
+    Raises:
+        DataNotFoundError: If scikit-learn is not installed.
+    """
+    try:
+        return importlib.import_module("sklearn.datasets")
+    except ModuleNotFoundError as error:
+        raise DataNotFoundError(
+            "the digits, and the photographs that classifiers are measured on, come with scikit-learn: "
+            "pip install 'guidegym[digits]'"
+        ) from error
 
 
 def load_digits() -> ImageData:
@@ -15,10 +33,7 @@ def load_digits() -> ImageData:
 
     scikit-learn has levels 0..16; they are spread over 0..255.
     """
-    # Imported here: scikit-learn takes a second to import, and only training and measuring need the data.
-    from sklearn.datasets import load_digits as sklearn_digits
-
-    bunch = sklearn_digits()
+    bunch = sklearn_datasets().load_digits()
     images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]
     labels = torch.from_numpy(bunch.target).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))

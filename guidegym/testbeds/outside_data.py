@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from guidegym.testbeds.digits_data import load_digits
+from guidegym.testbeds.digits_data import load_digits, sklearn_datasets
 from guidegym.testbeds.image_data import to_unit_range
 
 STRIDE = 7
@@ -41,11 +41,8 @@ def outside_images(
 
 def _patches(height: int, width: int, num: int, generator: torch.Generator) -> Float[Tensor, " num 1 height width"]:
     """Return random patches of the sample photographs in grey."""
-    # Imported here: scikit-learn takes a second to import.
-    from sklearn.datasets import load_sample_images
-
     patches = []
-    for picture in load_sample_images().images:
+    for picture in sklearn_datasets().load_sample_images().images:
         grey = torch.from_numpy(picture.copy()).float().mean(dim=2)[None, None] / 127.5 - 1
         small = functional.interpolate(grey, scale_factor=0.25, mode="area", recompute_scale_factor=False)
         patches.append(functional.unfold(small, (height, width), stride=STRIDE)[0].T.reshape(-1, 1, height, width))
