@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from guidegym.networks.blocks import ResidualBlock, group_norm
 from guidegym.networks.class_centres import max_mahalanobis_means
+from guidegym.networks.config import configured
 
 
 class Encoder(nn.Module):
@@ -50,6 +51,7 @@ class Encoder(nn.Module):
         return features
 
 
+@configured
 class OffTheShelfClassifier(nn.Module):
     """Class logits of an image without a time input, as trained on clean images: the off-the-shelf kind.
 
@@ -73,14 +75,6 @@ class OffTheShelfClassifier(nn.Module):
         density: bool = False,
     ) -> None:
         super().__init__()
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "image_size": image_size,
-            "feature_dim": feature_dim,
-            **({"density": True} if density else {}),
-        }
         self.encoder = Encoder(
             image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim, density=density
         )
@@ -97,6 +91,7 @@ class OffTheShelfClassifier(nn.Module):
         return logits
 
 
+@configured
 class MaxMahalanobisClassifier(nn.Module):
     r"""A classifier that is a mixture of Gaussians in its features, with centres fixed as far apart as they can be.
 
@@ -132,15 +127,6 @@ class MaxMahalanobisClassifier(nn.Module):
         density: bool = False,
     ) -> None:
         super().__init__()
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "image_size": image_size,
-            "feature_dim": feature_dim,
-            "scale": scale,
-            **({"density": True} if density else {}),
-        }
         self.encoder = Encoder(
             image_channels=image_channels, channels=channels, image_size=image_size, dim=feature_dim, density=density
         )

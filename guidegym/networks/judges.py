@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from guidegym.networks.config import configured
+
 
 class ConvBatchNorm(nn.Sequential):
     """A 3x3 convolution, batch normalisation and a rectifier."""
@@ -27,14 +29,10 @@ class BaseJudge(nn.Module):
         trunk_channels: Channels of the maps.
         num_classes: Number ``K`` of classes.
         feature_dim: Length of the feature vector.
-        sizes: What else it is built with, for its weight file.
     """
 
-    def __init__(
-        self, trunk: nn.Module, trunk_channels: int, *, num_classes: int, feature_dim: int, **sizes: int | list[int]
-    ) -> None:
+    def __init__(self, trunk: nn.Module, trunk_channels: int, *, num_classes: int, feature_dim: int) -> None:
         super().__init__()
-        self.config = {"num_classes": num_classes, "feature_dim": feature_dim, **sizes}
         self.trunk = trunk
         self.project = nn.Linear(2 * trunk_channels, feature_dim)
         self.head = nn.Linear(feature_dim, num_classes)
@@ -64,6 +62,7 @@ class BaseJudge(nn.Module):
         return self.classify(self.features(x))
 
 
+@configured
 class Judge(BaseJudge):
     """Plain convolutions, batch normalisation and max-pooling: the judge that samples are measured by.
 
@@ -93,14 +92,7 @@ class Judge(BaseJudge):
             ConvBatchNorm(half, quarter),
             ConvBatchNorm(quarter, quarter),
         )
-        super().__init__(
-            trunk,
-            quarter,
-            num_classes=num_classes,
-            feature_dim=feature_dim,
-            image_channels=image_channels,
-            channels=list(channels),
-        )
+        super().__init__(trunk, quarter, num_classes=num_classes, feature_dim=feature_dim)
 
 
 class _Residual(nn.Module):
@@ -122,6 +114,7 @@ class _Residual(nn.Module):
         return functional.relu(summed)
 
 
+@configured
 class ResidualJudge(BaseJudge):
     """Residual blocks with strides instead of pooling.
 
@@ -150,16 +143,10 @@ class ResidualJudge(BaseJudge):
             _Residual(full, half, stride=2),
             _Residual(half, quarter, stride=2),
         )
-        super().__init__(
-            trunk,
-            quarter,
-            num_classes=num_classes,
-            feature_dim=feature_dim,
-            image_channels=image_channels,
-            channels=list(channels),
-        )
+        super().__init__(trunk, quarter, num_classes=num_classes, feature_dim=feature_dim)
 
 
+@configured
 class DepthwiseJudge(BaseJudge):
     """Depthwise 5x5 convolutions, each followed by a pointwise one.
 
@@ -196,14 +183,7 @@ class DepthwiseJudge(BaseJudge):
             separable(quarter, quarter, 1),
             separable(quarter, quarter, 1),
         )
-        super().__init__(
-            trunk,
-            quarter,
-            num_classes=num_classes,
-            feature_dim=feature_dim,
-            image_channels=image_channels,
-            channels=list(channels),
-        )
+        super().__init__(trunk, quarter, num_classes=num_classes, feature_dim=feature_dim)
 
 
 class _Mixer(nn.Module):
@@ -242,6 +222,7 @@ class _MixerTrunk(nn.Module):
         return mixed.transpose(1, 2).reshape(len(x), -1, self.side, self.side)
 
 
+@configured
 class MixerJudge(BaseJudge):
     """An MLP-Mixer: no convolution but the patches.
 
@@ -270,14 +251,4 @@ class MixerJudge(BaseJudge):
         feature_dim: int = 64,
     ) -> None:
         trunk = _MixerTrunk(image_channels, channels, image_size=image_size, patch=patch, layers=layers)
-        super().__init__(
-            trunk,
-            channels,
-            num_classes=num_classes,
-            feature_dim=feature_dim,
-            image_channels=image_channels,
-            image_size=image_size,
-            patch=patch,
-            channels=channels,
-            layers=layers,
-        )
+        super().__init__(trunk, channels, num_classes=num_classes, feature_dim=feature_dim)

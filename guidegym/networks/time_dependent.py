@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from guidegym.errors import GuideGymError
 from guidegym.networks.blocks import ResidualBlock, TimestepEmbedding
+from guidegym.networks.config import configured
 from guidegym.networks.noise_levels import check_process_name, signal_and_noise, to_unit_variance
 
 LEAST_NOISE = 0.05
@@ -60,6 +61,7 @@ class EnergyHead(nn.Module):
         return product / sigma.to(wide).clamp_min(LEAST_NOISE) - rows.square().sum(dim=1) / 2
 
 
+@configured
 class TimeDependentClassifier(nn.Module):
     r"""Class logits :math:`f(x_t, t)` of a noisy image whose noise level is known.
 
@@ -90,14 +92,6 @@ class TimeDependentClassifier(nn.Module):
         check_process_name("process", process)
         if energy and not process:
             raise GuideGymError("`energy` needs the name of a `process`, got none")
-        self.config = {
-            "num_classes": num_classes,
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "embedding_dim": embedding_dim,
-            **({"process": process} if process else {}),
-            **({"energy": True} if energy else {}),
-        }
         self.process = process
         high, low = channels
         self.embed = TimestepEmbedding(high // 2, embedding_dim)

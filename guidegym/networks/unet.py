@@ -7,9 +7,11 @@ from torch.nn import functional
 
 from guidegym.diffusion import rows_like
 from guidegym.networks.blocks import ResidualBlock, SelfAttention, TimestepEmbedding
+from guidegym.networks.config import configured
 from guidegym.networks.noise_levels import check_process_name, signal_and_noise, to_unit_variance
 
 
+@configured
 class UNet(nn.Module):
     r"""Predict the noise :math:`\epsilon_\theta(x_t, t)` of small images.
 
@@ -49,14 +51,6 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         check_process_name("velocity", velocity)
-        self.config = {
-            "image_channels": image_channels,
-            "channels": list(channels),
-            "blocks": blocks,
-            "embedding_dim": embedding_dim,
-            **({"num_classes": num_classes} if num_classes else {}),
-            **({"velocity": velocity} if velocity else {}),
-        }
         self.velocity = velocity
         high, low = channels
         dim = embedding_dim
