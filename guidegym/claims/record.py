@@ -145,6 +145,19 @@ def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
     return record if ours else None
 
 
+def records_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of a folder, whatever the testbed.
+
+    Raises:
+        GuideGymError: If the folder has none.
+    """
+    read = [read_json(path) for path in sorted(folder.glob("*.json"))]
+    found = [record for record in read if isinstance(record, dict) and record.get("format") == FORMAT]
+    if not found:
+        raise GuideGymError(f"must be folders with records of claims; {folder} has none", argument="beside")
+    return found
+
+
 def kept_record(path: Path, claim: Claim, lab: Lab) -> Mapping[str, Any] | None:
     """Return the record of an earlier run of the same; None where there is none."""
     record = read_record(path, lab.testbed)

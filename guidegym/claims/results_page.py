@@ -23,19 +23,27 @@ def effect_text(record: Mapping[str, Any]) -> str:
     return "no number: a method failed" if None in effect.values() else Estimate(**effect).text()
 
 
+def _by_claim(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the records of each claim, one per testbed."""
+    claims = dict.fromkeys(str(record["claim"]) for record in records)
+    return {name: [record for record in records if record["claim"] == name] for name in claims}
+
+
+def _testbeds(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(str(record["testbed"]) for record in records))
+
+
 def overview(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table over all claims, in Markdown."""
-    rows = [
-        [
-            f"[{record['claim']}](#{record['claim']})",
-            f"{record['paper']}, {record['place']}",
-            f"**{record['verdict']}**",
-            effect_text(record),
-            str(record["samples"]),
-        ]
-        for record in records
-    ]
-    return markdown_table(["claim", "source", "verdict", "effect, 95 % interval", "samples per method"], rows)
+    """Return the table over all claims, the testbeds side by side, in Markdown."""
+    testbeds, rows = _testbeds(records), []
+    for name, own in _by_claim(records).items():
+        found = {
+            record["testbed"]: f"**{record['verdict']}**, {effect_text(record)}, {record['samples']}" for record in own
+        }
+        cells = [found.get(testbed, "") for testbed in testbeds]
+        rows.append([f"[{name}](#{name})", f"{own[0]['paper']}, {own[0]['place']}", *cells])
+    heads = [f"{testbed}: verdict, effect, samples per method" for testbed in testbeds]
+    return markdown_table(["claim", "source", *heads], rows)
 
 
 def _cell(method: Mapping[str, Any], name: str) -> str:
@@ -51,14 +59,28 @@ def _cost(record: Mapping[str, Any]) -> str:
     return f"{took}, {evaluations:,} network evaluations" if evaluations else took
 
 
-def section(record: Mapping[str, Any], pictures: str) -> str:
-    """Return the section on one claim, in Markdown; ``pictures`` is the way from the page to their folder."""
+def section(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
+    """Return the section on one claim, one record per testbed, in Markdown.
+
+    Args:
+        records: The claim's records.
+        pictures: The way from the page to the pictures' folder, by testbed.
+    """
+    first = records[0]
     lines = [
-        f"### {record['claim']}\n",
-        f"{record['says']} ({record['paper']}, {record['place']})\n",
-        f"*Effect*: {record['effect_is']}. *Rule*: {record['rule']}.\n",
-        f"**{record['verdict']}**: {effect_text(record)}; {_cost(record)}; {record['date']}, commit {record['commit']}.\n",
+        f"### {first['claim']}\n",
+        f"{first['says']} ({first['paper']}, {first['place']})\n",
+        f"*Effect*: {first['effect_is']}. *Rule*: {first['rule']}.\n",
     ]
+    for record in records:
+        lines += _tested(record, pictures.get(record["testbed"], ""))
+    return "\n".join(lines)
+
+
+def _tested(record: Mapping[str, Any], pictures: str) -> list[str]:
+    """Return what came out on one testbed, as lines of Markdown."""
+    said = f"{effect_text(record)}; {_cost(record)}; {record['date']}, commit {record['commit']}"
+    lines = [f"**{record['verdict']}** on `{record['testbed']}`: {said}.\n"]
     if record["notes"]:
         lines.append(f"*Note*: {'; '.join(record['notes'])}.\n")
     if record["methods"]:
@@ -74,18 +96,22 @@ def section(record: Mapping[str, Any], pictures: str) -> str:
         ]
         lines.append(markdown_table(heads, rows))
     if record["pictured"]:
-        lines.append(f"![samples]({pictures}{record['claim']}.png)\n")
-    return "\n".join(lines)
+        lines.append(f"![samples on {record['testbed']}]({pictures}{record['claim']}.png)\n")
+    return lines
 
 
-def results_page(records: Sequence[Mapping[str, Any]], pictures: str = "") -> str:
-    """Return the page: the overview, then each claim; ``pictures`` is the way from the page to their folder, with its slash."""
-    testbed = records[0]["testbed"]
+def results_page(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
+    """Return the page: the overview, then each claim.
+
+    Args:
+        records: Of one testbed or of several, side by side in the order in which they come first.
+        pictures: The way from the page to the pictures' folder, with its slash, by testbed; beside the page by default.
+    """
     return "\n".join(
         [
-            f"# Results on {testbed}\n",
+            f"# Results on {' and '.join(_testbeds(records))}\n",
             INTRODUCTION,
             overview(records),
-            *(section(record, pictures) for record in records),
+            *(section(own, pictures) for own in _by_claim(records).values()),
         ]
     )

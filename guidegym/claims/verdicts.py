@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from guidegym.claims.claim import Claim
 from guidegym.claims.lab import Lab
-from guidegym.claims.record import examine, kept_record, read_record, record_text
+from guidegym.claims.record import examine, kept_record, read_record, record_text, records_in
 from guidegym.claims.results_page import effect_text, results_page
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.metrics import RESAMPLES
@@ -38,6 +38,7 @@ def reproduce(
     tuning_per_class: int,
     out: Path,
     page: Path | None = None,
+    beside: Sequence[Path] = (),
     resamples: int = RESAMPLES,
 ) -> list[Mapping[str, Any]]:
     """Test claims one after the other; each one's record is written as soon as there is a verdict.
@@ -51,6 +52,7 @@ def reproduce(
         tuning_per_class: Samples of each class that weights are chosen on.
         out: Folder for records and pictures.
         page: File for the page; default: ``results.md`` beside them.
+        beside: Folders with records of other testbeds, which the page shows as well.
         resamples: Bootstrap resamples.
 
     Returns:
@@ -84,15 +86,23 @@ def reproduce(
                 write_atomically(out / f"{claim.name}.json", record_text(record).encode())
             found.append(record)
         print(f"{claim.name}: {record['verdict']} ({effect_text(record)}){before}")
-        _write_page(found, collection.testbed, out=out, page=page or out / "results.md")
+        _write_page(found, collection.testbed, out=out, page=page or out / "results.md", beside=beside)
     return found
 
 
-def _write_page(found: Sequence[Mapping[str, Any]], testbed: Testbed, *, out: Path, page: Path) -> None:
-    """Write the page over all records of the folder, those of earlier runs with them."""
-    records = sorted([*found, *_others(out, found, testbed)], key=lambda record: str(record["claim"]))
-    way = Path(os.path.relpath(out, page.parent)).as_posix()
-    write_atomically(page, encoded(results_page(records, "" if way == "." else f"{way}/")))
+def _write_page(
+    found: Sequence[Mapping[str, Any]], testbed: Testbed, *, out: Path, page: Path, beside: Sequence[Path]
+) -> None:
+    """Write the page over all records of the folder, those of earlier runs and of other testbeds with them."""
+    records, folders = [*found, *_others(out, found, testbed)], {testbed.name: out}
+    for folder in beside:
+        own = records_in(folder)
+        folders |= dict.fromkeys((record["testbed"] for record in own if record["testbed"] != testbed.name), folder)
+        records += [record for record in own if record["testbed"] != testbed.name]
+    records.sort(key=lambda record: str(record["claim"]))  # stable: the testbed of this run comes first
+    ways = {name: Path(os.path.relpath(folder, page.parent)).as_posix() for name, folder in folders.items()}
+    pictures = {name: "" if way == "." else f"{way}/" for name, way in ways.items()}
+    write_atomically(page, encoded(results_page(records, pictures)))
 
 
 def _others(out: Path, found: Sequence[Mapping[str, Any]], testbed: Testbed) -> list[dict[str, Any]]:

@@ -53,6 +53,8 @@ class ReproduceSettings:
     """folder for records and pictures; default: runs/reproduce-TESTBED"""
     page: Path | None = None
     """Markdown file for the page; default: results.md in --out"""
+    beside: Annotated[tuple[Path, ...], MANY] = ()
+    """folders with records on other testbeds, which the page shows side by side with these"""
     device: str | None = None
     """torch device (default: cuda where there is a GPU, otherwise cpu)"""
 
@@ -73,6 +75,7 @@ def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
     """Test what the papers claim, and say of each claim whether it holds."""
     # Imported here and below, after the flags are known to be good: torch takes seconds.
     from guidegym.claims.claim import load_claim
+    from guidegym.claims.record import records_in
     from guidegym.claims.results_page import overview
     from guidegym.claims.verdicts import reproduce as test_claims
     from guidegym.registry import names
@@ -99,7 +102,10 @@ def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
     if not settings.all:
         _check_claims(claims, testbed)
     tuning = (QUICK_TUNING if settings.quick else TUNING) if settings.tuning is None else settings.tuning
-    records = test_claims(claims, collection, tuning_per_class=tuning, out=out, page=page)
+    with naming_flags(settings, "beside"):
+        for folder in settings.beside:
+            records_in(folder)
+    records = test_claims(claims, collection, tuning_per_class=tuning, out=out, page=page, beside=settings.beside)
     if records:
         print(overview(records))
         print(f"records and pictures are in {out}, the page is {page}")

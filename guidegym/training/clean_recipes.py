@@ -42,8 +42,10 @@ def off_the_shelf(plan: Plan) -> dict[str, Recipe]:
             build=_encoder_of(OffTheShelfClassifier, plan, density=True),
             loss=lambda _: JointEnergyLoss(
                 ReplayBuffer(images.event_shape, size=plan.size.buffer, restart=0.05),
+                num_classes=images.num_classes,
                 weight=energy,
                 magnitude=JOINT_MAGNITUDE,
+                clip=1.0,
             ),
             settings=plan.budget["energy"],
             says=f"cross-entropy and {energy:g} of the energy-based loss by 20 Langevin steps of a class, "

@@ -15,6 +15,7 @@ from guidegym import Guidance, GuideGymError, Testbed, load_testbed
 from guidegym.claims.claim import Claim, Effect, load_claim
 from guidegym.claims.families import plain
 from guidegym.claims.lab import EXTENSIONS, Lab
+from guidegym.claims.record import records_in
 from guidegym.claims.results_page import results_page
 from guidegym.claims.verdicts import reproduce
 from guidegym.evaluation.measuring.extractor import judge_extractor
@@ -116,12 +117,12 @@ def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -
     assert json.loads((out / "strong_hits.json").read_text()) == record
     assert (out / "strong_hits.png").read_bytes().startswith(b"\x89PNG")
     page = (out / "results.md").read_text()
-    assert page == results_page([record])
+    assert page == results_page([record], {})
     assert "**too few samples**" in page
     elsewhere = tmp_path / "pages" / "all.md"
     reproduce([claim], lab.collection, tuning_per_class=6, out=out, page=elsewhere, resamples=20)
     assert len(calls) == 1
-    assert "![samples](../out/strong_hits.png)" in elsewhere.read_text()
+    assert "![samples on digits](../out/strong_hits.png)" in elsewhere.read_text()
     (out / "strong_hits.json").unlink()
     (again,) = reproduce([claim], lab.collection, tuning_per_class=6, out=out, resamples=20)
     assert again["network_evaluations"] == record["network_evaluations"]  # what was there already was not for nothing
@@ -130,6 +131,34 @@ def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -
     assert lab.spent.evaluations == record["network_evaluations"]
     reproduce([_claim(above=0.99)], lab.collection, tuning_per_class=6, out=out, resamples=20)
     assert json.loads((out / "strong_hits.json").read_text())["rule"] != record["rule"]  # another rule is another run
+
+
+def test_the_page_shows_the_records_of_testbeds_side_by_side(lab: Lab, tmp_path: Path) -> None:
+    claim = _claim(above=0.3)
+    (record,) = reproduce([claim], lab.collection, tuning_per_class=6, out=tmp_path / "digits", resamples=20)
+    other, elsewhere = {**record, "testbed": "fashion", "verdict": "does not hold"}, tmp_path / "fashion"
+    elsewhere.mkdir()
+    (elsewhere / "strong_hits.json").write_text(json.dumps(other))
+    page = tmp_path / "results.md"
+    reproduce(
+        [claim],
+        lab.collection,
+        tuning_per_class=6,
+        out=tmp_path / "digits",
+        page=page,
+        beside=[elsewhere],
+        resamples=20,
+    )
+    said = page.read_text()
+    assert said.startswith("# Results on digits and fashion\n")
+    assert "| claim | source | digits: verdict, effect, samples per method | fashion: verdict" in said
+    assert "**too few samples** on `digits`" in said
+    assert "**does not hold** on `fashion`" in said
+    assert "](digits/strong_hits.png)" in said
+    assert "](fashion/strong_hits.png)" in said
+    assert said.count("### strong_hits") == 1
+    with pytest.raises(GuideGymError, match=r"must be folders with records of claims; .*empty has none"):
+        records_in(tmp_path / "empty")
 
 
 def test_a_claim_whose_method_fails_has_no_number_and_a_strict_record(lab: Lab, tmp_path: Path) -> None:
