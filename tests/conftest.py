@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import config
 
 from guidegym import Testbed, load_testbed
 from guidegym.testbeds.gaussians import load_gaussians
+
+# A busy machine is no error.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers that each use all cores wait for each other most of the time; what they start inherits this.

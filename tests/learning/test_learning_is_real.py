@@ -26,8 +26,8 @@ def test_an_agent_beats_the_schedules_that_a_search_of_their_own_found() -> None
         if any(weights)
     }
     assert {"tuned sigmoid", "tuned knots"} < set(methods)
-    learner = load_learner("group_reinforce", record["environment"], timesteps=1_500_000, seed=11)
-    while learner.timesteps < 1_500_000:
+    learner = load_learner("group_reinforce", record["environment"], timesteps=1_000_000, seed=11)
+    while learner.timesteps < 1_000_000:
         learner.improve()
     methods["agent"] = as_guidance(test, learner.policy())
     reward = {one.name: one.numbers["reward"] for one in compare(test, methods, num=8192, seed=23)}

@@ -17,20 +17,20 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) -> None:
-    flags = ("--trials", "40", "--seed", "1", "--batch-trials", "3", "--samples", "60", "--steps", "20")
+    flags = ("--trials", "30", "--seed", "1", "--batch-trials", "3", "--samples", "40", "--steps", "15")
     endless = [*flags, "--trials", "4000"]
     process = subprocess.Popen(
         command(tmp_path / "killed", *endless), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
     )
-    wait_for(13, tmp_path / "killed")
+    wait_for(10, tmp_path / "killed")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = {trial.number: (trial.params, trial.values) for trial in finished_trials(tmp_path / "killed")}
-    assert 13 <= len(before) < 40
+    assert 10 <= len(before) < 30
     assert main([*SHORT, *flags, "--out", str(tmp_path / "killed")]) == 0
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'killed' / 'study.db'}")
     after = {trial.number: (trial.params, trial.values) for trial in finished_trials(tmp_path / "killed")}
-    assert len(after) == 40
+    assert len(after) == 30
     assert before.items() <= after.items()
     assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
     # What a stop must not change: the resumed search is the one that was not stopped.
