@@ -241,7 +241,7 @@ def _unknown(kind: str, where: str) -> GuideGymError:
     example = (
         "a dotted module or a path to a .py file" if KINDS[_known(kind)].attribute else "MODULE:NAME or FILE.py:NAME"
     )
-    return GuideGymError(f"unknown {kind} {where!r}; known are {', '.join(names(kind))}; {example} will do, too")
+    return GuideGymError(f"unknown {kind} {where!r}; known: {', '.join(names(kind))}; {example} works, too")
 
 
 @functools.cache

@@ -19,12 +19,12 @@ STUDY = ["--study", "sigmoid_schedule", *GAUSSIANS]
 WRONG_TUNE = {
     "unknown study": (
         ["--study", "nothing"],
-        "error: unknown study 'nothing'; shipped are those above; a path to a .py file will do, too",
+        "error: unknown study 'nothing'; the shipped ones are listed above; a path to a .py file works, too",
     ),
     "missing file": (["--study", "./none.py"], "no Python file none.py"),
     "unknown testbed": (
         ["--study", "sigmoid_schedule", "--testbed", "moon"],
-        "unknown testbed 'moon'; known are digits, digits-trained-ve, digits-ve, fashion",
+        "unknown testbed 'moon'; known: digits, digits-trained-ve, digits-ve, fashion",
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be a whole number >= 1, got 0"),
     "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, and the process has 1000"),
@@ -39,12 +39,12 @@ WRONG_TUNE = {
         [*STUDY, "--optimizer", "magic"],
         "`--optimizer` must be one of tpe, gp, cmaes, random, got 'magic'",
     ),
-    "unknown sampler": ([*STUDY, "--sampler", "magic"], "unknown sampler 'magic'; known are annealed_langevin, ddim"),
+    "unknown sampler": ([*STUDY, "--sampler", "magic"], "unknown sampler 'magic'; known: annealed_langevin, ddim"),
     "eta of another sampler": ([*STUDY, "--sampler", "ddpm", "--eta", "1"], "`--eta` belongs to ddim, got 1.0 with"),
     "eta out of range": ([*STUDY, "--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
     "unknown objective": (
         [*STUDY, "--objectives", "beauty"],
-        "unknown objective 'beauty'; known are accuracy, ",
+        "unknown objective 'beauty'; known: accuracy, ",
     ),
     "objective twice": ([*STUDY, "--objectives", "kid,kid"], "`--objectives` must have different names"),
     "cmaes for two": (
@@ -53,7 +53,10 @@ WRONG_TUNE = {
     ),
     "negative seed": ([*STUDY, "--seed", "-1"], "`--seed` must be a whole number in 0..536870911, got -1"),
     "no time": ([*STUDY, "--timeout", "0"], "`--timeout` must be > 0, got 0.0"),
-    "unknown device": ([*STUDY, "--device", "abacus"], "`--device` must be one that torch can use here, got 'abacus'"),
+    "unknown device": (
+        [*STUDY, "--device", "abacus"],
+        "`--device` must be one that torch can use on this machine, got 'abacus'",
+    ),
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),
     "weights for gaussians": (
         [*STUDY, "--weights", "x"],
@@ -76,7 +79,7 @@ def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.Capt
 
 def test_tune_without_a_study_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert tune_main([]) == 2
-    assert "shipped are energy_divergence, " in capsys.readouterr().err
+    assert "shipped studies: energy_divergence, " in capsys.readouterr().err
     assert tune_main(["--list"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert listed == names("study")
@@ -112,8 +115,8 @@ WRONG_SAMPLE = {
     "no samples": (["--num", "0"], "`--num` must be in 1..1000000, got 0"),
     "too many samples": (["--num", "99999999999"], "`--num` must be in 1..1000000, got 99999999999"),
     "no class": (["--labels", ","], "`--labels` must name a class, got none"),
-    "unknown class": (["--labels", "third"], "`--labels` must be of first, second or 0..1, got 'third'"),
-    "class out of range": (["--labels", "0,2"], "`--labels` must be of first, second or 0..1, got '2'"),
+    "unknown class": (["--labels", "third"], "`--labels` must be among first, second or 0..1, got 'third'"),
+    "class out of range": (["--labels", "0,2"], "`--labels` must be among first, second or 0..1, got '2'"),
     "eta out of range": (["--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
     "negative seed": (["--seed", "-3"], "`--seed` must be a whole number in 0..2147483647, got -3"),
     "missing file": (["--guidance", "none.json"], "none.json cannot be read: No such file"),
@@ -166,7 +169,7 @@ def test_training_without_data_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert train_models_main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "must hold the four files" in capsys.readouterr().err
     assert train_models_main(["--only", "nothing"]) == 2
-    assert "no network 'nothing'; known are judge, " in capsys.readouterr().err
+    assert "no network 'nothing'; known: judge, " in capsys.readouterr().err
 
 
 OWN_TESTBED = """

@@ -94,7 +94,7 @@ def test_a_terminal_that_hangs_up_stops_a_search_as_ctrl_c_does(tmp_path: Path) 
     process.send_signal(signal.SIGHUP)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in errors
+    assert "the same command continues from there" in errors
     assert (tmp_path / "best.json").is_file()
 
 
@@ -179,8 +179,8 @@ def test_a_picture_of_an_earlier_run_does_not_pass_for_one_that_could_not_be_dra
 
 @pytest.mark.parametrize("text", ["a\nb\tc\r\x1b[31m", "x" * 5000, "word " * 2000, "\ud800", "plain"])
 def test_messages_are_one_bounded_line_that_a_terminal_can_show(text: str) -> None:
-    line = one_line(f"no testbed {text!s}; known are fashion, digits")
+    line = one_line(f"no testbed {text!s}; known: fashion, digits")
     assert line.isprintable()
     assert len(line) <= LONGEST_LINE
-    assert line.endswith("known are fashion, digits")
+    assert line.endswith("known: fashion, digits")
     assert str(GuideGymError(text)) == one_line(text)

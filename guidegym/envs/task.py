@@ -235,7 +235,8 @@ def make_task(
         place = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise GuideGymError(
-            f"must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}", argument="device"
+            f"must be one that torch can use on this machine, got {device!r}: {str(error).splitlines()[0]}",
+            argument="device",
         ) from error
     loaded = testbed if isinstance(testbed, Model) else load_model(testbed, device=place)
     if guide is None:

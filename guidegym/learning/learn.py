@@ -105,7 +105,7 @@ def learn(
     run = _Run(learner, test, settings, on_scalars or (lambda timesteps, scalars: None))
     with only_one(settings.out / ".lock", busy=f"another agent is being trained in {settings.out}; use another --out"):
         if run.checkpoint.path.is_file() and not resume:
-            raise GuideGymError(f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew")
+            raise GuideGymError(f"{settings.out} holds a run; `--resume` continues it, another `--out` starts anew")
         run.checkpoint.load(run.restore)
         return run.go()
 

@@ -105,7 +105,7 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
     architecture = read_metadata(path)["architecture"]
     name = architecture.get("name")
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
+        raise FileFormatError(f"{path} names the architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
     try:
         config = {
             key: tuple(value) if isinstance(value, list) else value for key, value in architecture["config"].items()

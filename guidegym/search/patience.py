@@ -21,7 +21,7 @@ REFUSALS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 
 class StorageError(GuideGymError):
-    """The storage stopped answering: what is finished lies in it, and the same command goes on from there."""
+    """The storage stopped answering: what is finished lies in it, and the same command continues from there."""
 
 
 def _say(note: str) -> None:
@@ -46,7 +46,7 @@ class _Call:
             if left <= 0:
                 raise StorageError(
                     f"the storage has not answered for {PATIENCE:g} s: {answer}; "
-                    "finished trials are kept, and the same command goes on from there"
+                    "finished trials are kept, and the same command continues from there"
                 )
             time.sleep(min(wait, left))
             wait = min(2 * wait, LONGEST_WAIT)

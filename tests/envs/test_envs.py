@@ -184,15 +184,15 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"testbed": "moons"}, "unknown testbed 'moons'; known are digits, digits-trained-ve, digits-ve, fashion"),
-        ({"reward": "beauty"}, "unknown objective 'beauty'; known are accuracy, confidence"),
+        ({"testbed": "moons"}, "unknown testbed 'moons'; known: digits, digits-trained-ve, digits-ve, fashion"),
+        ({"reward": "beauty"}, "unknown objective 'beauty'; known: accuracy, confidence"),
         ({"observation": "pixels"}, "`observation` must be of full, features, sample, got 'pixels'"),
         ({"split": "valid"}, "`split` must be train, test, or lists"),
         ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have `labels` and `seeds`"),
         ({"split": {"labels": [7], "seeds": [1]}}, r"`split` must have labels in 0..1"),
         (
             {"sampler": "magic"},
-            "unknown sampler 'magic'; known are annealed_langevin, ddim",
+            "unknown sampler 'magic'; known: annealed_langevin, ddim",
         ),
         ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing; got 'order'"),
         ({"num_steps": 0}, "`num_steps` must be"),
@@ -307,7 +307,7 @@ def test_the_progressive_environment_reports_its_rate_and_target() -> None:
         ({"reward": 5}, "`reward` must be a text or an object or Objective or Callable, got 5"),
         ({"split": None}, "`split` must be a text or an object, got None"),
         ({"testbed": 5}, "`testbed` must be a text or Model, got 5"),
-        ({"device": "nope"}, "`device` must be one that torch can use here, got 'nope'"),
+        ({"device": "nope"}, "`device` must be one that torch can use on this machine, got 'nope'"),
         ({"num_steps": 2.5}, "`num_steps` must be a whole number, got 2.5"),
         ({"num_steps": "20"}, "`num_steps` must be a whole number, got '20'"),
         ({"max_weight": True}, "`max_weight` must be a finite number, got True"),

@@ -96,9 +96,9 @@ BAD = {
     "future version": (_changed(format="guidegym-guidance/2"), "was written by a later version of guidegym"),
     "unknown guide": (
         _changed(guide={"kind": "magic"}),
-        "guide: unknown guide 'magic'; known are accumulated, at_clean",
+        "guide: unknown guide 'magic'; known: accumulated, at_clean",
     ),
-    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown schedule 'zigzag'; known are constant"),
+    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown schedule 'zigzag'; known: constant"),
     "kind of a wrong type": (_changed(weight={"kind": ["constant"]}), "weight: `kind` must be the name of a schedule"),
     "weight of a wrong type": (_changed(weight=3), "weight must be an object with a `kind`, got 3"),
     "missing key": (json.dumps({k: v for k, v in GOOD.items() if k != "weight"}), "lacks 'weight'"),

@@ -94,7 +94,7 @@ def test_an_exported_policy_acts_as_the_model_does(name: str) -> None:
 
 def test_wrong_agents_and_settings_are_refused() -> None:
     for name, settings, message in (
-        ("nobody", {}, "unknown agent 'nobody'; known are ars, beam_search, constant"),
+        ("nobody", {}, "unknown agent 'nobody'; known: ars, beam_search, constant"),
         ("greedy", {}, "agent 'greedy' has no function `learner`"),
         ("ppo", {"speed": 1}, "agent 'ppo' takes num_envs, .*; got 'speed'"),
         ("group_reinforce", {"rows": 1}, "`rows` must be >= 2, got 1"),
@@ -176,7 +176,7 @@ def _crash_after(timesteps: int) -> Any:
 def test_another_run_is_never_overwritten(tmp_path: Path) -> None:
     test = make_task(**ARGUMENTS, split="test")
     learn(_learner("group_reinforce"), test, _settings(tmp_path, timesteps=80))
-    with pytest.raises(GuideGymError, match="holds a run; `--resume` goes on with it"):
+    with pytest.raises(GuideGymError, match="holds a run; `--resume` continues it"):
         learn(_learner("group_reinforce"), test, _settings(tmp_path))
     other = _settings(tmp_path, identity={"seed": 4})
     with pytest.raises(GuideGymError, match=r"is of another run: seed 3 there, 4 here; remove it or use another --out"):

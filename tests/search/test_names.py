@@ -229,7 +229,7 @@ def test_a_study_without_a_sound_candidate_has_no_best(
 def test_an_objective_that_nobody_knows_is_refused_and_none_is_taken_for_another(unchecked: None) -> None:
     made = sigmoid_schedule.study("gaussians")
     for wrong, said in (
-        (("speed",), "unknown objective 'speed'; known are accuracy, "),
+        (("speed",), "unknown objective 'speed'; known: accuracy, "),
         ((), "`objectives` must be one or more objectives, got"),
         ("kid", "`objectives` must be one or more objectives, got 'kid'"),
         (("kid", "kid"), "`objectives` must have different names, got"),

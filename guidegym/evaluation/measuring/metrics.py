@@ -85,7 +85,7 @@ def check_names(names: Sequence[str]) -> None:
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        raise GuideGymError(f"no metric '{unknown[0]}'; known are {', '.join(METRICS)}")
+        raise GuideGymError(f"no metric '{unknown[0]}'; known: {', '.join(METRICS)}")
 
 
 def check_size(names: Sequence[str], references: References, *, per_class: int) -> None:
