@@ -137,13 +137,13 @@ def _file_with_weight(weight: str) -> str:
 
 
 BAD_FILES = {
-    "truncated": ('{"format": "guidegym-guid', "is not complete JSON"),
+    "truncated": ('{"format": "guidegym-guid', "is not valid JSON"),
     "future": ('{"format": "guidegym-guidance/2"}', "was written by a later version"),
     "unknown kind": (_file_with_weight('{"kind": "zigzag"}'), "unknown schedule 'zigzag'"),
     "NaN": (_file_with_weight('{"kind": "constant", "value": NaN}'), "must be finite"),
     "a key twice": (
         _file_with_weight('{"kind": "constant", "value": 1, "value": 2}'),
-        "a key comes twice in one object",
+        "a key is repeated in one object",
     ),
     "wrong type": (_file_with_weight('{"kind": "constant", "value": "1"}'), "must be a finite number"),
 }

@@ -100,7 +100,7 @@ def test_a_terminal_that_hangs_up_stops_a_search_as_ctrl_c_does(tmp_path: Path) 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "1" * 100_000, "nope", ""])
 def test_json_that_is_none_gets_one_line(text: str, tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"there (is not complete JSON|is nested too deeply)"):
+    with pytest.raises(FileFormatError, match=r"there (is not valid JSON|is nested too deeply)"):
         parse_json(text, "there")
     (tmp_path / "some.json").write_text(text)
     with pytest.raises(FileFormatError, match=r"some\.json is"):
@@ -138,7 +138,7 @@ def test_a_digest_tells_tensors_by_name_type_shape_and_every_bit() -> None:
         ({"architecture": '{"name": "UNet", "config": null}'}, "must be an object with a `config`"),
         ({"architecture": "[" * 100_000}, "nested too deeply"),
         ({"architecture": '{"name": "UNet", "config": {"blocks": [[1]]}}'}, "settings that UNet does not take"),
-        ({}, "is not complete JSON"),
+        ({}, "is not valid JSON"),
     ],
 )
 def test_weights_with_damaged_metadata_get_one_line(tmp_path: Path, header: dict[str, str], said: str) -> None:

@@ -124,7 +124,7 @@ def test_pairs_are_json_or_text() -> None:
 
 
 def test_broken_json_is_refused_and_not_taken_as_text() -> None:
-    with pytest.raises(GuideGymError, match=r"`--x groups` is not complete JSON: .*, got '\{bad'"):
+    with pytest.raises(GuideGymError, match=r"`--x groups` is not valid JSON: .*, got '\{bad'"):
         parse_pairs(["groups={bad"], "--x")
 
 

@@ -18,7 +18,7 @@ def parse_value(text: str, flag: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
-            raise GuideGymError(f"`{flag}` is not complete JSON: {error.msg}, got {shown(text)}") from error
+            raise GuideGymError(f"`{flag}` is not valid JSON: {error.msg}, got {shown(text)}") from error
         return text
     except (RecursionError, ValueError) as error:
         raise GuideGymError(

@@ -176,10 +176,10 @@ def parse_json(text: str, source: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise FileFormatError(
-            f"{source} is not complete JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"{source} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except (RecursionError, ValueError) as error:
-        raise FileFormatError(f"{source} is nested too deeply or holds a number that is too long") from error
+        raise FileFormatError(f"{source} is nested too deeply or contains too long a number") from error
 
 
 def read_json(path: Path) -> Any:

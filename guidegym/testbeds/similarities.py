@@ -110,7 +110,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"the key '{twice[0]}' comes twice in one object")
+        raise ValueError(f"the key '{twice[0]}' is repeated in one object")
     return dict(pairs)
 
 
@@ -120,7 +120,7 @@ def _read(path: Path, wanted: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} is not complete JSON: {error}") from error
+        raise FileFormatError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != wanted:
         found = content.get("format") if isinstance(content, dict) else None
         raise FileFormatError(f"{path} must have format '{wanted}', got {found!r}")

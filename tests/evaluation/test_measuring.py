@@ -135,7 +135,7 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
         with pytest.raises(GuideGymError, match=said):
             from_json(path, other)
     for text, said in (
-        ("{", "is not complete JSON"),
+        ("{", "is not valid JSON"),
         ('{"format": "x"}', "must have format"),
         ("{}", "not a readable"),
     ):

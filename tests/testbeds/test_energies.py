@@ -34,7 +34,7 @@ def _edit(folder: Path, change: Callable[[Any], object]) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "not JSON": (lambda folder: (folder / "energies.json").write_text("{"), "energies.json is not complete JSON"),
+    "not JSON": (lambda folder: (folder / "energies.json").write_text("{"), "energies.json is not valid JSON"),
     "another format": (
         lambda folder: _edit(folder, lambda content: content.update(format="other/1")),
         "must have format .* got 'other/1'",

@@ -82,9 +82,9 @@ def test_a_clip_model_in_a_folder_is_an_encoder(tmp_path: Path) -> None:
     [
         (["--testbed", "moons"], "no shipped descriptions for 'moons'; there are for cifar10, fashion"),
         (["--encoder", "nowhere"], "`--encoder` must be 'minilm' or the folder of a model, got 'nowhere'"),
-        (["--descriptions", "{broken}"], "is not complete JSON"),
+        (["--descriptions", "{broken}"], "is not valid JSON"),
         (["--descriptions", "{missing}"], "no file"),
-        (["--descriptions", "{twice}"], "the key 'cat' comes twice in one object"),
+        (["--descriptions", "{twice}"], "the key 'cat' is repeated in one object"),
         (["--descriptions", "{unnamed}"], "two texts or more by class name, none of them empty"),
         (["--name", "../x"], "`--name` must be a plain name, got '../x'"),
         (["--encoder", "{model}"], "holds no CLIP or sentence-transformers model"),
