@@ -113,7 +113,7 @@ def test_rewards_stay_within_the_floor_and_failed_numbers_are_at_it(finished: Fi
 def test_a_function_of_the_wrong_shape_gets_one_line(finished: Finished, unchecked: None) -> None:
     wrong = Objective("wrong", lambda samples: samples.x)
     with pytest.raises(
-        GuideGymError, match=r"objective 'wrong' must return a number, or one of each of 40 samples, got"
+        GuideGymError, match=r"objective 'wrong' must return a number, or one for each of 40 samples, got"
     ):
         wrong(finished)
     with pytest.raises(GuideGymError, match="`direction` must be 'maximize' or 'minimize', got 'up'"):

@@ -105,7 +105,7 @@ def test_wrong_agents_and_settings_are_refused() -> None:
     with pytest.raises(GuideGymError, match="`timesteps` must be >= 1, got 0"):
         load_learner("ppo", ARGUMENTS, timesteps=0, seed=0)
     for name in SMALL:
-        with pytest.raises(GuideGymError, match="must show `features`, got observation 'sample'"):
+        with pytest.raises(GuideGymError, match="must have observation 'features', got 'sample'"):
             load_learner(name, {**ARGUMENTS, "observation": "sample"}, timesteps=100, seed=0)
 
 
