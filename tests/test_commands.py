@@ -27,7 +27,7 @@ WRONG_TUNE = {
         "unknown testbed 'moon'; known: digits, digits-trained-ve, digits-ve, fashion",
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be a whole number >= 1, got 0"),
-    "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, and the process has 1000"),
+    "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, but the process has 1000"),
     "no trials": ([*STUDY, "--trials", "0"], "`--trials` must be a whole number in 1..1000000, got 0"),
     "one sample": ([*STUDY, "--samples", "1"], "`--samples` must be a whole number in 2..1000000, got 1"),
     "one fresh sample": (
@@ -60,7 +60,7 @@ WRONG_TUNE = {
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),
     "weights for gaussians": (
         [*STUDY, "--weights", "x"],
-        "`--weights` is for the testbeds of images (fashion, digits, digits-trained-ve)",
+        "`--weights` applies to testbeds of images only (fashion, digits, digits-trained-ve)",
     ),
 }
 

@@ -59,8 +59,8 @@ class Task:
     """An engine with an action range, a reward, and an observation mode.
 
     A custom environment is a subclass, registered as an ``environment``: ``action_size`` is the number of an action's
-    components in [-1, 1], and ``apply`` defines their effect. The first are the weight and, if there is one, the rate; any further one must
-    have no effect at -1, so that policies of weights alone can act there, too.
+    components in [-1, 1], and ``apply`` defines their effect. The first are the weight and, if there
+    is one, the rate; any further one must have no effect at -1, so that policies of weights alone can act there, too.
 
     Args:
         engine: Model, sampler and guide.

@@ -148,11 +148,11 @@ def test_a_share_of_labels_must_be_one(share: str, capsys: pytest.CaptureFixture
 
 
 def test_a_folder_that_lacks_networks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
+    with pytest.raises(DataNotFoundError, match="no weight file of a classifier to guide with"):
         load_testbed("digits", weights=tmp_path)
     for name in ("denoiser", "judge", "references"):
         (tmp_path / f"{name}.safetensors").write_bytes((DIGITS.shipped / f"{name}.safetensors").read_bytes())
-    with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
+    with pytest.raises(DataNotFoundError, match="no weight file of a classifier to guide with"):
         load_testbed("digits", weights=tmp_path)
     (tmp_path / "mine.safetensors").write_bytes((FASHION.shipped / "time_dependent.safetensors").read_bytes())
     with pytest.raises(FileFormatError, match=r"mine\.safetensors was trained on 'fashion', not on 'digits'"):

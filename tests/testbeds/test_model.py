@@ -95,7 +95,7 @@ def test_what_needs_a_judge_says_so_in_one_line(tmp_path: Path) -> None:
     file = tmp_path / "bare.py"
     file.write_text(FILE)
     assert not isinstance(load_model(str(file)), Testbed)
-    with pytest.raises(GuideGymError, match=r"bare.py' is a Model without a judge: what measures samples needs"):
+    with pytest.raises(GuideGymError, match=r"bare.py' is a Model without a judge: measuring samples needs"):
         load_testbed(str(file))
 
 
