@@ -204,7 +204,7 @@ def test_a_run_never_takes_the_place_of_another(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "results.json").read_bytes() == before
     (tmp_path / ".owner").write_bytes(b"\xfa\xfb")
     assert tune_main(quick) == 2
-    assert ".owner is damaged; remove it to go on" in capsys.readouterr().err
+    assert ".owner is damaged; remove it to continue" in capsys.readouterr().err
 
 
 def test_a_place_that_files_cannot_go_to_is_found_before_the_work(
@@ -214,7 +214,7 @@ def test_a_place_that_files_cannot_go_to_is_found_before_the_work(
     assert tune_main([*STUDY, "--out", str(tmp_path)]) == 2
     assert "best.json is in the way: it must be a file" in capsys.readouterr().err
     assert tune_main([*STUDY, "--out", str(tmp_path / "what?")]) == 2
-    assert "`--out` must not have a '?'" in capsys.readouterr().err
+    assert "`--out` must not contain a '?'" in capsys.readouterr().err
     (tmp_path / "file").write_text("precious")
     assert train_models_main(["--out", str(tmp_path / "file")]) == 2
     assert "file cannot be written" in capsys.readouterr().err

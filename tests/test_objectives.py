@@ -133,9 +133,7 @@ def test_a_search_goes_by_objectives_of_ones_own(tmp_path: Path, capsys: pytest.
 
     mine = f"{tmp_path / 'mine.py'}"
     assert run(f"{mine}:left,recall") == 2
-    assert (
-        "`--objectives` have 'recall', which needs at least 6 samples of each class, got 4" in capsys.readouterr().err
-    )
+    assert "`--objectives` have 'recall', which needs at least 6 samples per class, got 4" in capsys.readouterr().err
     code = run(f"{mine}:left,{mine}:spread")
     said = capsys.readouterr()
     assert code == 0

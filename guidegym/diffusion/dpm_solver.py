@@ -23,8 +23,8 @@ class DPMSolverPP(OdeSampler):
         x_{t'} = \frac{\sigma_{t'}}{\sigma_t} x_t - \alpha_{t'} (e^{-h} - 1) D, \quad
         D = \Big(1 + \frac{1}{2r}\Big) \hat x_0(x_t) - \frac{1}{2r} \hat x_0^{-}
 
-    with the clean estimate :math:`\hat x_0^-` of the previous step. The first step, and the last one to the clean end, where ``h``
-    is infinite, are of first order: :math:`D = \hat x_0`.
+    with the clean estimate :math:`\hat x_0^-` of the previous step. The first step, and the last one to the clean end, where
+    ``h`` is infinite, are of first order: :math:`D = \hat x_0`.
 
     Args:
         num_steps: Number of reverse steps, one network evaluation each.

@@ -11,7 +11,7 @@ from guidegym.registry import register
 
 
 def euler_step(step: Step, slope: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
-    r"""Return the result of a step along a slope in the noise level: :math:`\sqrt{\bar\alpha_{t'}}\, \bar x_{t'}`, see ``Euler``."""
+    r"""Return the result of a step along a slope in noise level: :math:`\sqrt{\bar\alpha_{t'}}\, \bar x_{t'}` of ``Euler``."""
     x, process = step.x, step.process
     signal, signal_next = (process.alpha_bar(t, x.dtype).sqrt() for t in (step.t, step.t_next))
     drop = (noise_ratio(process, step.t_next) - noise_ratio(process, step.t)).to(x)

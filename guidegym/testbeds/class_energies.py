@@ -76,5 +76,5 @@ def load_energies(
         if not file.is_file():
             raise FileFormatError(f"{path} holds energies of '{name}', whose {file.name} is missing; rebuild them")
         if weights != file_digest(file):
-            raise FileFormatError(f"{path} holds energies of other weights than those of '{name}'; rebuild them")
+            raise FileFormatError(f"{path} holds energies of weights other than those of '{name}'; rebuild them")
     return {name: torch.tensor(energies, device=device) for name, (energies, _) in found.items()}

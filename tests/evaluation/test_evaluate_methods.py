@@ -87,7 +87,7 @@ def test_shards_sample_and_the_last_one_measures(
         (["--guidance", "nowhere.json"], "nowhere.json cannot be read"),
         (["--guidance", "classifier-free:much"], "takes a number, got 'much'"),
         (["--guidance", "unguided", "--per-class", "0"], "`--per-class` must be a whole number in 1..1000000, got 0"),
-        (["--guidance", "unguided", "--per-class", "3"], "`precision` needs at least 6 samples of each class, got 3"),
+        (["--guidance", "unguided", "--per-class", "3"], "`precision` needs at least 6 samples per class, got 3"),
         (["--guidance", "unguided", "--metrics", "fid"], "no metric 'fid'; known: frechet, "),
         (["--guidance", "unguided", "--energy", "nobody"], "`--energy` must be a classifier with known class energies"),
         (["--guidance", "unguided", "--shard", "1"], "`--shard` and `--shards` belong together"),

@@ -82,7 +82,7 @@ def test_a_failed_sample_spoils_distances_and_counts_as_a_miss(collection: Colle
 
 
 def test_sets_too_small_are_refused_and_small_ones_warned_of(digits: Testbed) -> None:
-    with pytest.raises(GuideGymError, match="`precision` needs at least 6 samples of each class, got 5"):
+    with pytest.raises(GuideGymError, match="`precision` needs at least 6 samples per class, got 5"):
         check_size(["precision"], digits.references, per_class=5)
     with pytest.warns(UserWarning, match="60 samples are few for Frechet in 64 dimensions"):
         check_size(["frechet", "kid"], digits.references, per_class=6)
