@@ -76,9 +76,7 @@ def test_kid_is_rewarded_by_what_each_sample_does_to_it(finished: Finished) -> N
 
 
 def test_too_few_samples_for_a_number_of_the_set_get_one_line(finished: Finished) -> None:
-    with pytest.raises(
-        GuideGymError, match="objective 'recall' needs at least 6 samples of each class at a time, got 1"
-    ):
+    with pytest.raises(GuideGymError, match="objective 'recall' needs at least 6 samples per class in a set, got 1"):
         find_objective("recall")(finished.rows(torch.arange(2)))
 
 

@@ -1,4 +1,4 @@
-"""The page of results: one table over all claims, and a section on each."""
+"""The page of results: one table over all claims, and a section per claim."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ here; weights were chosen on other seeds than those of the verdict; brackets are
 distances and the energy divergence are better when lower, all other numbers when higher.
 """
 COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
-"""Metrics that the page shows of each method, beside those of the effect; the records have more."""
+"""Metrics that the page shows for each method, besides those of the effect; the records contain more."""
 
 
 def effect_text(record: Mapping[str, Any]) -> str:
-    """Return the effect of a record with its interval; there is none where a method of the effect failed."""
+    """Return the effect of a record with its interval, or that a method of the effect failed."""
     effect = record["effect"]
     return "no number: a method failed" if None in effect.values() else Estimate(**effect).text()
 
@@ -45,14 +45,14 @@ def _cell(method: Mapping[str, Any], name: str) -> str:
 
 
 def _cost(record: Mapping[str, Any]) -> str:
-    """Say what a verdict took, the choice of weights with it."""
+    """Return the cost of a verdict, including the choice of weights."""
     took = f"{record['samples']} samples per method; {record['seconds']:.0f} s"
     evaluations = record["network_evaluations"]
     return f"{took}, {evaluations:,} network evaluations" if evaluations else took
 
 
 def section(record: Mapping[str, Any], pictures: str) -> str:
-    """Return the section on one claim, in Markdown; ``pictures`` is the way from the page to their folder."""
+    """Return the section on one claim, in Markdown; ``pictures`` is the path from the page to their folder."""
     lines = [
         f"### {record['claim']}\n",
         f"{record['says']} ({record['paper']}, {record['place']})\n",
@@ -79,7 +79,7 @@ def section(record: Mapping[str, Any], pictures: str) -> str:
 
 
 def results_page(records: Sequence[Mapping[str, Any]], pictures: str = "") -> str:
-    """Return the page: the overview, then each claim; ``pictures`` is the way from the page to their folder, with its slash."""
+    """Return the page: the overview, then each claim; ``pictures`` is the path to their folder, with a trailing slash."""
     testbed = records[0]["testbed"]
     return "\n".join(
         [

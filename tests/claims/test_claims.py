@@ -189,7 +189,7 @@ def test_a_claim_that_is_none_is_one_line(lab: Lab, tmp_path: Path) -> None:
         claim = replace(base, run=run)
         with pytest.raises(GuideGymError, match=said):
             reproduce([claim], lab.collection, tuning_per_class=6, out=tmp_path / "out")
-    with pytest.raises(GuideGymError, match="two of the claims are called 'strong_hits'"):
+    with pytest.raises(GuideGymError, match="two claims are named 'strong_hits'"):
         reproduce([base, base], lab.collection, tuning_per_class=6, out=tmp_path / "out")
     with pytest.raises(GuideGymError, match=r"letters, digits, _ and -, got 'a/b'"):
         replace(base, name="a/b")
