@@ -85,7 +85,7 @@ def test_shards_sample_and_the_last_one_measures(
     ("flags", "said"),
     [
         (["--guidance", "nowhere.json"], "nowhere.json cannot be read"),
-        (["--guidance", "classifier-free:much"], "takes a number, got 'much'"),
+        (["--guidance", "classifier-free:much"], "must be a number, got 'much'"),
         (["--guidance", "unguided", "--per-class", "0"], "`--per-class` must be a whole number in 1..1000000, got 0"),
         (["--guidance", "unguided", "--per-class", "3"], "`precision` needs at least 6 samples per class, got 3"),
         (["--guidance", "unguided", "--metrics", "fid"], "no metric 'fid'; known: frechet, "),
@@ -100,7 +100,7 @@ def test_shards_sample_and_the_last_one_measures(
         (["--classifier", "robust", "--per-class", "5"], "`--per-class` belongs to `--guidance`, got it with `--class"),
         (["--guidance", "unguided", "--data", "x"], "`--data` is only used with `--classifier` or `--extractor inception`"),
         (["--guidance", "unguided", "--scales", "nan"], "`--scales` must be finite numbers, got nan"),
-        (["--guidance", "classifier-free:"], "takes a number, got ''"),
+        (["--guidance", "classifier-free:"], "must be a number, got ''"),
         (["--guidance", "unguided", "--resamples", "1"], "`--resamples` must be a whole number in 2..1000000, got 1"),
     ],
     ids=lambda value: " ".join(value[2:] or value) if isinstance(value, list) else "",

@@ -133,7 +133,7 @@ def test_rows_are_counted_as_they_are_stepped(name: str, monkeypatch: pytest.Mon
 def test_an_agent_that_steps_nothing_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = _learner("group_reinforce")
     monkeypatch.setattr(type(learner), "improve", lambda self: 0.0)
-    with pytest.raises(GuideGymError, match="stepped no row in a batch"):
+    with pytest.raises(GuideGymError, match="made no environment step in a batch"):
         learn(learner, make_task(**ARGUMENTS, split="test"), _settings(tmp_path))
 
 
