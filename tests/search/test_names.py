@@ -245,10 +245,10 @@ def test_a_sampler_that_no_command_can_name_is_refused() -> None:
         """Another rule under the same settings."""
 
     made: Study = sigmoid_schedule.study("gaussians")
-    with pytest.raises(GuideGymError, match="Mine has no name that a file could use: register it by"):
+    with pytest.raises(GuideGymError, match="Mine has no name for use in files: register it by"):
         dataclasses.replace(made, sampler=Mine(5))
     baseline = dataclasses.replace(made.baselines[0], sampler=Mine(5), params=None)
-    with pytest.raises(GuideGymError, match="Mine has no name that a file could use: register it by"):
+    with pytest.raises(GuideGymError, match="Mine has no name for use in files: register it by"):
         dataclasses.replace(made, baselines=(baseline,))
 
 

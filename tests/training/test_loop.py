@@ -141,7 +141,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
     _run(tmp_path).save()
-    with pytest.raises(GuideGymError, match="is of another run: seed 0 there, 1 here"):
+    with pytest.raises(GuideGymError, match="belongs to another run: seed 0 there, 1 here"):
         _run(tmp_path, seed=1).resume()
 
 
