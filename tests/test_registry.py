@@ -114,7 +114,7 @@ def test_a_file_never_imports_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["os:system", "subprocess:Popen", "pathlib:Path", "guidegym.guidance:Constant"])
 def test_a_file_builds_nothing_but_parts_of_the_kind(kind: str) -> None:
     content = {"format": "guidegym-guidance/1", "guide": {"kind": kind}, "weight": {"kind": "constant", "value": 1.0}}
-    with pytest.raises(gg.FileFormatError, match=r"is not a dataclass|is no guide: it has no"):
+    with pytest.raises(gg.FileFormatError, match=r"is not a dataclass|is not a valid guide: it has no"):
         gg.Guidance.from_json(json.dumps(content))
 
 
@@ -146,7 +146,7 @@ def test_a_definition_that_is_run_again_replaces_itself_and_another_is_refused()
 
 
 def test_what_lacks_a_method_is_refused_where_it_is_registered() -> None:
-    with pytest.raises(gg.GuideGymError, match="Half is no guide: it has no `through_denoiser`"):
+    with pytest.raises(gg.GuideGymError, match="Half is not a valid guide: it has no `through_denoiser`"):
 
         @gg.register("guide", "half")
         @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def test_wrong_names_and_kinds_get_one_line() -> None:
         gg.register("guide", "two words")
     with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known: constant"):
         registry.find("schedule", "zagzig")
-    with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and no path to a \.py file"):
+    with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and it is not a path to a \.py file"):
         user_code.import_parts("no_such_parts")
 
 

@@ -187,7 +187,7 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
         ({"testbed": "moons"}, "unknown testbed 'moons'; known: digits, digits-trained-ve, digits-ve, fashion"),
         ({"reward": "beauty"}, "unknown objective 'beauty'; known: accuracy, confidence"),
         ({"observation": "pixels"}, "`observation` must be one of full, features, sample, got 'pixels'"),
-        ({"split": "valid"}, "`split` must be train, test, or lists"),
+        ({"split": "valid"}, "`split` must be one of train, test, or lists"),
         ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have non-empty `labels` and `seeds`"),
         ({"split": {"labels": [7], "seeds": [1]}}, r"`split` must have labels in 0..1"),
         (

@@ -179,7 +179,9 @@ def test_another_run_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(GuideGymError, match="holds a run; `--resume` continues it"):
         learn(_learner("group_reinforce"), test, _settings(tmp_path))
     other = _settings(tmp_path, identity={"seed": 4})
-    with pytest.raises(GuideGymError, match=r"belongs to another run: seed 3 there, 4 here; remove it or use another --out"):
+    with pytest.raises(
+        GuideGymError, match=r"belongs to another run: seed 3 there, 4 here; remove it or use another --out"
+    ):
         learn(_learner("group_reinforce"), test, other, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(GuideGymError, match="is not a readable checkpoint"):
