@@ -127,7 +127,10 @@ def test_the_weight_of_a_loss_is_the_recipe_s_or_the_one_asked_for() -> None:
         (["--only", "nothing"], "no network 'nothing'; known: judge, "),
         (["--only", "dlsm"], "denoiser.safetensors; train denoiser into"),
         (["--only", "denoiser", "--labels", "5%"], "denoiser is trained without labels: leave out `--labels`"),
-        (["--only", "time_dependent", "--labels", "1%"], "are fewer than a batch of 64: more labels must be told"),
+        (
+            ["--only", "time_dependent", "--labels", "1%"],
+            "are fewer than a batch of 64: use a larger share of the labels",
+        ),
         (["--only", "judge", "--seed", str(10**30)], "`--seed` must be a whole number in 0..2147483647, got 1000"),
         (["--data", "somewhere"], "the digits come with scikit-learn"),
     ],
