@@ -23,7 +23,7 @@ class ConstantAgent:
     rate: float = 0.0
 
     blind: ClassVar[bool] = True
-    """It does not observe the trajectory, which saves the cost of the networks' evaluation."""
+    """It does not observe the trajectory, and saves the cost of observing."""
 
     def __post_init__(self) -> None:
         plain_fields(self)

@@ -16,7 +16,7 @@ class RandomAgent:
     """
 
     blind: ClassVar[bool] = True
-    """It does not observe the trajectory, which saves the cost of the networks' evaluation."""
+    """It does not observe the trajectory, and saves the cost of observing."""
 
     def __init__(self, seed: int = 0) -> None:
         self.generator = torch.Generator().manual_seed(seed)

@@ -174,7 +174,9 @@ def _search(settings: TuneSettings) -> int:
         ):
             outcome = run_study(study, testbed, run)
     except KeyboardInterrupt:
-        print(f"stopped; finished trials are in {run.out}, and the same command continues from there", file=sys.stderr)
+        print(
+            f"stopped; the results so far are in {run.out}, and the same command continues from there", file=sys.stderr
+        )
         raise
     columns = columns_of(study.scored_by)
     print(format_table(headings(columns), ranked_rows(outcome.confirmed, columns)))

@@ -15,7 +15,7 @@ from guidegym.support.settings import shown, whole_number
 HALVES = {"train": 2**62, "test": 2**62 + 2**61}
 """First noise seed of each split; each has 2**61 of them, above all from ``row_seeds`` for seeds below 2**30."""
 EPISODES = 2
-"""The stream of episodes, beside the noise streams ``INITIAL`` and ``REVERSE``."""
+"""The stream of episodes, besides the noise streams ``INITIAL`` and ``REVERSE``."""
 
 
 @dataclass(frozen=True)

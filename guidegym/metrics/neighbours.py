@@ -21,7 +21,7 @@ class NeighbourScores(NamedTuple):
     Args:
         precision: Share of the samples inside the manifold of the real data.
         recall: Share of the real data inside the manifold of the samples.
-        density: Mean number of real balls that contain a sample, in units of the number of neighbours; about 1 for equal sets.
+        density: Mean number of real balls around a sample, in units of the number of neighbours; about 1 for equal distributions.
         coverage: Share of the real balls that contain a sample.
     """
 

@@ -35,7 +35,7 @@ class TimestepEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(2 * num_frequencies, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch dim"]:
-        """Embed timesteps ``t`` in 0..999, given in single precision, as bfloat16 cannot represent 999."""
+        """Embed timesteps ``t`` in 0..999, given in single precision: bfloat16 cannot represent 999."""
         angles = t[:, None] * _frequencies(self.num_frequencies, t.device)
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
         embedding: Tensor = self.layers(waves.to(next(self.parameters()).dtype))

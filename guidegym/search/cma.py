@@ -51,7 +51,7 @@ def from_unit(place: float, distribution: Number) -> float:
 def evolved(trials: Sequence[FrozenTrial], space: dict[str, Number], *, sign: float, seed: int) -> CMA:
     """Return the optimizer's state after the finished trials.
 
-    A generation is told once it is complete. Later-finished trials that were asked for before the last generation was told
+    A generation is told once it is complete. Other trials that were asked for before the last generation was told
     belong to no open generation and are left out.
 
     Args:
