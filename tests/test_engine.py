@@ -117,7 +117,7 @@ def test_a_scale_of_a_million_is_saturated_and_not_a_crash(fashion: Testbed) -> 
 def test_bad_input_is_refused(exact: Testbed) -> None:
     with pytest.raises(GuideGymError, match=r"`labels` must be in 0\.\.1, got 2"):
         sample(exact, labels=[0, 2])
-    with pytest.raises(GuideGymError, match="of equal length"):
+    with pytest.raises(GuideGymError, match="must have equal lengths"):
         sample(exact, labels=[0, 1], seeds=[1])
     with pytest.raises(GuideGymError, match="not empty"):
         sample(exact, labels=[], seeds=[])

@@ -98,9 +98,7 @@ class Engine:
         """
         model = self.model
         if len(labels) != len(seeds) or len(labels) == 0:
-            raise GuideGymError(
-                f"`labels` and `seeds` must be non-empty and of equal length, got {len(labels)}, {len(seeds)}"
-            )
+            raise GuideGymError(f"`labels` and `seeds` must have equal lengths >= 1, got {len(labels)}, {len(seeds)}")
         if int(labels.min()) < 0 or int(labels.max()) >= model.num_classes:
             wrong = next(int(label) for label in labels if not 0 <= int(label) < model.num_classes)
             raise GuideGymError(f"`labels` must be in 0..{model.num_classes - 1}, got {wrong}")

@@ -208,7 +208,7 @@ def sample(
     row_labels = _whole_numbers("labels", labels)
     if len(row_labels) == 0 or (seeds is not None and len(seeds) != len(row_labels)):
         raise GuideGymError(
-            f"`labels` and `seeds` must be non-empty and of equal length, got {len(row_labels)}, "
+            f"`labels` and `seeds` must have equal lengths >= 1, got {len(row_labels)}, "
             f"{'none' if seeds is None else len(seeds)}"
         )
     rows = row_seeds(seed, len(row_labels)) if seeds is None else _whole_numbers("seeds", seeds)

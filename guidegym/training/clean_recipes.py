@@ -17,7 +17,7 @@ from guidegym.training.recipe import Needed, Plan, Recipe
 from guidegym.training.replay import ReplayBuffer
 
 JOINT_MAGNITUDE = 0.1
-"""Weight of the squared energies for clean images: with less, energies of data and chains drift apart, and chains never reach the data."""
+"""Weight of the squared energies: with less, energies of data and chains drift apart, and chains never reach the data."""
 RADII = {"robust_r0": 0.0, "robust_r025": 0.25, "robust_r05": 0.5, "robust": 1.0}
 """L2 radii of the off-the-shelf classifiers for images in [0, 1], as in the thesis; in [-1, 1] they are twice as large."""
 
