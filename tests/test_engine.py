@@ -119,7 +119,7 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
         sample(exact, labels=[0, 2])
     with pytest.raises(GuideGymError, match="must have equal lengths"):
         sample(exact, labels=[0, 1], seeds=[1])
-    with pytest.raises(GuideGymError, match="not empty"):
+    with pytest.raises(GuideGymError, match="lengths >= 1"):
         sample(exact, labels=[], seeds=[])
     with pytest.raises(GuideGymError, match="`seeds` must be >= 0"):
         sample(exact, labels=[0], seeds=[-1])

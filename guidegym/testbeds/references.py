@@ -148,7 +148,7 @@ def load_references(path: Path, *, extractor: str, device: torch.device | str = 
     if header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
     if header.get("extractor") != extractor:
-        raise FileFormatError(f"{path} holds features of a judge other than the one beside it; rebuild it")
+        raise FileFormatError(f"{path} holds features of another judge than the one beside it; rebuild it")
     if not {"features", "mean", "covariance"} <= tensors.keys():
         raise FileFormatError(f"{path} must hold features, mean and covariance, got {', '.join(tensors) or 'none'}")
     features, mean, covariance = (tensors[name] for name in ("features", "mean", "covariance"))

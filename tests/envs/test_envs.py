@@ -225,7 +225,7 @@ def test_misuse_gets_one_clear_line() -> None:
     with pytest.raises(GuideGymError, match="the first `reset` must reset every row"):
         vector.reset(options={"reset_mask": np.array([True, False])})
     vector.reset(seed=0)
-    with pytest.raises(GuideGymError, match=r"`actions` must have shape \(2, 1\) in \[-1, 1\]"):
+    with pytest.raises(GuideGymError, match=r"`actions` must have shape \(2, 1\) with values in \[-1, 1\]"):
         vector.step(np.full((2, 1), np.nan, dtype=np.float32))
     with pytest.raises(GuideGymError, match="`reset_mask` must be a boolean array of length 2"):
         vector.reset(options={"reset_mask": [True, False]})

@@ -86,7 +86,7 @@ def test_sets_too_small_are_refused_and_small_ones_warned_of(digits: Testbed) ->
         check_size(["precision"], digits.references, per_class=5)
     with pytest.warns(UserWarning, match="60 samples are few for Frechet in 64 dimensions"):
         check_size(["frechet", "kid"], digits.references, per_class=6)
-    with pytest.warns(UserWarning, match="100 samples are few for intra-Frechet .* 128 samples of each class"):
+    with pytest.warns(UserWarning, match="100 samples are few for intra-Frechet .* 128 samples per class"):
         check_size(["intra_frechet"], digits.references, per_class=100)
     check_size(list(METRICS), digits.references, per_class=128)
 

@@ -49,7 +49,7 @@ def test_what_cannot_be_kept_is_refused() -> None:
         Policy.from_sb3(PPO("MlpPolicy", _env(observation="sample"), n_steps=4, batch_size=4))
     with pytest.raises(GuideGymError, match="`model` must have a guidance environment"):
         Policy.from_sb3(PPO("MlpPolicy", "Pendulum-v1", n_steps=4, batch_size=4))
-    with pytest.raises(GuideGymError, match="must have layers of Tanh or of ReLU, got ELU"):
+    with pytest.raises(GuideGymError, match="must have Tanh or ReLU layers, got ELU"):
         Policy.from_sb3(
             PPO("MlpPolicy", _env(), n_steps=4, batch_size=4, policy_kwargs={"activation_fn": torch.nn.ELU})
         )

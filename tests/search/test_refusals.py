@@ -73,5 +73,5 @@ def test_a_baseline_whose_params_say_something_else_is_refused(
     path = tmp_path / "wrong.py"
     path.write_text(textwrap.dedent(WILD).replace('params={"scale": 1e300}', 'params={"scale": 1.0}'))
     assert main(["--study", str(path), "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
-    assert "`params` of baseline 'wild' describe another guidance" in capsys.readouterr().err
+    assert "`params` of baseline 'wild' describe a guidance that differs" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

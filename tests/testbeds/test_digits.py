@@ -120,7 +120,7 @@ def test_the_weight_of_a_loss_is_the_recipe_s_or_the_one_asked_for() -> None:
     [
         (
             ["--loss-weight", "0.1"],
-            "`--loss-weight` is for jacobian, self_calibrated, self_calibrated_all, dlsm",
+            "`--loss-weight` applies to jacobian, self_calibrated, self_calibrated_all, dlsm",
         ),
         (["--loss-weight", "-1", "--only", "jacobian"], "`--loss-weight` must be >= 0, got -1"),
         (["--loss-weight", "nan", "--only", "jacobian"], "`--loss-weight` must be a finite number, got nan"),
