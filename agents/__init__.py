@@ -1,1 +1,1 @@
-"""Agents: one file each, with a policy that chooses the guidance of every step."""
+"""Agents: one file each, with a policy that chooses the guidance at every step."""

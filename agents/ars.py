@@ -1,4 +1,4 @@
-"""Augmented random search, by sb3-contrib over the native vector environment: a linear policy, no gradients."""
+"""Augmented random search, by sb3-contrib over the native vector environment: a linear policy without gradients."""
 
 from sb3_contrib import ARS
 

@@ -1,4 +1,4 @@
-"""Beam search over candidate weights, by forking the trajectories: whole episodes, the best few branches kept."""
+"""Beam search over candidate weights, by forking the trajectories: whole episodes, keeping the best few branches."""
 
 import torch
 from guidegym.agents.greedy import branch, candidates
@@ -12,14 +12,14 @@ from guidegym.envs.play import Played
 def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, count: int = 5) -> Played:
     """Keep the ``width`` most promising branches of each row, and return the best at the end.
 
-    The state's count of evaluations is that of the branch which was kept; the search itself cost ``width`` times as much.
+    The state counts only the evaluations of the kept branch; the search itself costs ``width`` times as much.
 
     Args:
         task: The task.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
-        width: Branches kept of each row.
-        count: Candidate weights a branch.
+        width: Branches kept per row.
+        count: Candidate weights per branch.
     """
     options, rows = candidates(task, count), len(labels)
     live, kept = task.begin(labels, seeds), 1

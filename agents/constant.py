@@ -12,25 +12,25 @@ from guidegym.support.settings import plain_fields
 
 @dataclass(frozen=True)
 class ConstantAgent:
-    """Uses one weight throughout.
+    """An agent that uses one weight throughout.
 
     Args:
         weight: The guidance weight, in 0 .. the task's largest.
-        rate: The rate of the target, where the task has one.
+        rate: The rate of the target, if the task has one.
     """
 
     weight: float
     rate: float = 0.0
 
     blind: ClassVar[bool] = True
-    """It does not look at the trajectory, and so does not pay for looking."""
+    """It does not observe the trajectory, and saves the cost of observing."""
 
     def __post_init__(self) -> None:
         plain_fields(self)
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """Its name in tables."""
         return f"constant {self.weight:.3g}" + (f", rate {self.rate:.3g}" if self.rate else "")
 
     def __call__(self, task: Task, live: Rollout) -> Tensor:

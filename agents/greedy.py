@@ -10,24 +10,24 @@ from guidegym.envs import Rollout, Task
 from guidegym.support.settings import plain_fields
 
 ROWS = 128
-"""Trajectories whose candidates are scored together: the cost of a measure of sets grows with the square."""
+"""Trajectories whose candidates are scored together: the cost of set-level measures grows quadratically."""
 
 
 def candidates(task: Task, count: int) -> Tensor:
-    """Return ``count`` weights from none to the largest as actions, finer where they are small; a rate is at its largest."""
+    """Return ``count`` weights from zero to the largest as actions, finer at small weights; a rate is at its maximum."""
     weight = torch.linspace(0, 1, count).square() * 2 - 1
     columns = [weight] if task.scale.max_rate is None else [weight, torch.ones(count)]
     return task.padded(torch.stack(columns, dim=1).to(task.engine.model.device))
 
 
 def some_rows(live: Rollout, rows: Tensor) -> Rollout:
-    """Return some rows of trajectories, with what the networks said of them."""
+    """Return some rows of trajectories, with their predictions."""
     told = None if live.prediction is None else live.prediction.of_rows(rows)
     return Rollout(fork(live.state, rows), live.value[rows], told)
 
 
 def branch(task: Task, live: Rollout, options: Tensor, *, kept: int = 1) -> tuple[Rollout, Tensor, Tensor]:
-    """Take every option in every row: row ``i`` becomes rows ``i * len(options)`` and on. Return actions, too, and worths.
+    """Take every option in every row; return rollout, actions and values. Row ``i`` becomes rows from ``i * len(options)``.
 
     Every ``kept`` rows are branches of one trajectory.
     """
@@ -40,10 +40,10 @@ def branch(task: Task, live: Rollout, options: Tensor, *, kept: int = 1) -> tupl
 
 @dataclass(frozen=True)
 class GreedyAgent:
-    """Takes the candidate weight whose clean estimate is worth most one step on.
+    """An agent that takes the candidate weight with the highest value of the clean estimate after one step.
 
-    Denoiser and guide are asked once a step, whatever the number of candidates: they differ only in what is done with the
-    answer. The reward's judge is asked about each of them.
+    Denoiser and guide are evaluated once per step, whatever the number of candidates, which differ only in the use of the
+    prediction. The reward's judge is evaluated on each of them.
 
     Args:
         count: Number of candidate weights, >= 2.
@@ -56,7 +56,7 @@ class GreedyAgent:
 
     @property
     def evaluations_per_step(self) -> int:
-        """Network evaluations of a row and step that its state does not count: the judge's of each candidate."""
+        """Network evaluations per row and step that the state does not count: the judge's, for each candidate."""
         return self.count
 
     def __call__(self, task: Task, live: Rollout) -> Tensor:

@@ -1,6 +1,6 @@
 """Group-relative policy gradient: rows that share start noise and class are each other's baseline.
 
-Everything stays on the device of the networks: no environment shell, no arrays, one network call a step for all groups.
+Everything stays on the networks' device: no Gymnasium environment, no arrays, one network call per step for all groups.
 """
 
 import math
@@ -19,24 +19,24 @@ from guidegym.guidance import Policy
 from guidegym.support.settings import check_range
 
 CLIP = 0.2
-"""How far a ratio of probabilities may move from 1."""
+"""Clipping range of the probability ratio around 1."""
 DECAY = 0.95
-"""Decay of the moving average of the weights, an update."""
+"""Decay per update of the moving average of the weights."""
 
 
 def leave_one_out(total: Float[Tensor, " groups rows"]) -> Float[Tensor, " groups rows"]:
-    """Return each row's reward over the mean of the others of its group."""
+    """Return each row's reward minus the mean reward of the others in its group."""
     rows = total.shape[1]
     return (total - total.mean(dim=1, keepdim=True)) * rows / (rows - 1)
 
 
 class Actor(nn.Module):
-    """Features to the mean of the action; the features are normalised by the moments of the first batch.
+    """A network from features to the mean action, with features normalised by the moments of the first batch.
 
     Args:
         size: Number of actions.
         hidden: Width of the two hidden layers.
-        start: What the fresh actor answers to anything.
+        start: Constant output of the initial actor.
     """
 
     shift: Tensor
@@ -59,7 +59,7 @@ class Actor(nn.Module):
         return hidden
 
     def normalise(self, features: Tensor) -> None:
-        """Take over the moments of features seen."""
+        """Set the normalisation to the moments of the given features."""
         self.shift.copy_(features.mean(dim=0))
         self.spread.copy_(features.std(dim=0).clamp_min(1e-2))
 
@@ -91,16 +91,16 @@ class GroupLearner:
 
     @property
     def task(self) -> Task:
-        """The task it learns."""
+        """The task to learn."""
         return self._task
 
     @property
     def timesteps(self) -> int:
-        """How many rows were stepped so far."""
+        """Environment steps so far, over all rows."""
         return self.updates * self.groups * self.rows * self.task.engine.sampler.num_steps
 
     def improve(self) -> float:
-        """Play one episode a row, learn from how each did against its group, and return the mean reward."""
+        """Play one episode per row, learn from the group-relative rewards, and return the mean reward."""
         done = min(self.timesteps / self.total, 1.0)
         first, last = self.spreads
         spread = first * (last / first) ** done
@@ -115,7 +115,7 @@ class GroupLearner:
         return float(total.mean())
 
     def _play(self, labels: Tensor, seeds: Tensor, spread: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Return features and actions of every step, and the sum of rewards, of ``rows`` tries at each episode."""
+        """Return features and actions of every step, and the sum of rewards, of ``rows`` attempts at each episode."""
         task = self.task
         group = torch.arange(self.groups).repeat_interleave(self.rows)
         live = task.begin(labels[group], seeds[group], group)
@@ -131,7 +131,7 @@ class GroupLearner:
             live, reward, _ = task.act(live, actions[-1])
             total = total + reward
         if self.updates == 0:
-            # The fresh actor's answer does not depend on what it sees: the moments can still be set.
+            # The initial actor's output does not depend on its input, so the moments can still be set.
             self.actor.normalise(torch.cat(seen))
         return torch.stack(seen), torch.stack(actions), total
 
@@ -142,7 +142,7 @@ class GroupLearner:
         advantage: Float[Tensor, " batch"],
         spread: float,
     ) -> None:
-        """Take the update's gradient steps on the clipped surrogate, all steps of the chain alike."""
+        """Take the update's gradient steps on the clipped surrogate, treating all steps of the chain alike."""
         with torch.no_grad():
             old = _log_probability(self.actor(seen), actions, spread)
         for _ in range(self.epochs):
@@ -154,7 +154,7 @@ class GroupLearner:
             self.optimiser.step()
 
     def policy(self) -> Policy:
-        """Return the mean of the actor whose weights are the moving average over updates, which evens out their noise."""
+        """Return the mean of the actor with weights averaged over updates, which reduces their noise."""
         actor = self.average.module if self.updates else self.actor
         assert isinstance(actor, Actor)
         return Policy.of_layers(
@@ -177,7 +177,7 @@ class GroupLearner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Resume from a saved state."""
         self.actor.load_state_dict(state["actor"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -206,20 +206,20 @@ def learner(
     """Group-relative policy gradient: rows that share start noise and class are each other's baseline.
 
     Args:
-        arguments: Those of the environment; its observation must be ``features``.
-        timesteps: Rows stepped in all.
+        arguments: Arguments of the environment; its observation must be ``features``.
+        timesteps: Total environment steps, over all rows.
         seed: Seed of the initial weights, the episodes and the exploration.
-        groups: Start noises an update.
-        rows: Rows that share each of them, >= 2.
-        learning_rate: Of Adam at the start, falling to a fiftieth.
-        spread: Standard deviation of the exploration at the start.
-        last_spread: The same at the end.
+        groups: Start noises per update.
+        rows: Rows that share each start noise, >= 2.
+        learning_rate: Initial learning rate of Adam, decaying to a fiftieth.
+        spread: Initial standard deviation of the exploration.
+        last_spread: Final standard deviation of the exploration.
         epochs: Gradient steps on each batch.
         hidden: Width of the two hidden layers.
-        start: Action of the fresh policy, in [-1, 1].
+        start: Action of the initial policy, in [-1, 1].
 
     Raises:
-        GuideGymError: If the environment shows something else than features, or a number is out of range.
+        GuideGymError: If the environment's observation is not ``features``, or a number is out of range.
 
     Source:
         The leave-one-out baseline is that of Kool et al. 2019, the clipped ratio that of Schulman et al. 2017.

@@ -1,4 +1,4 @@
-"""Actions drawn at random: what any agent must beat."""
+"""Random actions: the baseline that every agent must beat."""
 
 from typing import ClassVar
 
@@ -9,14 +9,14 @@ from guidegym.envs import Rollout, Task
 
 
 class RandomAgent:
-    """Draws each action evenly from [-1, 1].
+    """An agent that draws each action uniformly from [-1, 1].
 
     Args:
         seed: Seed of the draws.
     """
 
     blind: ClassVar[bool] = True
-    """It does not look at the trajectory, and so does not pay for looking."""
+    """It does not observe the trajectory, and saves the cost of observing."""
 
     def __init__(self, seed: int = 0) -> None:
         self.generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Soft actor-critic, by Stable-Baselines3 over the native vector environment: off-policy, for dear networks."""
+"""Soft actor-critic, by Stable-Baselines3 over the native vector environment: off-policy, for expensive networks."""
 
 from stable_baselines3 import SAC
 

@@ -1,6 +1,6 @@
 """guidegym: the guidance of diffusion models as a tunable policy.
 
-A name is imported when it is first asked for: torch takes seconds, and a command's ``--help`` needs none of it.
+Names are imported on first access: importing torch takes seconds, and ``--help`` does not need it.
 """
 
 import importlib.util
@@ -163,12 +163,12 @@ _HOMES = (
     "objectives",
     "search",
 )
-"""Where the names come from, in the order of their layers."""
+"""Modules that define the names, in the order of their layers."""
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of these
+if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
-        """Return one of the package's names, or of its modules, at its first use."""
+        """Return one of the package's names or modules on first access."""
         if name in __all__:
             homes = (importlib.import_module(f"{__name__}.{home}") for home in _HOMES)
             globals()[name] = value = next(vars(home)[name] for home in homes if name in vars(home))

@@ -1,7 +1,7 @@
 """Serve the top-level folders ``agents`` and ``studies`` as ``guidegym.agents`` and ``guidegym.studies``.
 
-A wheel and an editable install map them there already; in a bare checkout this finder does. It answers for those two names
-only, and only where a ``pyproject.toml`` stands beside the package.
+A wheel or an editable install already maps them there; in a bare checkout this finder does. It handles only these two names,
+and only if there is a ``pyproject.toml`` beside the package.
 """
 
 import sys
@@ -17,12 +17,12 @@ SERVED = {"guidegym.agents": ROOT / "agents", "guidegym.studies": ROOT / "studie
 
 
 class CheckoutFinder(MetaPathFinder):
-    """Finds the served packages in the folder that holds the checkout."""
+    """A finder of the served packages in the folder of the checkout."""
 
     def find_spec(
         self, fullname: str, path: Iterable[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec of a served package under its full name, None for every other module."""
+        """Return the spec of a served package, None for every other module."""
         folder = SERVED.get(fullname)
         if folder is None or not (folder / "__init__.py").is_file():
             return None
@@ -30,6 +30,6 @@ class CheckoutFinder(MetaPathFinder):
 
 
 def serve_top_level_packages() -> None:
-    """Install the finder once, where this is a checkout."""
+    """Install the finder once, if this is a checkout."""
     if (ROOT / "pyproject.toml").is_file() and not any(isinstance(f, CheckoutFinder) for f in sys.meta_path):
         sys.meta_path.append(CheckoutFinder())

@@ -1,4 +1,4 @@
-"""An agent beside what needs no learning, on the same fresh episodes and at counted cost."""
+"""Comparison of an agent with baselines that need no training, on the same fresh episodes and at counted cost."""
 
 import itertools
 from collections.abc import Mapping
@@ -27,23 +27,23 @@ from guidegym.testbeds import Testbed
 
 RESAMPLES = 1000
 COLUMNS = (Column("reward", "reward"), Column("accuracy", "accuracy", share=True))
-"""What is known of each method: the reward, its network evaluations taken off, and the accuracy under the judge, if any."""
+"""Metrics of each method: the reward, minus the cost of network evaluations, and the accuracy under the judge, if any."""
 WEIGHTS = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)
-"""Constant weights that are tried, as shares of the largest."""
+"""Constant weights to try, as shares of the largest."""
 RATES = (0.0, 0.04, 0.2, 1.0)
-"""Constant rates of the target that are tried, as shares of the largest."""
+"""Constant rates of the target to try, as shares of the largest."""
 Compared: TypeAlias = Standing[Act | Guidance]
-"""One method on the fresh episodes."""
+"""One method's results on the fresh episodes."""
 
 
 def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed: int) -> list[Compared]:
-    """Measure methods on the same ``num`` episodes of the task's split, the best first.
+    """Measure methods on the same ``num`` episodes of the task's split, best first.
 
     Args:
         task: The task.
-        methods: By name, what chooses actions or a guidance to sample under.
-        num: Episodes.
-        seed: Which episodes.
+        methods: By name, an ``Act`` or a guidance to sample under.
+        num: Number of episodes.
+        seed: Seed of the episodes.
     """
     labels, seeds = draw_episodes(task, num, seed=seed)
     weights = resampling_weights(1, num, resamples=RESAMPLES, seed=0)[:, 0]
@@ -63,7 +63,7 @@ def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed
 def _episodes(
     task: Task, name: str, method: Act | Guidance, labels: Int[Tensor, " rows"], seeds: Int[Tensor, " rows"]
 ) -> Samples:
-    """Return the samples that a method's episodes end in."""
+    """Return the final samples of a method's episodes."""
     act = _act(method)
     if act is not None:
         return samples_of(play(task, act, labels, seeds).state)
@@ -73,7 +73,7 @@ def _episodes(
 
 
 def _act(method: Act | Guidance) -> Act | None:
-    """Return what chooses the actions of a method that must be played; None for one that plain sampling knows."""
+    """Return the ``Act`` of a method that must be played; None for one that plain sampling supports."""
     if not isinstance(method, Guidance):
         return method
     policy = method.policy
@@ -81,7 +81,7 @@ def _act(method: Act | Guidance) -> Act | None:
 
 
 def _reward(task: Task, samples: Samples) -> Tensor:
-    """Return what each sample is worth; for a measure of sets, what it does to the mean."""
+    """Return the reward of each sample; for a set-level measure, its effect on the mean."""
     model, x, labels = task.engine.model, samples.x, samples.labels
     value = torch.full((len(x),), task.reward.floor, device=x.device)
     sound = (~samples.failed).nonzero()[:, 0]
@@ -92,12 +92,12 @@ def _reward(task: Task, samples: Samples) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class AgentComparison:
-    """What came out.
+    """The results of a comparison.
 
     Args:
-        compared: The methods, the best first.
+        compared: The methods, best first.
         tried: Mean reward of each constant on training episodes.
-        lost: What distilling the agent into a schedule loses in reward; None where its actions are more than a schedule's.
+        lost: Reward lost by distilling the agent into a schedule; None if its actions go beyond a schedule's.
     """
 
     compared: list[Compared]
@@ -111,14 +111,14 @@ class AgentComparison:
 
     @property
     def note(self) -> str:
-        """What the table does not say."""
+        """A note to the table."""
         constant = f"the constant is the best of {len(self.tried)} on training episodes"
         if self.lost is None:
             return constant
         return f"the agent is ahead of itself distilled by {self.lost.text()} of reward; {constant}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it for a JSON file."""
+        """Return the results for a JSON file."""
         return {
             "methods": ranked_json(self.compared, self.columns),
             "constants": self.tried,
@@ -127,7 +127,7 @@ class AgentComparison:
 
 
 def best_constant(task: Task, *, num: int, seed: int) -> tuple[ConstantAgent, dict[str, float]]:
-    """Return the constant that earns most on ``num`` episodes of the task, and what each that was tried earns."""
+    """Return the constant with the highest reward on ``num`` episodes of the task, and the reward of each one tried."""
     scale = task.scale
     rates = [0.0] if scale.max_rate is None else [share * scale.max_rate for share in RATES]
     episodes = draw_episodes(task, num, seed=seed)
@@ -145,12 +145,12 @@ def compare_agents(
     The constant is chosen, and the agent distilled, on training episodes.
 
     Args:
-        arguments: Those of the environment.
+        arguments: Arguments of the environment.
         agent: Guidance file of the agent.
-        best: That of the agent as it was at its best on held-out episodes; it has a row of its own where it is another.
+        best: Guidance file of the agent with the best held-out reward; it gets its own row if it differs.
         tuned: Guidance files by name.
-        num: Fresh episodes, of the test split.
-        seed: Which; those of evaluations during training are under seed 0.
+        num: Number of fresh episodes, from the test split.
+        seed: Their seed; evaluations during training use seed 0.
     """
     train, test = make_task(**arguments, split="train"), make_task(**arguments, split="test")
     learned, luckiest = Guidance.load(agent), Guidance.load(best)
@@ -175,6 +175,6 @@ def compare_agents(
 
 
 def _distilled(train: Task, learned: Guidance, *, num: int, seed: int) -> Guidance:
-    """Return the schedule that an agent comes to on training episodes."""
+    """Return an agent distilled into a schedule on training episodes."""
     labels, seeds = draw_episodes(train, num, seed=seed)
     return distill(train.engine.model, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)

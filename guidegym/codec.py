@@ -1,4 +1,4 @@
-"""One codec: a registered dataclass as a JSON object, ``{"kind": name, **fields}``, and back, each field checked for its type."""
+"""The codec between registered dataclasses and JSON objects, ``{"kind": name, **fields}``, with type checks of all fields."""
 
 import dataclasses
 import types
@@ -11,18 +11,18 @@ from guidegym.registry import find_loaded, kind_of_contract, name_of
 from guidegym.support.settings import coerce, options_of, shown
 
 MAX_DEPTH = 8
-"""Parts inside a part, at most."""
+"""Maximum nesting depth of parts."""
 
 
 def to_object(record: Any, kind: str) -> dict[str, Any]:
-    """Return a part as ``{"kind": name, **fields}``, parts inside it likewise.
+    """Return a part as ``{"kind": name, **fields}``, and likewise the parts inside it.
 
     Args:
         record: A dataclass, registered or importable by a reference.
         kind: Its kind in the registry.
 
     Raises:
-        GuideGymError: If it is no dataclass, has no name, or holds what JSON cannot.
+        GuideGymError: If it is not a dataclass, has no name, or contains values that JSON cannot represent.
     """
     if not dataclasses.is_dataclass(record):
         raise GuideGymError(f"a {kind} in a file must be a dataclass, got {type(record).__name__}")
@@ -46,26 +46,26 @@ def _encoded(value: Any, hint: Any, what: str) -> Any:
         return {str(name): _encoded(one, hint, what) for name, one in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise GuideGymError(f"{what} is a {type(value).__name__}, which a file cannot hold")
+    raise GuideGymError(f"{what} is a {type(value).__name__}, which cannot be stored in a file")
 
 
 def _kind_within(hint: Any) -> str | None:
-    """Return the kind of the parts that a field's annotation speaks of, inside unions, tuples and mappings too."""
+    """Return the kind of the parts in a field's annotation, including inside unions, tuples and mappings."""
     kinds = (kind_of_contract(hint), *map(_kind_within, typing.get_args(hint)))
     return next((kind for kind in kinds if kind is not None), None)
 
 
 def from_object(content: Any, kind: str, source: str, *, depth: int = 0) -> Any:
-    """Return the part that ``{"kind": name, **fields}`` describes; a field with a default may be left out.
+    """Return the part described by ``{"kind": name, **fields}``; fields with defaults may be left out.
 
     Args:
-        content: What JSON holds.
+        content: The parsed JSON.
         kind: The kind of part.
-        source: What an error calls it.
-        depth: How many parts it is inside of.
+        source: Its name in error messages.
+        depth: Number of parts around it.
 
     Raises:
-        FileFormatError: If it describes none, or names code that was not imported; nothing is run.
+        FileFormatError: If it does not describe a part, or names code that was not imported; no code is run.
     """
     if not isinstance(content, dict):
         raise FileFormatError(f"{source} must be an object with a `kind`, got {content!r:.80}")
@@ -99,14 +99,14 @@ def from_object(content: Any, kind: str, source: str, *, depth: int = 0) -> Any:
 
 
 def _decoded(value: Any, hint: Any, name: str, source: str, depth: int) -> Any:
-    """Return a field's value, checked for its type; objects become parts where the annotation speaks of them."""
+    """Return a field's value, checked for its type; objects become parts if so annotated."""
     kind = _kind_within(hint)
     if kind is None:
         try:
             plain = coerce(name, value, hint)
         except GuideGymError as error:
             raise FileFormatError(f"{source}: {error}") from error
-        # JSON has one kind of number: 12 is read as 12.0 where that is what the field holds.
+        # JSON has one kind of number: 12 is read as 12.0 for a float field.
         return float(plain) if type(plain) is int and int not in options_of(hint) else plain
     shapes = {typing.get_origin(option) for option in options_of(hint)}
     if value is None and types.NoneType in options_of(hint):
@@ -121,10 +121,10 @@ def _decoded(value: Any, hint: Any, name: str, source: str, depth: int) -> Any:
 
 
 def check_keys(content: Mapping[str, Any], wanted: set[str], source: str, *, optional: Any = frozenset()) -> None:
-    """Refuse an object that lacks a key or has one too many.
+    """Reject an object with missing or extra keys.
 
     Raises:
-        FileFormatError: If it does.
+        FileFormatError: If a key is missing or extra.
     """
     missing, extra = sorted(wanted - content.keys()), sorted(content.keys() - wanted - set(optional))
     if missing or extra:

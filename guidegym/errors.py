@@ -7,9 +7,9 @@ LONGEST_LINE = 2000
 
 
 def one_line(message: str) -> str:
-    """Return a message in one line that a terminal can show, with the middle of endless words and lines left out.
+    """Return a message as one printable line, with the middle of overlong words and lines left out.
 
-    What a user gave is echoed in messages, and may be anything: lines, control characters, thousands of letters.
+    Messages echo user input, which may contain anything: line breaks, control characters, thousands of letters.
     """
     line = message if message.isprintable() else _visible(message)
     line = re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][:80]}...{word[0][-40:]}", line)
@@ -24,14 +24,14 @@ def _visible(message: str) -> str:
 
 
 class GuideGymError(ValueError):
-    """Bad input: its message is one line that says what was given and what is allowed.
+    """Bad input; its message is one line that gives the value and what is allowed.
 
     Commands print it and end with exit code 2; functions raise it as the ``ValueError`` it is.
 
     Args:
-        message: The line; without its beginning where ``argument`` is given.
-        argument: Name of the argument that the error is about: the message begins with it, and whoever passed a value on under
-            another name can put that name in its place, see ``about``.
+        message: The line, without its beginning if ``argument`` is given.
+        argument: Name of the argument that the error is about, with which the message begins; a caller that passed the value on
+            under another name can replace it, see ``about``.
     """
 
     def __init__(self, message: str, *, argument: str | None = None) -> None:
@@ -39,13 +39,13 @@ class GuideGymError(ValueError):
         super().__init__(one_line(message if argument is None else f"`{argument}` {message}"))
 
     def about(self, argument: str) -> "GuideGymError":
-        """Return the same error under the name that the caller typed."""
+        """Return the same error under the argument name of the caller."""
         return type(self)(self.rest, argument=argument)
 
 
 class FileFormatError(GuideGymError):
-    """A file is truncated, of another kind, of a future version, or holds a value that is not allowed."""
+    """A file is truncated, of another kind, of a future version, or contains a value that is not allowed."""
 
 
 class DataNotFoundError(GuideGymError):
-    """A data set or a weight file is in none of the places where it was looked for."""
+    """A data set or a weight file was not found."""

@@ -1,7 +1,7 @@
-"""The registry: every part that files and command lines can name, ours and everybody's.
+"""The registry of all parts that files and command lines can name, shipped or user-defined.
 
 A part is found by the name it was registered under, or by a reference, ``package.module:Name`` or ``path/to/file.py:Name``. A
-file never runs code: a reference in one is followed only into code that the user has imported.
+file never runs code: its references are resolved only in code that the user has imported.
 """
 
 import functools
@@ -35,11 +35,11 @@ class Kind:
 
     Args:
         home: Package whose modules register the shipped parts of the kind as they are imported.
-        attribute: What a module or a file that is named without ``:Name`` must have; empty where the name is needed.
+        attribute: Attribute to use of a module or file that is named without ``:Name``; empty if the name is required.
         modular: Whether each shipped part is a module of ``home`` with that attribute: such modules are imported one by one,
-            when they are asked for.
-        also: Another package whose modules register further ones.
-        among: The kind whose names it shares: a wrapper is a guide.
+            on demand.
+        also: Another package whose modules register more parts.
+        among: The kind whose names it shares, as a wrapper is a guide.
     """
 
     home: str
@@ -70,7 +70,7 @@ _CONTRACTS: dict[type, str] = {}
 
 
 def _known(kind: str) -> str:
-    """Return the kind that a kind's names are kept under.
+    """Return the kind under which a kind's names are stored.
 
     Raises:
         GuideGymError: If there is no such kind.
@@ -81,7 +81,7 @@ def _known(kind: str) -> str:
 
 
 def contract(kind: str) -> Callable[[type[Part]], type[Part]]:
-    """Declare a protocol as what every part of a kind must satisfy; a field of that type holds such a part."""
+    """Declare a protocol that every part of a kind must satisfy; a field of that type contains such a part."""
 
     def declare(protocol: type[Part]) -> type[Part]:
         _CONTRACTS[protocol] = _known(kind)
@@ -96,7 +96,7 @@ def kind_of_contract(hint: object) -> str | None:
 
 
 def register(kind: str, name: str) -> Callable[[Part], Part]:
-    """Give a part a name that files and command lines may use; a decorator.
+    """Return a decorator that gives a part a name for files and command lines.
 
     Args:
         kind: One of ``KINDS``.
@@ -104,7 +104,7 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
 
     Raises:
         GuideGymError: If the kind is unknown, the name is malformed, or another part has it. Registering the same definition
-            again, as when a notebook's cell is run twice, replaces it.
+            again, as when a notebook cell is rerun, replaces it.
     """
     known = _known(kind)
     check_name(name)
@@ -112,7 +112,7 @@ def register(kind: str, name: str) -> Callable[[Part], Part]:
     def add(part: Part) -> Part:
         before = _PARTS[known].get(name)
         if before is not None and _definition(before) != _definition(part):
-            raise GuideGymError(f"{kind} '{name}' is registered already, by {_definition(before)}")
+            raise GuideGymError(f"{kind} '{name}' is already registered, by {_definition(before)}")
         _check_contract(known, part)
         _PARTS[known][name] = part
         return part
@@ -135,15 +135,15 @@ def registered(kind: str) -> dict[str, Any]:
 
 
 def find(kind: str, where: str) -> Any:
-    """Return the part that a user names: importing what the reference says is what they ask for.
+    """Return the part that a user names, importing the code that a reference names.
 
     Args:
         kind: One of ``KINDS``.
-        where: A registered name, or a reference. Where parts of the kind may be modules of their own, a dotted module or the
-            path of a Python file is enough.
+        where: A registered name, or a reference. If parts of the kind may be whole modules, a dotted module or the path of
+            a Python file suffices.
 
     Raises:
-        GuideGymError: If there is no such part. An error inside the part's own code is left as it is.
+        GuideGymError: If there is no such part. Errors raised inside the part's own code are not caught.
     """
     found = find_registered(kind, where)
     if found is not None:
@@ -162,7 +162,7 @@ def find(kind: str, where: str) -> Any:
 
 
 def find_loaded(kind: str, name: str) -> Any:
-    """Return the part that a file names: a registered one, or one in code that has been imported; nothing is run.
+    """Return the part that a file names: a registered one, or one in imported code; no code is run.
 
     Raises:
         GuideGymError: If it is neither.
@@ -180,13 +180,13 @@ def find_loaded(kind: str, name: str) -> Any:
             f"{kind} '{name}' is code that was not imported: import it first, or give the command `--import`"
         )
     if not isinstance(part, type) or not hasattr(part, "__dataclass_fields__"):
-        raise GuideGymError(f"{kind} '{name}' is no dataclass")
+        raise GuideGymError(f"{kind} '{name}' is not a dataclass")
     _check_contract(_known(kind), part)
     return part
 
 
 def name_of(kind: str, part: Any) -> str:
-    """Return what a file calls a part: its registered name, or a reference to where it is defined.
+    """Return the name of a part in files: its registered name, or a reference to its definition.
 
     Raises:
         GuideGymError: If it has neither: it was defined in an interactive session or inside a function.
@@ -198,7 +198,7 @@ def name_of(kind: str, part: Any) -> str:
     where = sys.modules.get(module)
     if where is None or not qualified or getattr(where, qualified, None) is not part:
         raise GuideGymError(
-            f"{getattr(part, '__name__', part)!s} has no name that a file could use: register it by "
+            f"{getattr(part, '__name__', part)!s} has no name for use in files: register it by "
             f"@guidegym.register({kind!r}, NAME)"
         )
     file = getattr(where, "__file__", None)
@@ -212,7 +212,7 @@ def name_of(kind: str, part: Any) -> str:
 
 
 def find_registered(kind: str, name: str) -> Any:
-    """Return the part registered under a name, a shipped module's included; None where there is none."""
+    """Return the part registered under a name, including those of shipped modules; None if there is none."""
     known = _known(kind)
     if name not in _PARTS[known]:
         _import_parts(known)
@@ -225,9 +225,9 @@ def find_registered(kind: str, name: str) -> Any:
 
 
 def _import(kind: str, place: str, own: Kind) -> ModuleType:
-    """Import the file or the module that a user named; a shipped module by its own name."""
+    """Import the file or the module that a user named; a shipped module under its own name."""
     if is_file(place):
-        # A part of an imported file is named by the file alone, wherever it lies.
+        # A part of an imported file is named by the file name alone, whatever its folder.
         loaded = None if Path(place).is_file() else loaded_file(place)
         return import_file(Path(place)) if loaded is None else loaded
     shipped = own.modular and place in _modules(own.home)
@@ -241,7 +241,7 @@ def _unknown(kind: str, where: str) -> GuideGymError:
     example = (
         "a dotted module or a path to a .py file" if KINDS[_known(kind)].attribute else "MODULE:NAME or FILE.py:NAME"
     )
-    return GuideGymError(f"unknown {kind} {where!r}; known are {', '.join(names(kind))}; {example} will do, too")
+    return GuideGymError(f"unknown {kind} {where!r}; known: {', '.join(names(kind))}; {example} works, too")
 
 
 @functools.cache
@@ -252,7 +252,7 @@ def _modules(package: str) -> tuple[str, ...]:
 
 @functools.cache
 def _import_parts(kind: str) -> None:
-    """Import the shipped parts of a kind that register themselves, and the installed packages that have parts."""
+    """Import the self-registering shipped parts of a kind, and the parts of installed packages."""
     own = KINDS[kind]
     if not own.modular:
         for home in filter(None, (own.home, own.also)):
@@ -262,13 +262,13 @@ def _import_parts(kind: str) -> None:
 
 
 def _definition(part: Any) -> str:
-    """Return where a part is defined: its class or function, or the function that it is made of, as an objective is."""
+    """Return where a part is defined: its class or function, or its wrapped function, as for an objective."""
     part = inspect.unwrap(part)
     return f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', repr(part))}"
 
 
 def _check_contract(kind: str, part: Any) -> None:
-    """Check that a class has what parts of its kind must have; functions are checked by what they return.
+    """Check that a class satisfies the contract of its kind; functions are checked by their results.
 
     Raises:
         GuideGymError: If it lacks something.
@@ -279,7 +279,9 @@ def _check_contract(kind: str, part: Any) -> None:
         members = [name for name in vars(protocol) if not name.startswith("_") or name == "__call__"]
         lacking = [name for name in members if name not in _members(part)]
         if own == kind and lacking:
-            raise GuideGymError(f"{part.__name__} is no {kind}: it has no `{lacking[0]}`; see {protocol.__name__}")
+            raise GuideGymError(
+                f"{part.__name__} is not a valid {kind}: it has no `{lacking[0]}`; see {protocol.__name__}"
+            )
 
 
 def _members(part: type) -> set[str]:

@@ -1,1 +1,1 @@
-"""Studies: one file each, with a function ``study(testbed)`` that returns what is searched and against what."""
+"""Studies: one file each, with a function ``study(testbed)`` that returns a search space and its baselines."""

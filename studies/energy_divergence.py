@@ -1,4 +1,4 @@
-"""Class energy with the classifier's energy held near that of real data: the weight lambda, with the sigmoid schedule.
+"""Class energy with the classifier's energy kept close to that of real data: the weight lambda, with the sigmoid schedule.
 
 Source: Wang 2024, eq. 4.5-4.6 and section 4.8, with an off-the-shelf robust classifier.
 """

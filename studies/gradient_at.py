@@ -1,4 +1,4 @@
-"""Where an off-the-shelf classifier is asked: at the noisy image, or at the clean estimate, with the Jacobian or without.
+"""Where to evaluate an off-the-shelf classifier: at the noisy image, or at the clean estimate, with or without the Jacobian.
 
 Sources: Wang 2024, Algorithm 6 (at the noisy image); Bansal et al. 2023 (at the clean estimate, through the denoiser).
 """
@@ -11,7 +11,7 @@ from guidegym.search.scope import SAMPLER, scope_of
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search the place and the scale, against each place at two scales."""
+    """Search the place and the scale, against every place at two scales."""
     scope = scope_of(testbed)
     noisy = ClassEnergy(scope.off_the_shelf)
     places: dict[str, ClassEnergy | AtClean] = {

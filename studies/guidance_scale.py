@@ -14,7 +14,7 @@ SWEEP = (0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5)
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search one number, against no guidance and the paper's sweep of it."""
+    """Search the scale, against no guidance and the paper's sweep."""
     scope = scope_of(testbed)
     guide = Likelihood(scope.classifier)
 

@@ -19,7 +19,7 @@ LATE_SCALE = 10.0
 STAGES = (30.0, 11.0)
 """The thesis' two scales, each for half of the chain."""
 STAGES_ETA = 0.5
-"""The eta that they were used with."""
+"""The eta used with them."""
 LEVELS = (0.28, 2.9)
 """Noise levels between which Kynkaanniemi et al. guide one of their models."""
 

@@ -1,4 +1,4 @@
-"""Looking ahead: the guide's gradient from a few normalised steps uphill, used where one stands.
+"""Look-ahead: the guide's gradient after a few normalised steps uphill, applied at the current sample.
 
 Source: Wang 2024, section 4.9: 100 steps of 0.01, with an off-the-shelf robust classifier and a linear schedule.
 """
@@ -10,11 +10,11 @@ from guidegym.search import Baseline, Study
 from guidegym.search.scope import SAMPLER, scope_of
 
 MAX_STEPS = 4
-"""Each step costs a gradient more: a trial with four costs four times the plain guide's evaluations of the classifier."""
+"""Each step costs one more gradient: a trial with four costs four times the plain guide's evaluations of the classifier."""
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search scale, number of steps and their length, against the thesis' hundred steps and the plain guide."""
+    """Search the scale, the number of steps and their length, against the thesis' hundred steps and the plain guide."""
     scope = scope_of(testbed)
     plain = ClassEnergy(scope.off_the_shelf)
     scale = scope.max_scale / 2

@@ -1,7 +1,7 @@
-"""A power of the noise's variance as schedule: strong at high noise, and over the sooner the higher the power.
+"""A power of the noise's variance as schedule: strong at high noise, and ending earlier for higher powers.
 
-Source: Wang 2024, section 4.7, which compares the powers 0.5, 2 and 8 of the whole factor on the gradient. Guided noise has a
-factor sigma_t, the power 0.5, already: as weights they are the powers 0, 1.5 and 7.5, and its standard is a constant.
+Source: Wang 2024, section 4.7, which compares the powers 0.5, 2 and 8 of the whole factor on the gradient. Guided noise already
+has a factor sigma_t, the power 0.5: as weights they are the powers 0, 1.5 and 7.5, and the standard is a constant.
 """
 
 from optuna.trial import BaseTrial
@@ -11,13 +11,13 @@ from guidegym.search import Baseline, Study
 from guidegym.search.scope import SAMPLER, scope_of
 
 THESIS = (2.0, 8.0)
-"""The thesis' powers beside the standard 0.5; it does not say their scale."""
+"""The thesis' powers besides the standard 0.5; it does not give their scale."""
 STANDARD = 0.5
-"""The power that is in guided noise already."""
+"""The power that guided noise already contains."""
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search scale and power, against the thesis' powers at the scales that are good constants, and those constants."""
+    """Search scale and power, against the thesis' powers at the scales of good constants, and those constants."""
     scope = scope_of(testbed)
     guide = ClassEnergy(scope.classifier)
     scale = scope.constants[-1]

@@ -1,4 +1,4 @@
-"""Entropy-driven scaling, alone and with progressive guidance: stronger where the classifier is surer, up to a bound.
+"""Entropy-driven scaling, alone and with progressive guidance: stronger where the classifier is more certain, up to a bound.
 
 Sources: Dinh et al. 2023, section 6.2 and Table 3; Zheng et al. 2022.
 """
@@ -15,11 +15,11 @@ from guidegym.search.scope import SAMPLER, scope_of
 GAMMA = 0.04
 """The paper's update."""
 BOUND = 10.0
-"""The bound of the baselines; the sources have none, and so no number to take over."""
+"""The bound of the baselines; the sources have no bound."""
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search scale, bound and gamma, against plain guidance with either, with both and with neither."""
+    """Search scale, bound and gamma, against plain guidance with either extension, both and neither."""
     scope = scope_of(testbed)
     start = next(iter(targets(scope).values()))
     weight = scope.likelihoods[1]

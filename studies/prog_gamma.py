@@ -10,30 +10,30 @@ from guidegym.search import Baseline, Study
 from guidegym.search.scope import SAMPLER, Scope, scope_of
 
 PAPER = (0.04, 0.0, 0.06, 0.1, 0.2)
-"""The paper's updates of a step of a chain of 250, the one it uses first."""
+"""The paper's updates per step in a chain of 250, its main one first."""
 MAX_GAMMA = 0.2
 Degree = OneHot | Uniform | LabelSmoothing | Similarity
 
 
 def targets(scope: Scope) -> dict[str, Degree]:
-    """Return the targets to start from by name: of the descriptions where there are any, label smoothing, uniform."""
+    """Return the initial targets by name: from the descriptions if there are any, label smoothing, uniform."""
     described = {} if scope.similarity is None else {"similarity": Similarity(scope.similarity)}
     return {**described, "smoothing": LabelSmoothing(0.6), "uniform": Uniform()}
 
 
 def progressive(classifier: str, weight: float, gamma: float, target: Degree) -> Guidance:
-    """Return progressive guidance with the update ``gamma`` that it would have in a chain of 250 steps."""
+    """Return progressive guidance with the update ``gamma`` per step of a chain of 250."""
     return Guidance(Likelihood(classifier), Constant(weight), rate=Constant(rate_of_gamma(gamma)), target=target)
 
 
 def vanilla(scope: Scope) -> tuple[Baseline, ...]:
-    """Return plain guidance at weights that suit the likelihood, as baselines."""
+    """Return plain guidance at suitable weights for the likelihood, as baselines."""
     guide = Likelihood(scope.classifier)
     return tuple(Baseline(f"vanilla, w={w:g}", Guidance(guide, Constant(w))) for w in scope.likelihoods)
 
 
 def study(testbed: str = "fashion") -> Study:
-    """Search gamma, the scale and the target to start from, against the paper's updates and plain guidance."""
+    """Search gamma, the scale and the initial target, against the paper's updates and plain guidance."""
     scope = scope_of(testbed)
     starts = targets(scope)
     first = next(iter(starts))

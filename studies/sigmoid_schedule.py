@@ -12,20 +12,20 @@ from guidegym.search import Baseline, Study
 from guidegym.search.scope import SAMPLER, scope_of
 
 MAX_STEEPNESS = 0.02
-"""Bound on |k|: a positive k is strong at high noise, as in the thesis, a negative one at low noise."""
+"""Bound on |k|: a positive k is strong at high noise, as in the thesis, a negative k at low noise."""
 MAX_FLOOR = 0.5
 """Bound on y0; flatter curves are those with a small k."""
 THESIS = {
     "thesis A": ({"scale": 12.0, "y0": 0.1, "t0": 650.0, "k": 0.01}, 1.0),
     "thesis B": ({"scale": 4.0, "y0": 0.05, "t0": 500.0, "k": 0.02}, 0.8),
 }
-"""The thesis' two settings, each with the ``eta`` it was used with."""
+"""The thesis' two settings, each with its ``eta``."""
 
 
 def study(testbed: str = "fashion") -> Study:
     """Search the sigmoid's four parameters against no guidance, a sweep of constants and the thesis' two settings.
 
-    A user's own testbed is searched like ``fashion`` and is expected to call its classifier ``time_dependent``.
+    A user's testbed is searched like ``fashion`` and must name its classifier ``time_dependent``.
     """
     scope = scope_of(testbed)
     guide = ClassEnergy(scope.classifier)
@@ -42,7 +42,7 @@ def study(testbed: str = "fashion") -> Study:
             f"constant {value:g}",
             Guidance(guide, Constant(value)),
             # A sigmoid without slope is half its scale everywhere: the constants lie inside the space, the search learns
-            # from them, and their neighbours are their tilted forms.
+            # from them, and their neighbours are tilted versions of them.
             params={"scale": 2 * value, "y0": 0.0, "t0": 500.0, "k": 0.0},
         )
         for value in scope.constants

@@ -104,7 +104,7 @@ def test_what_help_repeats_is_what_is_there() -> None:
         (["tune", "--sed", "3"], "unknown flag --sed, did you mean --seed; see --help"),
         (["tune", "--no-list"], "unknown flag --no-list"),
         (["tune", "--seed"], "--seed needs a value; see --help"),
-        (["tune", "extra"], "'extra' is no flag, and there is nothing else to give here; see --help"),
+        (["tune", "extra"], "'extra' is not a flag, and no other arguments are accepted here; see --help"),
         (["tune", "--seed", "5.7"], "`--seed` must be a whole number, got '5.7'"),
         (["tune", "--steps", "none"], "`--steps` must be a whole number, got 'none'"),
         (["tune", "--timeout", "soon"], "`--timeout` must be a number, got 'soon'"),
@@ -161,7 +161,7 @@ def test_an_old_spelling_of_the_optimizer_works_and_warns_in_one_line(
     flags = [*SHORT, "--trials", "7", "--out", str(tmp_path)]
     assert tune([*flags, "--sampler", "random"]) == 0
     warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert warned == ["warning: --sampler is the diffusion sampler now; say --optimizer random"]
+    assert warned == ["warning: --sampler is the diffusion sampler now; use --optimizer random"]
     results = (tmp_path / "results.json").read_bytes()
     assert json.loads(results)["settings"]["optuna_sampler"] == "random"
     assert tune([*flags, "--optimizer", "random"]) == 0

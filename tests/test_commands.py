@@ -19,15 +19,15 @@ STUDY = ["--study", "sigmoid_schedule", *GAUSSIANS]
 WRONG_TUNE = {
     "unknown study": (
         ["--study", "nothing"],
-        "error: unknown study 'nothing'; shipped are those above; a path to a .py file will do, too",
+        "error: unknown study 'nothing'; the shipped ones are listed above; a path to a .py file works, too",
     ),
     "missing file": (["--study", "./none.py"], "no Python file none.py"),
     "unknown testbed": (
         ["--study", "sigmoid_schedule", "--testbed", "moon"],
-        "unknown testbed 'moon'; known are digits, digits-trained-ve, digits-ve, fashion",
+        "unknown testbed 'moon'; known: digits, digits-trained-ve, digits-ve, fashion",
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be a whole number >= 1, got 0"),
-    "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, and the process has 1000"),
+    "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, but the process has 1000"),
     "no trials": ([*STUDY, "--trials", "0"], "`--trials` must be a whole number in 1..1000000, got 0"),
     "one sample": ([*STUDY, "--samples", "1"], "`--samples` must be a whole number in 2..1000000, got 1"),
     "one fresh sample": (
@@ -39,12 +39,12 @@ WRONG_TUNE = {
         [*STUDY, "--optimizer", "magic"],
         "`--optimizer` must be one of tpe, gp, cmaes, random, got 'magic'",
     ),
-    "unknown sampler": ([*STUDY, "--sampler", "magic"], "unknown sampler 'magic'; known are annealed_langevin, ddim"),
+    "unknown sampler": ([*STUDY, "--sampler", "magic"], "unknown sampler 'magic'; known: annealed_langevin, ddim"),
     "eta of another sampler": ([*STUDY, "--sampler", "ddpm", "--eta", "1"], "`--eta` belongs to ddim, got 1.0 with"),
     "eta out of range": ([*STUDY, "--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
     "unknown objective": (
         [*STUDY, "--objectives", "beauty"],
-        "unknown objective 'beauty'; known are accuracy, ",
+        "unknown objective 'beauty'; known: accuracy, ",
     ),
     "objective twice": ([*STUDY, "--objectives", "kid,kid"], "`--objectives` must have different names"),
     "cmaes for two": (
@@ -53,11 +53,14 @@ WRONG_TUNE = {
     ),
     "negative seed": ([*STUDY, "--seed", "-1"], "`--seed` must be a whole number in 0..536870911, got -1"),
     "no time": ([*STUDY, "--timeout", "0"], "`--timeout` must be > 0, got 0.0"),
-    "unknown device": ([*STUDY, "--device", "abacus"], "`--device` must be one that torch can use here, got 'abacus'"),
+    "unknown device": (
+        [*STUDY, "--device", "abacus"],
+        "`--device` must be one that torch can use on this machine, got 'abacus'",
+    ),
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),
     "weights for gaussians": (
         [*STUDY, "--weights", "x"],
-        "`--weights` is for the testbeds of images (fashion, digits, digits-trained-ve)",
+        "`--weights` applies to testbeds of images only (fashion, digits, digits-trained-ve)",
     ),
 }
 
@@ -76,7 +79,7 @@ def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.Capt
 
 def test_tune_without_a_study_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert tune_main([]) == 2
-    assert "shipped are energy_divergence, " in capsys.readouterr().err
+    assert "shipped studies: energy_divergence, " in capsys.readouterr().err
     assert tune_main(["--list"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert listed == names("study")
@@ -112,8 +115,8 @@ WRONG_SAMPLE = {
     "no samples": (["--num", "0"], "`--num` must be in 1..1000000, got 0"),
     "too many samples": (["--num", "99999999999"], "`--num` must be in 1..1000000, got 99999999999"),
     "no class": (["--labels", ","], "`--labels` must name a class, got none"),
-    "unknown class": (["--labels", "third"], "`--labels` must be of first, second or 0..1, got 'third'"),
-    "class out of range": (["--labels", "0,2"], "`--labels` must be of first, second or 0..1, got '2'"),
+    "unknown class": (["--labels", "third"], "`--labels` must be among first, second or 0..1, got 'third'"),
+    "class out of range": (["--labels", "0,2"], "`--labels` must be among first, second or 0..1, got '2'"),
     "eta out of range": (["--eta", "1.5"], "`--eta` must be in [0, 1], got 1.5"),
     "negative seed": (["--seed", "-3"], "`--seed` must be a whole number in 0..2147483647, got -3"),
     "missing file": (["--guidance", "none.json"], "none.json cannot be read: No such file"),
@@ -134,13 +137,13 @@ def _file_with_weight(weight: str) -> str:
 
 
 BAD_FILES = {
-    "truncated": ('{"format": "guidegym-guid', "is not complete JSON"),
+    "truncated": ('{"format": "guidegym-guid', "is not valid JSON"),
     "future": ('{"format": "guidegym-guidance/2"}', "was written by a later version"),
     "unknown kind": (_file_with_weight('{"kind": "zigzag"}'), "unknown schedule 'zigzag'"),
     "NaN": (_file_with_weight('{"kind": "constant", "value": NaN}'), "must be finite"),
     "a key twice": (
         _file_with_weight('{"kind": "constant", "value": 1, "value": 2}'),
-        "a key comes twice in one object",
+        "a key is repeated in one object",
     ),
     "wrong type": (_file_with_weight('{"kind": "constant", "value": "1"}'), "must be a finite number"),
 }
@@ -166,7 +169,7 @@ def test_training_without_data_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert train_models_main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "must hold the four files" in capsys.readouterr().err
     assert train_models_main(["--only", "nothing"]) == 2
-    assert "no network 'nothing'; known are judge, " in capsys.readouterr().err
+    assert "no network 'nothing'; known: judge, " in capsys.readouterr().err
 
 
 OWN_TESTBED = """
@@ -201,7 +204,7 @@ def test_a_run_never_takes_the_place_of_another(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "results.json").read_bytes() == before
     (tmp_path / ".owner").write_bytes(b"\xfa\xfb")
     assert tune_main(quick) == 2
-    assert ".owner is damaged; remove it to go on" in capsys.readouterr().err
+    assert ".owner is damaged; remove it to continue" in capsys.readouterr().err
 
 
 def test_a_place_that_files_cannot_go_to_is_found_before_the_work(
@@ -211,7 +214,7 @@ def test_a_place_that_files_cannot_go_to_is_found_before_the_work(
     assert tune_main([*STUDY, "--out", str(tmp_path)]) == 2
     assert "best.json is in the way: it must be a file" in capsys.readouterr().err
     assert tune_main([*STUDY, "--out", str(tmp_path / "what?")]) == 2
-    assert "`--out` must not have a '?'" in capsys.readouterr().err
+    assert "`--out` must not contain a '?'" in capsys.readouterr().err
     (tmp_path / "file").write_text("precious")
     assert train_models_main(["--out", str(tmp_path / "file")]) == 2
     assert "file cannot be written" in capsys.readouterr().err

@@ -94,13 +94,13 @@ def test_a_terminal_that_hangs_up_stops_a_search_as_ctrl_c_does(tmp_path: Path) 
     process.send_signal(signal.SIGHUP)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in errors
+    assert "the same command continues from there" in errors
     assert (tmp_path / "best.json").is_file()
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, "1" * 100_000, "nope", ""])
 def test_json_that_is_none_gets_one_line(text: str, tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match=r"there (is not complete JSON|is nested too deeply)"):
+    with pytest.raises(FileFormatError, match=r"there (is not valid JSON|is nested too deeply)"):
         parse_json(text, "there")
     (tmp_path / "some.json").write_text(text)
     with pytest.raises(FileFormatError, match=r"some\.json is"):
@@ -138,7 +138,7 @@ def test_a_digest_tells_tensors_by_name_type_shape_and_every_bit() -> None:
         ({"architecture": '{"name": "UNet", "config": null}'}, "must be an object with a `config`"),
         ({"architecture": "[" * 100_000}, "nested too deeply"),
         ({"architecture": '{"name": "UNet", "config": {"blocks": [[1]]}}'}, "settings that UNet does not take"),
-        ({}, "is not complete JSON"),
+        ({}, "is not valid JSON"),
     ],
 )
 def test_weights_with_damaged_metadata_get_one_line(tmp_path: Path, header: dict[str, str], said: str) -> None:
@@ -179,8 +179,8 @@ def test_a_picture_of_an_earlier_run_does_not_pass_for_one_that_could_not_be_dra
 
 @pytest.mark.parametrize("text", ["a\nb\tc\r\x1b[31m", "x" * 5000, "word " * 2000, "\ud800", "plain"])
 def test_messages_are_one_bounded_line_that_a_terminal_can_show(text: str) -> None:
-    line = one_line(f"no testbed {text!s}; known are fashion, digits")
+    line = one_line(f"no testbed {text!s}; known: fashion, digits")
     assert line.isprintable()
     assert len(line) <= LONGEST_LINE
-    assert line.endswith("known are fashion, digits")
+    assert line.endswith("known: fashion, digits")
     assert str(GuideGymError(text)) == one_line(text)

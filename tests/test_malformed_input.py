@@ -177,14 +177,14 @@ def test_a_user_s_file_that_exits_is_an_error_and_not_silence(
     path.write_text(text)
     flags = {"--study": "sigmoid_schedule", "--testbed": "gaussians", flag: str(path), "--out": str(tmp_path / "out")}
     assert tune_main([part for pair in flags.items() for part in pair]) == 2
-    assert f"mine.py:{len(text.splitlines())} ended the program by `sys.exit`" in capsys.readouterr().err
+    assert f"mine.py:{len(text.splitlines())} called `sys.exit`" in capsys.readouterr().err
 
 
 def test_an_agent_and_a_claim_that_exit_are_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.py").write_text("import sys\nsys.exit(0)")
     assert train_agent_main(["--agent", str(tmp_path / "mine.py"), "--out", str(tmp_path / "out")]) == 2
     assert reproduce_main([str(tmp_path / "mine.py"), "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.count("mine.py:2 ended the program by `sys.exit`") == 2
+    assert capsys.readouterr().err.count("mine.py:2 called `sys.exit`") == 2
 
 
 def test_a_name_that_the_terminal_s_encoding_lacks_is_printed_all_the_same(tmp_path: Path) -> None:

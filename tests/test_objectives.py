@@ -76,9 +76,7 @@ def test_kid_is_rewarded_by_what_each_sample_does_to_it(finished: Finished) -> N
 
 
 def test_too_few_samples_for_a_number_of_the_set_get_one_line(finished: Finished) -> None:
-    with pytest.raises(
-        GuideGymError, match="objective 'recall' needs at least 6 samples of each class at a time, got 1"
-    ):
+    with pytest.raises(GuideGymError, match="objective 'recall' needs at least 6 samples per class in a set, got 1"):
         find_objective("recall")(finished.rows(torch.arange(2)))
 
 
@@ -113,7 +111,7 @@ def test_rewards_stay_within_the_floor_and_failed_numbers_are_at_it(finished: Fi
 def test_a_function_of_the_wrong_shape_gets_one_line(finished: Finished, unchecked: None) -> None:
     wrong = Objective("wrong", lambda samples: samples.x)
     with pytest.raises(
-        GuideGymError, match=r"objective 'wrong' must return a number, or one of each of 40 samples, got"
+        GuideGymError, match=r"objective 'wrong' must return a number, or one for each of 40 samples, got"
     ):
         wrong(finished)
     with pytest.raises(GuideGymError, match="`direction` must be 'maximize' or 'minimize', got 'up'"):
@@ -133,9 +131,7 @@ def test_a_search_goes_by_objectives_of_ones_own(tmp_path: Path, capsys: pytest.
 
     mine = f"{tmp_path / 'mine.py'}"
     assert run(f"{mine}:left,recall") == 2
-    assert (
-        "`--objectives` have 'recall', which needs at least 6 samples of each class, got 4" in capsys.readouterr().err
-    )
+    assert "`--objectives` have 'recall', which needs at least 6 samples per class, got 4" in capsys.readouterr().err
     code = run(f"{mine}:left,{mine}:spread")
     said = capsys.readouterr()
     assert code == 0

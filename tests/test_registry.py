@@ -114,12 +114,12 @@ def test_a_file_never_imports_what_it_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["os:system", "subprocess:Popen", "pathlib:Path", "guidegym.guidance:Constant"])
 def test_a_file_builds_nothing_but_parts_of_the_kind(kind: str) -> None:
     content = {"format": "guidegym-guidance/1", "guide": {"kind": kind}, "weight": {"kind": "constant", "value": 1.0}}
-    with pytest.raises(gg.FileFormatError, match=r"is no dataclass|is no guide: it has no"):
+    with pytest.raises(gg.FileFormatError, match=r"is not a dataclass|is not a valid guide: it has no"):
         gg.Guidance.from_json(json.dumps(content))
 
 
 def test_a_name_belongs_to_one_part() -> None:
-    with pytest.raises(gg.GuideGymError, match="guide 'likelihood' is registered already, by guidegym"):
+    with pytest.raises(gg.GuideGymError, match="guide 'likelihood' is already registered, by guidegym"):
 
         @gg.register("guide", "likelihood")
         @dataclass(frozen=True)
@@ -141,12 +141,12 @@ def test_a_definition_that_is_run_again_replaces_itself_and_another_is_refused()
     for _ in range(2):
         latest = gg.register("objective", "twice_defined")(again())
         assert registry.find("objective", "twice_defined") is latest
-    with pytest.raises(gg.GuideGymError, match="objective 'twice_defined' is registered already, by"):
+    with pytest.raises(gg.GuideGymError, match="objective 'twice_defined' is already registered, by"):
         gg.register("objective", "twice_defined")(gg.Objective("twice_defined", torch.sum))  # type: ignore[arg-type]
 
 
 def test_what_lacks_a_method_is_refused_where_it_is_registered() -> None:
-    with pytest.raises(gg.GuideGymError, match="Half is no guide: it has no `through_denoiser`"):
+    with pytest.raises(gg.GuideGymError, match="Half is not a valid guide: it has no `through_denoiser`"):
 
         @gg.register("guide", "half")
         @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def test_wrong_names_and_kinds_get_one_line() -> None:
         gg.register("magic", "one")
     with pytest.raises(gg.GuideGymError, match="`name` must be letters, digits"):
         gg.register("guide", "two words")
-    with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known are constant"):
+    with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known: constant"):
         registry.find("schedule", "zagzig")
-    with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and no path to a \.py file"):
+    with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and it is not a path to a \.py file"):
         user_code.import_parts("no_such_parts")
 
 
@@ -178,7 +178,7 @@ def test_what_is_defined_inside_a_function_must_be_registered() -> None:
     class Inside(gg.Likelihood):
         """A guide that no reference leads to."""
 
-    with pytest.raises(gg.GuideGymError, match="Inside has no name that a file could use: register it by"):
+    with pytest.raises(gg.GuideGymError, match="Inside has no name for use in files: register it by"):
         gg.Guidance(Inside("exact"), gg.Constant(1.0)).to_json()
 
 

@@ -139,10 +139,10 @@ def test_a_failed_row_ends_with_the_floor_and_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize(
     ("reward", "changed", "message"),
     [
-        ("beauty", {}, "unknown objective 'beauty'; known are accuracy, "),
-        ({}, {}, "`reward` must be of"),
+        ("beauty", {}, "unknown objective 'beauty'; known: accuracy, "),
+        ({}, {}, "`reward` must be one of"),
         ({"confidence": -1.0}, {}, "the weights of `reward` must be > 0"),
-        ("confidence", {"form": "sum"}, "`reward_form` must be of terminal, difference, got 'sum'"),
+        ("confidence", {"form": "sum"}, "`reward_form` must be one of terminal, difference, got 'sum'"),
         ("confidence", {"evaluation_cost": -1.0}, "`evaluation_cost` must be >= 0"),
     ],
 )

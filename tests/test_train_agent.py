@@ -54,9 +54,9 @@ def test_an_agent_is_trained_compared_replayed_and_goes_on(tmp_path: Path, capsy
     ]
     assert sample_main([*samples, "--out", str(tmp_path / "samples")]) == 0
     assert main(flags) == 2
-    assert "holds a run; `--resume` goes on with it" in capsys.readouterr().err
+    assert "holds a run; `--resume` continues it" in capsys.readouterr().err
     assert main([*flags, "--resume", "--timesteps", "512"]) == 0
-    assert "learned from 512 rows stepped" in capsys.readouterr().out
+    assert "trained for 512 environment steps" in capsys.readouterr().out
     assert (out / "progress.csv").read_text().splitlines()[-1].startswith("512,")
 
 
@@ -71,7 +71,7 @@ def test_progressive_guidance_is_learned_and_compared(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "unknown agent": (["--agent", "nobody"], "unknown agent 'nobody'; known are ars"),
+    "unknown agent": (["--agent", "nobody"], "unknown agent 'nobody'; known: ars"),
     "no learner": (["--agent", "random"], "agent 'random' has no function `learner`"),
     "unknown setting": (["--agent", "ppo", "--agent-kwargs", "speed=3"], "agent 'ppo' takes num_envs"),
     "unknown env": (
@@ -79,7 +79,7 @@ WRONG = {
         "`--env` must have the entry point guidegym.envs:GuidanceEnv; 'Cart",
     ),
     "unknown testbed": (["--agent", "ppo", "--testbed", "moon"], "unknown testbed 'moon'"),
-    "unknown reward": (["--agent", "ppo", "--reward", "beauty"], "unknown objective 'beauty'; known are accuracy"),
+    "unknown reward": (["--agent", "ppo", "--reward", "beauty"], "unknown objective 'beauty'; known: accuracy"),
     "no pair": (["--agent", "ppo", "--env-kwargs", "8"], "`--env-kwargs` must be NAME=VALUE, got '8'"),
     "pair twice": (["--agent", "ppo", "--env-kwargs", "a=1", "a=2"], "`--env-kwargs` has `a` twice"),
     "own flag": (["--agent", "ppo", "--env-kwargs", "num_steps=3"], "`--env-kwargs` may not set num_steps"),
@@ -112,7 +112,7 @@ def test_wrong_input_is_one_line_and_exit_code_two(
 
 def test_without_an_agent_the_list_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
-    assert "those that learn are ars, group_reinforce, ppo, sac" in capsys.readouterr().err
+    assert "agents that learn: ars, group_reinforce, ppo, sac" in capsys.readouterr().err
     assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[::2]] == ["ars", "group_reinforce", "ppo", "sac"]
@@ -124,7 +124,7 @@ def test_pairs_are_json_or_text() -> None:
 
 
 def test_broken_json_is_refused_and_not_taken_as_text() -> None:
-    with pytest.raises(GuideGymError, match=r"`--x groups` is not complete JSON: .*, got '\{bad'"):
+    with pytest.raises(GuideGymError, match=r"`--x groups` is not valid JSON: .*, got '\{bad'"):
         parse_pairs(["groups={bad"], "--x")
 
 
@@ -145,7 +145,7 @@ def test_broken_json_is_refused_and_not_taken_as_text() -> None:
         (["--agent-kwargs", "learning_rate=NaN"], "`learning_rate` must be a finite number, got nan"),
         (["--agent-kwargs", "start=5"], "`start` must be >= -1 and <= 1, got 5"),
         (["--eval-every", "0"], "`--eval-every` must be >= 1, got 0"),
-        (["--reward", '{"beauty": 1}'], "known are accuracy, confidence"),
+        (["--reward", '{"beauty": 1}'], "known: accuracy, confidence"),
         (["--tuned", "{missing}", "{missing}"], "`--tuned` names a file twice"),
         (["--tuned", "{other}"], "has no classifier 'robust'; it has exact"),
     ],

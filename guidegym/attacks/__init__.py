@@ -1,1 +1,1 @@
-"""Adversarial attacks: inputs next to real ones that a classifier takes for another class."""
+"""Adversarial attacks: inputs close to real ones that a classifier assigns to another class."""

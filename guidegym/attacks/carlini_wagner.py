@@ -13,16 +13,16 @@ from guidegym.support.autograd import ordinary, without_graph
 from guidegym.support.settings import check_count, check_range
 
 CLIMB_STEPS = 60
-"""Steps of the climb across the nearest border, from which every other descent starts."""
+"""Steps of the ascent across the nearest decision boundary, from which every other descent starts."""
 
 
 @dataclass(frozen=True)
 class Smallest:
-    """What the attack found: inputs of another class, and how far they are; rows it could not fool are as they were.
+    """The attack's result: inputs of another class and their distances; rows that were not fooled are unchanged.
 
     Args:
         attacked: The inputs.
-        norms: L2 distances; infinite where none was found.
+        norms: L2 distances; infinite if none was found.
     """
 
     attacked: Float[Tensor, " batch *event"]
@@ -30,7 +30,7 @@ class Smallest:
 
 
 def _margin(logits: Tensor, labels: Tensor, *, targeted: bool, confidence: float) -> Float[Tensor, " batch"]:
-    """Return how much is missing to be fooled: the wanted class' logit behind the other's, at least ``-confidence``."""
+    """Return the margin to being fooled: by how much the wanted class' logit trails the other's, at least ``-confidence``."""
     own = logits.gather(1, labels[:, None])[:, 0]
     other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
     behind = other - own if targeted else own - other
@@ -48,16 +48,16 @@ def _descend(
 ) -> tuple[Smallest, Bool[Tensor, " batch"]]:
     """Minimise squared distance plus ``weight`` times the margin.
 
-    Returns the nearest that fooled on the way, and whether the weight was enough: whether a row still fooled in the second
-    half of the way. One that starts beyond a border fools at first under any weight.
+    Return the nearest fooling inputs on the path, and whether the weight was enough: whether a row still fooled in the second
+    half of the path. A row that starts beyond a boundary fools at first under any weight.
 
     Args:
-        objective: From inputs to squared distances, what is missing of the margin, and which rows are fooled.
-        start: Where to start.
+        objective: From inputs to squared distances, remaining margins, and which rows are fooled.
+        start: Starting points.
         weight: Weight of each row's margin.
         bounds: Range that inputs stay in.
         num_steps: Steps of Adam.
-        step_size: Its rate at first; it falls linearly to 0, so that the end is fine.
+        step_size: Its initial rate, which falls linearly to 0.
     """
     attacked = start.clone().requires_grad_(True)
     best, norms = start.clone(), torch.full_like(weight, torch.inf)
@@ -93,27 +93,27 @@ def carlini_wagner_l2(
     initial_weight: float = 0.1,
     bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> Smallest:
-    r"""Return near inputs of another class, by minimising distance plus a weighted margin inside the bounds.
+    r"""Return nearby inputs of another class, by minimising distance plus a weighted margin inside the bounds.
 
     .. math:: \min_{a \le x' \le b} \|x' - x\|_2^2 + c \max(f_y(x') - \max_{i \ne y} f_i(x') + \kappa, 0)
 
     with Adam, and a binary search for the smallest weight ``c`` of each row that still fools. All rows run together. The
     network's parameters receive no gradient, and callers may be inside ``no_grad`` or ``inference_mode``.
 
-    The bounds are kept by projection after each step, where the source writes :math:`x'` as a tanh: that is flat at the
-    bounds, where most pixels of real images lie, and a row that starts there hardly moves. Every other descent starts where
-    a climb first crosses a border instead of at ``x``: borders that the margin's nearest class hides are then found, too.
+    The bounds are enforced by projection after each step. The source writes :math:`x'` as a tanh, which is flat at the bounds,
+    where most pixels of real images lie, so that a row that starts there hardly moves. Every other descent starts where an
+    ascent first crosses a boundary instead of at ``x``, to find boundaries that the margin's nearest class hides.
 
     Args:
         classifier: From inputs, and the timestep if there is one, to logits.
-        x: Inputs inside ``bounds``, the bounds themselves included.
+        x: Inputs within ``bounds``, inclusive.
         labels: Their true classes; with ``targeted`` the classes to reach.
         t: Training timestep of each row, for a classifier of noisy inputs.
         targeted: Whether ``labels`` are to be reached.
-        confidence: Margin ``kappa`` >= 0 that the other class must win by.
+        confidence: Margin ``kappa`` >= 0 by which the other class must win.
         num_steps: Steps of Adam for each weight, >= 1.
         search_steps: Weights tried, >= 1.
-        step_size: Rate of Adam at first, > 0, in units of ``x``; by default a fortieth of the range.
+        step_size: Initial rate of Adam, > 0, in units of ``x``; by default a fortieth of the range.
         initial_weight: The first ``c``, > 0; it is multiplied by 10 until a row is fooled, then halved in between.
         bounds: Range ``(a, b)`` that inputs stay in.
 

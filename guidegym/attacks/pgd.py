@@ -15,11 +15,11 @@ from guidegym.support.settings import check_count
 
 Norm = Literal["l2", "linf"]
 Attacked = Callable[..., Tensor]
-"""A classifier: ``classifier(x, t)`` returns logits, ``(batch, classes)``; without a time it is asked ``classifier(x)``."""
+"""A classifier: ``classifier(x, t)`` returns logits, ``(batch, classes)``; without a time it is called as ``classifier(x)``."""
 
 
 def row_norms(delta: Float[Tensor, " batch *event"], norm: Norm) -> Float[Tensor, " batch"]:
-    """Return the L2 or the largest absolute value of each row."""
+    """Return the L2 norm or the largest absolute value of each row."""
     flat = delta.flatten(1)
     lengths: Tensor = flat.norm(dim=1) if norm == "l2" else flat.abs().amax(dim=1)
     return lengths
@@ -33,7 +33,7 @@ def project(delta: Float[Tensor, " batch *event"], radius: float, norm: Norm) ->
 
 
 def logits_of(classifier: Attacked, x: Tensor, t: Tensor | None) -> Tensor:
-    """Return the logits of ``x``, told the timestep where there is one."""
+    """Return the logits of ``x``, at the timestep if there is one."""
     logits: Tensor = classifier(x) if t is None else classifier(x, t)
     return logits
 
@@ -41,7 +41,7 @@ def logits_of(classifier: Attacked, x: Tensor, t: Tensor | None) -> Tensor:
 def fooled(
     logits: Float[Tensor, " batch classes"], labels: Int[Tensor, " batch"], targeted: bool
 ) -> Bool[Tensor, " batch"]:
-    """Say which rows are where the attack wants them: at their target, or anywhere but at their own class."""
+    """Return which rows are fooled: at their target class, or at any but their own class."""
     return (logits.argmax(dim=1) == labels) == targeted
 
 
@@ -57,10 +57,10 @@ def _random_start(
 
 
 def check_inside(x: Float[Tensor, " batch *event"], bounds: tuple[float, float] | None) -> None:
-    """Refuse inputs outside the bounds: clamping them would move them out of any ball.
+    """Reject inputs outside the bounds: clamping could move them out of the ball.
 
     Raises:
-        GuideGymError: If one is outside, by more than rounding.
+        GuideGymError: If one is outside by more than rounding.
     """
     if bounds is None or not len(x):
         return
@@ -77,8 +77,8 @@ def _uphill(
 ) -> tuple[Tensor, Tensor]:
     """Return each row's gradient towards a larger cross-entropy, and the logits.
 
-    Where the own class has probability 1 to rounding, the cross-entropy is 0 and has no gradient to follow: there it is that
-    of the margin by which another class is behind, to which the cross-entropy tends.
+    If the row's own class has probability 1 up to rounding, the cross-entropy is 0 and has no gradient; the gradient is then
+    that of the margin to the next class, which the cross-entropy approaches.
     """
     sign = -1.0 if targeted else 1.0
     with torch.enable_grad():
@@ -110,7 +110,7 @@ def _ascend(
     early_stop: bool,
     bounds: tuple[float, float] | None,
 ) -> Float[Tensor, " batch *event"]:
-    """Climb from one start. Rows that have been fooled and may stop are not computed any more."""
+    """Ascend from one start. Rows that are fooled and may stop early are no longer computed."""
     attacked = start.clone()
     rows = torch.arange(len(x), device=x.device)
     for _ in range(num_steps):
@@ -129,7 +129,7 @@ def _ascend(
         moved = x[rows] + project(here.detach() - x[rows] + step_size * step, radius, norm)
         attacked[rows] = moved if bounds is None else moved.clamp(*bounds)
     if not bool(attacked.isfinite().all()):
-        raise GuideGymError("the classifier's logits or their gradients are not finite: there is nothing to climb")
+        raise GuideGymError("the classifier's logits or their gradients are not finite: gradient ascent is impossible")
     return attacked
 
 
@@ -167,23 +167,23 @@ def pgd(
               \delta \leftarrow \Pi_{\|\delta\|_\infty \le r}(\delta + \eta\, \mathrm{sign}\, g) \quad (L_\infty)
 
     The network's parameters receive no gradient, callers may be inside ``no_grad`` or ``inference_mode``, and all runs on the
-    device of ``x``. Where logits are so large that the cross-entropy is 0 to rounding, the margin to the next class is
-    climbed instead.
+    device of ``x``. If logits are so large that the cross-entropy is 0 up to rounding, the ascent is on the margin to the
+    next class instead.
 
     Args:
         classifier: From inputs, and the timestep if there is one, to logits.
         x: Inputs to start near: clean ones inside ``bounds``, or noisy ones with their ``t``.
-        labels: Their true classes, which are to be lost; with ``targeted`` the classes to reach.
+        labels: Their true classes, to move away from; with ``targeted`` the classes to reach.
         radius: Radius ``r`` >= 0 of the ball around ``x``, in the units of ``x``.
         num_steps: Number ``n`` of steps, >= 1.
         t: Training timestep of each row, for a classifier of noisy inputs.
         norm: The ball: ``l2`` or ``linf``.
         step_size: Length ``eta`` of a step; by default ``2.5 r / n``.
         targeted: Whether ``labels`` are to be reached.
-        early_stop: Whether a row stays where it was first fooled, as in training on noisy inputs; it is cheaper as well.
-        restarts: Number of starts; of each row the one with the largest loss is kept. More than one needs a generator.
+        early_stop: Whether a row stops where it is first fooled, as in training on noisy inputs; this is also cheaper.
+        restarts: Number of starts; for each row the result with the largest loss is kept. More than one needs a generator.
         bounds: Range that inputs stay in; None for noisy ones, which have no bounds.
-        generator: Source of random starts inside the ball; without it the start is ``x``.
+        generator: Generator of random starts inside the ball; without it the start is ``x``.
 
     Raises:
         GuideGymError: If a setting is out of range, ``x`` is not inside the bounds, or the classifier's logits are not finite.
@@ -194,7 +194,7 @@ def pgd(
     _check(radius, num_steps, norm, step_size, restarts)
     check_inside(x, bounds)
     if restarts > 1 and generator is None:
-        raise GuideGymError(f"{restarts} restarts from the same start are one: give a `generator`")
+        raise GuideGymError(f"{restarts} restarts from the same start are identical: give a `generator`")
     step = 2.5 * radius / num_steps if step_size is None else step_size
     x, labels, t = ordinary(x.detach()), ordinary(labels), None if t is None else ordinary(t)
     best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)

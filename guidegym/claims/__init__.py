@@ -1,1 +1,1 @@
-"""What the source papers claim, one file per paper, and how a claim is tested: its rule is written before any run."""
+"""Claims of the source papers, one file per paper, and their tests: each rule is written before any run."""

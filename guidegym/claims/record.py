@@ -30,7 +30,7 @@ TABLE = (
     "robustness",
     "energy_divergence",
 )
-"""Metrics in the table of a claim, whatever its effect is measured in."""
+"""Metrics in the table of every claim, besides those of its effect."""
 
 
 def _git(*words: str) -> str:
@@ -44,15 +44,15 @@ def _git(*words: str) -> str:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout, with ``-dirty`` where it was edited; ``unknown`` for an installed package."""
-    # An installed package may lie inside the checkout of something else.
+    """Return the commit of the checkout, with ``-dirty`` if it was edited; ``unknown`` for an installed package."""
+    # An installed package may lie inside the checkout of another project.
     ours = _git("ls-files", Path(__file__).name) != ""
     return (_git("describe", "--always", "--dirty", "--exclude", "*") if ours else "") or "unknown"
 
 
 def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     """Run a claim and return its record."""
-    began, wanted, commit = time.perf_counter(), _wanted(claim, lab), _commit()  # of the code that runs
+    began, wanted, commit = time.perf_counter(), _wanted(claim, lab), _commit()  # of the running code
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         effect: object = claim.run(lab)
@@ -79,7 +79,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "samples": samples,
         "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
         "measured_in": list(lab.asked),
-        "pictured": False,  # until its picture is there
+        "pictured": False,  # until its picture exists
         "network_evaluations": lab.spent.evaluations,
         "seconds": round(lab.spent.seconds + otherwise, 1),
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
@@ -108,13 +108,13 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
 
 
 def _energy_notes(lab: Lab) -> list[str]:
-    """Return notes on methods that are guided by the classifier whose energies the effect is measured in."""
+    """Return notes on methods guided by the classifier whose energies the effect uses."""
     candidates = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
     return energy_notes(candidates, lab.collection)
 
 
 def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
-    """Return what a record must share with a claim that is to be tested, to stand for it."""
+    """Return the settings that a record must share with a claim to be reused for it."""
     return {
         "claim": claim.name,
         "rule": claim.rule,
@@ -127,14 +127,14 @@ def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
 
 
 def same_networks(used: Mapping[str, Mapping[str, str]], testbed: Testbed) -> bool:
-    """Say whether a testbed still has all networks that a record was made with; what else it has makes nothing stale."""
+    """Return whether a testbed still has all networks that a record used; additional ones do not make it stale."""
     names = [name for own in used.values() for name in own]
     now = networks_used(testbed, "", *names)
     return all(now[role].get(name) == digest for role, own in used.items() for name, digest in own.items())
 
 
 def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
-    """Return a record on the same networks; None where there is none."""
+    """Return a record on the same networks; None if there is none."""
     try:
         record: dict[str, Any] = read_json(path)
         ours = (record["format"], record["testbed"]) == (FORMAT, testbed.name) and same_networks(
@@ -159,7 +159,7 @@ def records_in(folder: Path) -> list[dict[str, Any]]:
 
 
 def kept_record(path: Path, claim: Claim, lab: Lab) -> Mapping[str, Any] | None:
-    """Return the record of an earlier run of the same; None where there is none."""
+    """Return the record of an earlier identical run; None if there is none."""
     record = read_record(path, lab.testbed)
     same = record is not None and claim.code != "" and _wanted(claim, lab).items() <= record.items()
     return record if same else None

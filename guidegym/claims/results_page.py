@@ -1,4 +1,4 @@
-"""The page of results: one table over all claims, and a section on each."""
+"""The page of results: one table over all claims, and a section per claim."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ here; weights were chosen on other seeds than those of the verdict; brackets are
 distances and the energy divergence are better when lower, all other numbers when higher.
 """
 COLUMNS = ("frechet", "intra_kid", "recall", "accuracy", "robustness")
-"""Metrics that the page shows of each method, beside those of the effect; the records have more."""
+"""Metrics that the page shows for each method, besides those of the effect; the records contain more."""
 
 
 def effect_text(record: Mapping[str, Any]) -> str:
-    """Return the effect of a record with its interval; there is none where a method of the effect failed."""
+    """Return the effect of a record with its interval, or that a method of the effect failed."""
     effect = record["effect"]
     return "no number: a method failed" if None in effect.values() else Estimate(**effect).text()
 
@@ -53,7 +53,7 @@ def _cell(method: Mapping[str, Any], name: str) -> str:
 
 
 def _cost(record: Mapping[str, Any]) -> str:
-    """Say what a verdict took, the choice of weights with it."""
+    """Return the cost of a verdict, including the choice of weights."""
     took = f"{record['samples']} samples per method; {record['seconds']:.0f} s"
     evaluations = record["network_evaluations"]
     return f"{took}, {evaluations:,} network evaluations" if evaluations else took
@@ -64,7 +64,7 @@ def section(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -
 
     Args:
         records: The claim's records.
-        pictures: The way from the page to the pictures' folder, by testbed.
+        pictures: The path from the page to the pictures' folder, by testbed.
     """
     first = records[0]
     lines = [
@@ -105,7 +105,7 @@ def results_page(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, st
 
     Args:
         records: Of one testbed or of several, side by side in the order in which they come first.
-        pictures: The way from the page to the pictures' folder, with its slash, by testbed; beside the page by default.
+        pictures: The path from the page to the pictures' folder, with its slash, by testbed; beside the page by default.
     """
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""Testing claims: each one's run, verdict, record, picture, and the page over all."""
+"""Testing of claims: run, verdict, record and picture of each, and the page over all."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from guidegym.testbeds import Testbed
 
 
 def _picture(lab: Lab) -> bytes | None:
-    """Draw the samples of a claim's methods side by side; None where there are none that can be drawn."""
+    """Draw the samples of a claim's methods side by side; None if none can be drawn."""
     names = lab.testbed.class_names
     drawn = list(grids(list(lab.seen.values()), names).values())
     for name, (x, labels) in lab.shown.items():
@@ -41,17 +41,17 @@ def reproduce(
     beside: Sequence[Path] = (),
     resamples: int = RESAMPLES,
 ) -> list[Mapping[str, Any]]:
-    """Test claims one after the other; each one's record is written as soon as there is a verdict.
+    """Test claims one after the other; each record is written as soon as there is a verdict.
 
-    A claim whose record is there already, of the same file, networks, samples and seeds, is not run again. The page has
-    all records of the folder on the same networks, and is written anew after each claim.
+    A claim is not run again if its record exists for the same file, networks, samples and seeds. The page contains all
+    records of the folder on the same networks, and is rewritten after each claim.
 
     Args:
         claims: The claims.
-        collection: What fresh samples are.
-        tuning_per_class: Samples of each class that weights are chosen on.
+        collection: The fresh samples.
+        tuning_per_class: Samples per class that weights are tuned on.
         out: Folder for records and pictures.
-        page: File for the page; default: ``results.md`` beside them.
+        page: File for the page; default: ``results.md`` beside the records.
         beside: Folders with records of other testbeds, which the page shows as well.
         resamples: Bootstrap resamples.
 
@@ -59,11 +59,11 @@ def reproduce(
         The records, of claims that the testbed's networks can decide.
 
     Raises:
-        GuideGymError: If two claims have one name, or one does not return an effect.
+        GuideGymError: If two claims have the same name, or one does not return an effect.
     """
     names = [claim.name for claim in claims]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise GuideGymError(f"two of the claims are called '{twice[0]}': their records would be one file")
+        raise GuideGymError(f"two claims are named '{twice[0]}': their records would share one file")
     make_folder(out)
     found: list[Mapping[str, Any]] = []
     for claim in claims:
@@ -79,7 +79,7 @@ def reproduce(
             before = "" if record is None else f", tested on {record['date']}"
             if record is None:
                 record = examine(claim, lab)
-                # The record comes last: it says that all is there.
+                # The record comes last: it marks the claim as complete.
                 png = _picture(lab)
                 record["pictured"] = png is not None
                 write_or_remove(out / f"{claim.name}.png", png)

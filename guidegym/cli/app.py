@@ -1,7 +1,7 @@
-"""The command ``guidegym``: its verbs, each of which is imported when it is called.
+"""The command ``guidegym``: its verbs, each imported when it is called.
 
-The parsers are Cyclopts': a verb is a function of one frozen dataclass, whose fields are the flags and their docstrings the
-help.
+Parsing is done by Cyclopts: a verb is a function of one frozen dataclass, whose fields are the flags; their docstrings are
+the help texts.
 """
 
 import sys
@@ -15,15 +15,15 @@ from guidegym.errors import GuideGymError
 from guidegym.support.user_code import import_parts
 
 VERBS = {
-    "tune": "search the guidance of a study, confirm what was found, and write it down",
+    "tune": "search the guidance of a study, confirm the best candidates, and write them to files",
     "sample": "sample a testbed under a guidance file, and write the samples and a picture of them",
-    "train-agent": "train an agent in an environment, and compare it with what needs no learning",
-    "train-models": "train the networks of a testbed by this package's own recipes",
-    "evaluate": "measure classifiers before guiding with them, and methods by their samples",
-    "reproduce": "test what the papers claim, and say of each claim whether it holds",
-    "similarity": "compute how alike the classes of a testbed are, by the embeddings of their descriptions",
+    "train-agent": "train an agent in an environment, and compare it with baselines that need no training",
+    "train-models": "train the networks of a testbed with this package's own recipes",
+    "evaluate": "evaluate classifiers before guiding with them, and guidance methods by their samples",
+    "reproduce": "test the claims of the papers, and report whether each one holds",
+    "similarity": "compute how similar the classes of a testbed are, from embeddings of their descriptions",
 }
-"""Every verb, and what it does."""
+"""Every verb and its description."""
 
 
 def _version() -> str:
@@ -37,9 +37,9 @@ def make_app() -> App:
     app = App(
         name="guidegym",
         help="The guidance of diffusion models as a tunable policy: search, learn and replay guidance schedules. "
-        "With any verb, --import FILE.py or MODULE imports parts of your own first.",
+        "With any verb, --import FILE.py or MODULE first imports parts of your own.",
         version=_version,
-        # A flag has one name, no opposite, and may come again: the last one counts, and lists go on.
+        # A flag has one name and no negation, and may be repeated: the last value counts; lists are concatenated.
         default_parameter=Parameter(
             negative=(), show_default=False, allow_repeating=True, json_list=False, json_dict=False
         ),
@@ -57,10 +57,10 @@ def make_app() -> App:
 
 
 def _import_parts(words: Sequence[str]) -> list[str]:
-    """Import what every ``--import`` names, and return the other words.
+    """Import the file or module of every ``--import``, and return the other words.
 
     Raises:
-        GuideGymError: If one names nothing.
+        GuideGymError: If there is no such file or module.
     """
     left: list[str] = []
     given = iter(words)
@@ -74,7 +74,7 @@ def _import_parts(words: Sequence[str]) -> list[str]:
 
 
 def _dispatch(words: Sequence[str]) -> int:
-    """Read a command line and run what it asks for."""
+    """Parse a command line and run its verb."""
     words = _import_parts(words)
     try:
         command, bound, _ = make_app().parse_args(list(words))
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``guidegym`` and return its exit code.
 
     Args:
-        argv: A verb and its flags; None for those of the process.
+        argv: A verb and its flags; None for those in ``sys.argv``.
     """
     return exits.run(lambda: _dispatch(sys.argv[1:] if argv is None else argv))
 
@@ -99,6 +99,6 @@ def run_verb(verb: str, argv: Sequence[str] | None = None) -> int:
 
     Args:
         verb: One of ``VERBS``.
-        argv: Its flags; None for those of the process.
+        argv: Its flags; None for those in ``sys.argv``.
     """
     return main([verb, *(sys.argv[1:] if argv is None else argv)])

@@ -1,4 +1,4 @@
-"""What help texts say of the package's constants, read from the source: the modules themselves would import torch first."""
+"""The package's constants for help texts, read from the source because importing their modules would import torch."""
 
 import ast
 import functools
@@ -12,19 +12,19 @@ PACKAGE = Path(__file__).parent.parent
 
 @functools.cache
 def names(module: str, constant: str) -> str:
-    """Return the names in a constant of a module, with commas: the keys of a dictionary, or the items of a tuple."""
+    """Return the names in a constant of a module, joined by commas: the keys of a dictionary or the items of a tuple."""
     return ", ".join(_items(_value(module, constant)))
 
 
 @functools.cache
 def number(module: str, constant: str) -> Any:
-    """Return a constant of a module that is a number."""
+    """Return a numeric constant of a module."""
     return ast.literal_eval(_value(module, constant))
 
 
 @functools.cache
 def parts(kind: str) -> str:
-    """Return the names of the shipped parts of a kind, sorted, with commas."""
+    """Return the names of the shipped parts of a kind, sorted and joined by commas."""
     home = PACKAGE.joinpath(*KINDS[kind].home.split(".")[1:])
     calls = (node for path in home.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     return ", ".join(sorted(filter(None, (_registered(node, kind) for node in calls))))
@@ -39,7 +39,7 @@ def _registered(node: ast.AST, kind: str) -> str:
 
 
 def _value(module: str, constant: str) -> ast.expr:
-    """Return the expression that a module gives a name."""
+    """Return the expression that a module assigns to a name."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -1,4 +1,4 @@
-"""``guidegym evaluate``: measure classifiers before guiding with them, and methods by their samples."""
+"""``guidegym evaluate``: evaluate classifiers before guiding with them, and guidance methods by their samples."""
 
 import math
 import os
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 PER_CLASS = 200
 MOST = 1_000_000
-"""Samples of each class, or resamples, beyond which a number is a slip of the finger."""
+"""Upper bound on samples per class and on resamples; a larger number is taken for a typing error."""
 ROWS, ATTACKED = 2000, 200
-"""Rows that are measured, and attacked, by default."""
+"""Default numbers of rows to measure and to attack."""
 METRICS = names("guidegym.evaluation.measuring.metrics", "METRICS")
 RESAMPLES: int = number("guidegym.evaluation.measuring.metrics", "RESAMPLES")
 BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
@@ -31,7 +31,7 @@ OF_CLASSIFIERS, OF_METHODS = Group("Classifiers", sort_key=1), Group("Methods", 
 @Parameter(name="*", group=OF_CLASSIFIERS)
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings:
-    """What only an evaluation of classifiers is told."""
+    """Settings that apply to classifiers only."""
 
     quick: bool = False
     """few rows and short attacks"""
@@ -42,27 +42,27 @@ class ClassifierSettings:
 @Parameter(name="*", group=OF_METHODS)
 @dataclass(frozen=True, kw_only=True)
 class MethodSettings:
-    """What only an evaluation of methods is told."""
+    """Settings that apply to guidance methods only."""
 
-    per_class: Annotated[int, Parameter(help=f"samples of each class (default {PER_CLASS})")] = PER_CLASS
+    per_class: Annotated[int, Parameter(help=f"samples per class (default {PER_CLASS})")] = PER_CLASS
     seed: int = 0
     """seed of the samples, the same for all methods (default 0)"""
     metrics: Annotated[tuple[str, ...], MANY, Parameter(help=f"some of: {METRICS}")] = ()
     energy: str | None = None
-    """whose energy divergence (default: robust, where known)"""
+    """classifier whose energy divergence is measured (default: robust, if available)"""
     scales: Annotated[tuple[float, ...], MANY] = ()
-    """draw curves over factors on the weight"""
+    """factors on the guidance weight to draw curves over"""
     beside: Annotated[tuple[Path, ...], MANY] = ()
-    """results.json of earlier evaluations"""
+    """results.json of earlier evaluations to show beside this one"""
     resamples: Annotated[int, Parameter(help=f"bootstrap resamples (default {RESAMPLES})")] = RESAMPLES
     extractor: Literal["judge", "inception"] = "judge"
-    """what looks at the samples (default: judge)"""
+    """feature extractor for the samples (default: judge)"""
     inception_weights: Path | None = None
-    """torch-fidelity's Inception weights; default: its download"""
+    """torch-fidelity's Inception weights (default: downloaded by torch-fidelity)"""
     shards: int | None = None
-    """processes or machines that share --out and the sampling"""
+    """number of processes or machines that share --out and the sampling"""
     shard: int | None = None
-    """which of them this is, from 0"""
+    """index of this shard, from 0"""
     batch_size: Annotated[int, Parameter(help=f"rows at a time (default {BATCH_SIZE})")] = BATCH_SIZE
 
     def __post_init__(self) -> None:
@@ -82,60 +82,60 @@ class MethodSettings:
 @Parameter(name="*", group=OF_METHODS)
 @dataclass(frozen=True, kw_only=True)
 class MethodSampler(SamplerSettings):
-    """The diffusion sampler of methods."""
+    """The diffusion sampler of guidance methods."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """What is measured, and how."""
+    """Settings of an evaluation."""
 
     classifier: Annotated[tuple[str, ...], MANY] = ()
     """classifiers by name, or: all"""
     guidance: Annotated[tuple[str, ...], MANY] = ()
-    """guidance files, unguided, classifier-free[:WEIGHT]; the first is what the others are compared with"""
+    """guidance files, unguided, or classifier-free[:WEIGHT]; the others are compared with the first"""
     testbed: str = "fashion"
     """testbed, or path to a Python file with one (default: fashion)"""
     weights: Path | None = None
-    """folder with other weights than the shipped ones"""
+    """folder with weights to use instead of the testbed's own"""
     data: Path | None = None
-    """folder of the data set, where it is read from files"""
+    """folder of the data set, if it is read from files"""
     out: Path | None = None
-    """where pages go; default: runs/classifiers-TESTBED or runs/evaluate-TESTBED"""
+    """folder for the pages (default: runs/classifiers-TESTBED or runs/evaluate-TESTBED)"""
     device: str | None = None
-    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    """torch device (default: cuda if there is a GPU, otherwise cpu)"""
     classifiers: ClassifierSettings = ClassifierSettings()
     methods: MethodSettings = MethodSettings()
     sampling: MethodSampler = MethodSampler()
 
     def __post_init__(self) -> None:
-        """Check that no flag was given that the kind of evaluation does not read."""
+        """Check that every given flag applies to this kind of evaluation."""
         if self.classifier and self.guidance:
-            raise GuideGymError("`--classifier` and `--guidance` are two evaluations: give one of them")
+            raise GuideGymError("`--classifier` and `--guidance` are separate evaluations: give one of them")
         if self.classifier:
             _check_unused(self.methods, other="--guidance", own="--classifier")
             _check_unused(self.sampling, other="--guidance", own="--classifier")
         if self.guidance:
             _check_unused(self.classifiers, other="--classifier", own="--guidance")
         if self.data is not None and self.guidance and self.methods.extractor != "inception":
-            raise GuideGymError("is read with `--classifier` or `--extractor inception`", argument="--data")
+            raise GuideGymError("is only used with `--classifier` or `--extractor inception`", argument="--data")
 
 
 DEFAULTS = EvaluateSettings()
 
 
 def _check_unused(settings: Any, *, other: str, own: str) -> None:
-    """Check that flags of another kind of evaluation were left alone."""
+    """Check that no flags of another kind of evaluation were given."""
     for field in fields(settings):
         if getattr(settings, field.name) != field.default:
             raise GuideGymError(f"belongs to `{other}`, got it with `{own}`", argument=flag(field.name))
 
 
 def evaluate(settings: EvaluateSettings = DEFAULTS) -> int:
-    """Measure classifiers before guiding with them, and methods by their samples."""
+    """Evaluate classifiers before guiding with them, and guidance methods by their samples."""
     if not settings.classifier and not settings.guidance:
         raise GuideGymError("give `--classifier` or `--guidance`; see --help")
-    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    # Imported here and below, once the flags are validated: importing torch takes seconds.
     from guidegym.testbeds import load_testbed
 
     device = check_device(settings.device)
@@ -150,7 +150,9 @@ def _classifiers(settings: EvaluateSettings, testbed: "Testbed") -> None:
     from guidegym.evaluation.classifiers.measure import Effort
 
     if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-        raise GuideGymError(f"`--classifier` is measured by one process, got {processes}: name others in each command")
+        raise GuideGymError(
+            f"`--classifier` runs in one process, got {processes}: split the names over several commands"
+        )
     own = settings.classifiers
     base = Effort(rows=300, attacked=40, attack_steps=10, smallest=10) if own.quick else Effort()
     given = {name: value for name in ("rows", "attacked") if (value := getattr(own, name)) is not None}
@@ -161,7 +163,7 @@ def _classifiers(settings: EvaluateSettings, testbed: "Testbed") -> None:
 
 
 def _shard(settings: MethodSettings) -> tuple[int, int]:
-    """Return this shard and their number: as given, or as ``torchrun`` says."""
+    """Return this shard's index and the number of shards: from the flags, or from ``torchrun``."""
     if settings.shard is not None and settings.shards is not None:
         return settings.shard, settings.shards
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -15,14 +15,16 @@ from guidegym.support.settings import shown
 BAD_INPUT = 2
 INTERRUPTED = 130
 LIBRARIES = ("cyclopts", "rich")
-"""What may end the program by ``sys.exit`` on a command line's behalf: it has said what there is to say."""
+"""Libraries that may call ``sys.exit`` while parsing a command line; they have already printed their message."""
 
 
 def run(body: Callable[[], int]) -> int:
     """Run the body of a command and return its exit code: its own, 2 for bad input, 130 after Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal's encoding does not
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a name may contain characters outside the terminal's encoding
     try:
         code = body()
         sys.stdout.flush()
@@ -31,7 +33,7 @@ def run(body: Callable[[], int]) -> int:
         origin = _raised_in(error)
         if not origin:
             raise
-        print(f"error: {origin} ended the program by `sys.exit`, with {shown(error.code)}", file=sys.stderr)
+        print(f"error: {origin} called `sys.exit` with {shown(error.code)}", file=sys.stderr)
         return BAD_INPUT
     except GuideGymError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -40,7 +42,7 @@ def run(body: Callable[[], int]) -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has enough of it.
+        # The reader of the output has closed the pipe.
         _let_go_of_output()
         return 0
     except OSError as error:
@@ -52,13 +54,13 @@ def run(body: Callable[[], int]) -> int:
 
 
 def _let_go_of_output() -> None:
-    """Send what is left of the output nowhere: Python would complain once more when it flushes at the end."""
+    """Discard the remaining output: Python would raise again when it flushes at exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _raised_in(error: BaseException) -> str:
-    """Return the file and line that an exception comes from; empty for the libraries of the command line."""
+    """Return the file and line where an exception was raised; empty for the command-line libraries."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames or any(name in Path(frames[-1].filename).parts for name in LIBRARIES):
         return ""

@@ -1,4 +1,4 @@
-"""What verbs share: kinds of flags, the diffusion sampler, the device, and errors that name the flag that was typed."""
+"""What the verbs share: kinds of flags, the diffusion sampler, the device, and errors that name the given flag."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from guidegym.diffusion import Sampler
 
 MANY = Parameter(consume_multiple=1)
-"""A flag that takes one value or more, ``--flag A B``, and adds those of its other places."""
+"""A flag that takes one or more values, ``--flag A B``; repeated flags add theirs."""
 STEPS = {"ddim": 15, "ddpm": 100}
-"""Reverse steps by default, where they are fewer than the sampler's own default."""
+"""Default reverse steps of samplers for which they are fewer than the sampler's own default."""
 
 
 def flag(field: str) -> str:
@@ -30,15 +30,14 @@ def flag(field: str) -> str:
 
 @contextmanager
 def naming_flags(settings: Any, *same: str, **others: str) -> Iterator[None]:
-    """Let errors about arguments that take their values from flags name the flags.
+    """Let errors about arguments whose values come from flags name those flags.
 
-    To be put around the call that the values are passed to, and nothing else: another function's argument may have the name of
-    one of ours.
+    Wrap only the call that takes the values: another function may have an argument of the same name.
 
     Args:
-        settings: The settings that the values come from; a field that is None was not given, and nothing is said of its flag.
-        same: Arguments that are called as the field is.
-        others: Fields by the name of the argument that they are passed as.
+        settings: The settings that the values come from; the flag of a field that is None was not given and is not named.
+        same: Arguments with the same name as their field.
+        others: Field names, keyed by the argument they are passed as.
     """
     passed = {**{name: name for name in same}, **others}
     try:
@@ -53,33 +52,33 @@ def naming_flags(settings: Any, *same: str, **others: str) -> Iterator[None]:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class SamplerSettings:
-    """The diffusion sampler, as flags say it."""
+    """The diffusion sampler given by flags."""
 
     steps: int | None = None
-    """reverse steps (default: what suits the sampler; 15 for ddim)"""
+    """reverse steps (default: depends on the sampler; 15 for ddim)"""
     sampler: Annotated[
         str | None,
-        Parameter(help=f"diffusion sampler, of {parts('sampler')} (default: ddim)"),
+        Parameter(help=f"diffusion sampler: {parts('sampler')} (default: ddim)"),
     ] = None
     sampler_kwargs: Annotated[tuple[str, ...], MANY] = ()
     """further settings of the sampler, NAME=VALUE, such as snr=0.1"""
     eta: float | None = None
-    """noise of ddim, 0 to 1 (default: 1)"""
+    """noise scale of ddim, 0 to 1 (default: 1)"""
 
     def make(self) -> "Sampler":
         """Return the diffusion sampler.
 
         Raises:
-            GuideGymError: If the flags do not fit each other, or a setting is out of range.
+            GuideGymError: If the flags are inconsistent, or a setting is out of range.
         """
         kind = self._kind("ddim")
         return self._made(kind, self._default_steps(kind), {"eta": 1.0} if kind == "ddim" else {})
 
     def change(self, sampler: "Sampler") -> "Sampler | None":
-        """Return a diffusion sampler with what the flags say changed; None where they say nothing.
+        """Return a sampler with the settings that the flags change; None if they change nothing.
 
         Raises:
-            GuideGymError: If the flags do not fit each other, or a setting is out of range.
+            GuideGymError: If the flags are inconsistent, or a setting is out of range.
         """
         from guidegym.diffusion import sampler_name
 
@@ -93,7 +92,7 @@ class SamplerSettings:
         return self._made(kind, sampler.num_steps, kept)
 
     def _kind(self, default: str) -> str:
-        # Found here, after the flags are known to be good: it imports torch, which takes seconds.
+        # Looked up here, once the flags are validated: it imports torch, which takes seconds.
         kind = default if self.sampler is None else self.sampler
         find("sampler", kind)
         return kind
@@ -102,35 +101,35 @@ class SamplerSettings:
         return STEPS.get(kind) or int(find("sampler", kind)().num_steps)
 
     def _made(self, kind: str, steps: int, kept: Mapping[str, Any]) -> "Sampler":
-        """Return the sampler of a kind: with what the flags say, and else with what is kept."""
+        """Return the sampler of a kind, with settings from the flags and otherwise from ``kept``."""
         from guidegym.diffusion import make_sampler
 
         if kind != "ddim" and self.eta is not None:
             raise GuideGymError(f"belongs to ddim, got {self.eta} with {kind}", argument="--eta")
         pairs = parse_pairs(self.sampler_kwargs, "--sampler-kwargs")
         if self.eta is not None and "eta" in pairs:
-            raise GuideGymError("`--eta` and `--sampler-kwargs eta` say the same thing: give one of them")
+            raise GuideGymError("`--eta` and `--sampler-kwargs eta` set the same value: give one of them")
         eta = {} if self.eta is None else {"eta": self.eta}
         with naming_flags(self, "eta", num_steps="steps"):
             return make_sampler({"kind": kind, **kept, **eta, **pairs}, steps if self.steps is None else self.steps)
 
 
 def check_device(name: str | None) -> "torch.device":
-    """Return the device of that name, by default the GPU where there is one.
+    """Return the device of that name; by default the GPU if there is one.
 
     Raises:
-        GuideGymError: If torch cannot use it here.
+        GuideGymError: If torch cannot use it on this machine.
     """
-    import torch  # here, after the flags are known to be good: it takes seconds
+    import torch  # here, once the flags are validated: the import takes seconds
 
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, dtype=torch.float64, device=device).cpu()  # the noise is made in float64
+        torch.zeros(1, dtype=torch.float64, device=device).cpu()  # the noise is drawn in float64
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise GuideGymError(
-            f"must be one that torch can use here, got {name!r}: {reason}", argument="--device"
+            f"must be one that torch can use on this machine, got {name!r}: {reason}", argument="--device"
         ) from error
     return device

@@ -1,4 +1,4 @@
-"""The rules that all flags share, and the words for a command line that cannot be read."""
+"""The rules that all flags share, and the messages for a command line that cannot be parsed."""
 
 import re
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from guidegym.support.settings import shown
 
 
 def check_values(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Check the texts that were given for flags, before they are converted.
+    """Check the values given for flags before they are converted.
 
-    No flag takes an empty text, and a number is what Python reads as one: the parser would round 5.7 to 6.
+    No flag takes an empty value, and numbers must parse as Python numbers: the parser would round 5.7 to 6.
 
     Raises:
-        GuideGymError: If one is empty, or no number where there must be one.
+        GuideGymError: If a value is empty, or not a number where one is required.
     """
     for argument in arguments:
         kinds = {
@@ -33,7 +33,7 @@ def check_values(app: App, commands: tuple[str, ...], arguments: ArgumentCollect
                 raise GuideGymError("must not be empty", argument=flag)
             for kind, said in ((int, "a whole number"), (float, "a number")):
                 if kind in kinds and not _reads(kind, token.value):
-                    # Hidden before it is shortened: half a password would not be found.
+                    # Passwords are hidden before the text is shortened: a truncated one would not be recognised.
                     told = shown(without_passwords(token.value, [token.value]))
                     raise GuideGymError(f"must be {said}, got {told}", argument=flag)
 
@@ -47,11 +47,11 @@ def _reads(kind: type[int] | type[float], text: str) -> bool:
 
 
 def usage_error(error: CycloptsError) -> str:
-    """Return what is wrong with a command line, in our words where the parser's are for programmers."""
+    """Return what is wrong with a command line, reworded where the parser's message is meant for programmers."""
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         return f"{error.keyword or error.argument.name} needs a value"
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"{error.unused_tokens[0]!r} is no flag, and there is nothing else to give here"
+        return f"{error.unused_tokens[0]!r} is not a flag, and no other arguments are accepted here"
     if isinstance(error, UnknownOptionError):
         near = str(error).partition("Did you mean ")[2].rstrip("?")
         return f"unknown flag {error.token.keyword or error.token.value}{near and f', did you mean {near}'}"
@@ -60,12 +60,12 @@ def usage_error(error: CycloptsError) -> str:
 
 
 def without_passwords(message: str, words: Sequence[str]) -> str:
-    """Return a message about the words of a command line in one line, without the passwords of addresses among them."""
-    # An unknown flag is echoed with its value, and a known one's may stand behind an equals sign.
+    """Return a message about a command line on one line, with the passwords in its addresses hidden."""
+    # An unknown flag is echoed with its value; the value of a known one may follow an equals sign.
     values = [part for word in words for part in (word.partition("=")[2], word) if re.search("://|@", part)]
     if not values:
         return one_line(message)
-    # Imported here: reading addresses needs SQLAlchemy.
+    # Imported here: parsing addresses needs SQLAlchemy.
     from guidegym.search.address import without_passwords as hidden
 
     return one_line(hidden(message, values))

@@ -1,4 +1,4 @@
-"""``guidegym reproduce``: test what the papers claim, and say of each claim whether it holds."""
+"""``guidegym reproduce``: test the claims of the papers, and report whether each one holds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,12 +26,12 @@ BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ReproduceSettings:
-    """Which claims are tested, and how carefully."""
+    """Which claims are tested, and with how many samples."""
 
     claims: Annotated[tuple[str, ...], MANY] = field(default=(), kw_only=False)
     """claims by name, or paths to Python files"""
     claim: Annotated[tuple[str, ...], MANY] = ()
-    """the same"""
+    """the same, as a flag"""
     all: bool = False
     """every shipped claim"""
     list: bool = False
@@ -39,24 +39,24 @@ class ReproduceSettings:
     testbed: str | None = None
     """testbed, or path to a Python file with one (default: fashion; digits with --quick)"""
     weights: Path | None = None
-    """folder with other weights than the shipped ones"""
+    """folder with weights to use instead of the testbed's own"""
     quick: bool = False
     """few samples, on digits: minutes instead of hours"""
-    per_class: Annotated[int | None, Parameter(help=f"fresh samples of each class (default {PER_CLASS})")] = None
-    tuning: Annotated[
-        int | None, Parameter(help=f"samples of each class that weights are chosen on (default {TUNING})")
-    ] = None
+    per_class: Annotated[int | None, Parameter(help=f"fresh samples per class (default {PER_CLASS})")] = None
+    tuning: Annotated[int | None, Parameter(help=f"samples per class that weights are tuned on (default {TUNING})")] = (
+        None
+    )
     seed: int = 0
     """seed of the samples (default: 0)"""
     batch_size: Annotated[int, Parameter(help=f"rows at a time (default {BATCH_SIZE})")] = BATCH_SIZE
     out: Path | None = None
-    """folder for records and pictures; default: runs/reproduce-TESTBED"""
+    """folder for records and pictures (default: runs/reproduce-TESTBED)"""
     page: Path | None = None
-    """Markdown file for the page; default: results.md in --out"""
+    """Markdown file for the page (default: results.md in --out)"""
     beside: Annotated[tuple[Path, ...], MANY] = ()
     """folders with records on other testbeds, which the page shows side by side with these"""
     device: str | None = None
-    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    """torch device (default: cuda if there is a GPU, otherwise cpu)"""
 
     def __post_init__(self) -> None:
         for flag, value, least in (("--per-class", self.per_class, 6), ("--tuning", self.tuning, 6)):
@@ -65,15 +65,15 @@ class ReproduceSettings:
         check_count("--batch-size", self.batch_size, least=1)
         whole_number("--seed", self.seed, least=0, most=MAX_SEED)
         if self.page is not None and self.page.is_dir():
-            raise GuideGymError(f"takes a file, got the folder {self.page}", argument="--page")
+            raise GuideGymError(f"must be a file, got the folder {self.page}", argument="--page")
 
 
 DEFAULTS = ReproduceSettings()
 
 
 def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
-    """Test what the papers claim, and say of each claim whether it holds."""
-    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    """Test the claims of the papers, and report whether each one holds."""
+    # Imported here and below, once the flags are validated: importing torch takes seconds.
     from guidegym.claims.claim import load_claim
     from guidegym.claims.record import records_in
     from guidegym.claims.results_page import overview
@@ -88,7 +88,7 @@ def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
         return 0
     wanted = known if settings.all else [*settings.claims, *settings.claim]
     if not wanted:
-        raise GuideGymError(f"name a claim, or give `--all`; shipped are {', '.join(known)}")
+        raise GuideGymError(f"name a claim, or give `--all`; shipped claims: {', '.join(known)}")
     claims = [load_claim(name) for name in dict.fromkeys(wanted)]
     device = check_device(settings.device)
     with naming_flags(settings, "weights"):
@@ -113,7 +113,7 @@ def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
 
 
 def _collection(settings: ReproduceSettings, testbed: "Testbed", out: Path) -> "Collection":
-    """Return where the samples are collected."""
+    """Return the collection that the samples go to."""
     from guidegym.evaluation.measuring.extractor import judge_extractor
     from guidegym.evaluation.sample_sets.collect import Collection
     from guidegym.evaluation.sample_sets.evaluate_methods import energy_for
@@ -131,10 +131,10 @@ def _collection(settings: ReproduceSettings, testbed: "Testbed", out: Path) -> "
 
 
 def _check_claims(claims: Sequence["Claim"], testbed: "Testbed") -> None:
-    """Check that the networks of a testbed can decide the claims that were asked for by name."""
+    """Check that the networks of a testbed can decide the claims given by name."""
     for claim in claims:
         if missing := claim.missing(testbed):
-            raise GuideGymError(f"claim '{claim.name}' needs {', '.join(missing)}, which {testbed.name} has not")
+            raise GuideGymError(f"claim '{claim.name}' needs {', '.join(missing)}, which {testbed.name} lacks")
         if unfit := claim.unfit(testbed):
             raise GuideGymError(
                 f"claim '{claim.name}' cannot be decided by the networks of {testbed.name}: {'; '.join(unfit)}"

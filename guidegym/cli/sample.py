@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from guidegym.testbeds import Model, Testbed
 
 MAX_SAMPLES = 1_000_000
-"""Samples of a run: they are held in memory until they are written."""
+"""Upper bound on the samples of a run: they are held in memory until they are written."""
 TESTBEDS = parts("testbed")
 BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
 
@@ -26,23 +26,23 @@ BATCH_SIZE: int = number("guidegym.core.sampling", "BATCH_SIZE")
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class SampleSettings:
-    """What is sampled, and how."""
+    """Settings of a sampling run."""
 
     guidance: Path | None = None
-    """a guidance file, such as best.json; none samples without guidance"""
+    """a guidance file, such as best.json (default: no guidance)"""
     testbed: Annotated[str, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: fashion)")] = "fashion"
     weights: Path | None = None
-    """folder with other weights for the testbed's networks"""
+    """folder with weights to use instead of the testbed's own"""
     num: int = 80
     """number of samples (default: 80)"""
     labels: Annotated[tuple[str, ...] | None, MANY] = None
-    """classes by name or number, taken in turn (default: all)"""
+    """classes by name or number, cycled through (default: all)"""
     seed: int = 0
     """seed of the samples (default: 0)"""
     sampling: SamplerSettings = field(default_factory=SamplerSettings)
     batch_size: Annotated[int, Parameter(help=f"rows at a time (default: {BATCH_SIZE})")] = BATCH_SIZE
     device: str | None = None
-    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    """torch device (default: cuda if there is a GPU, otherwise cpu)"""
     out: Path = Path("runs/samples")
     """folder for the files (default: runs/samples)"""
 
@@ -58,7 +58,7 @@ DEFAULTS = SampleSettings()
 
 def sample(settings: SampleSettings = DEFAULTS) -> int:
     """Sample a testbed under a guidance file, and write the samples and a picture of them."""
-    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    # Imported here and below, once the flags are validated: importing torch takes seconds.
     from tqdm import tqdm
 
     import guidegym.core.sampling as library
@@ -75,7 +75,7 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
     labels = parse_labels(settings.labels, model.class_names, settings.num)
     seeds = library.row_seeds(settings.seed, settings.num)
     with naming_flags(settings.sampling, num_steps="steps"):
-        Engine.under(model, sampler, guidance)  # says what does not fit before there is a progress bar
+        Engine.under(model, sampler, guidance)  # reports a mismatch before the progress bar starts
     make_folder(settings.out)
     with tqdm(total=settings.num * sampler.num_steps, unit="step", unit_scale=True, desc="sample") as bar:
         samples = library.sample(
@@ -100,13 +100,13 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
 
 
 def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: int) -> list[int]:
-    """Return ``num`` labels, the given classes in turn.
+    """Return ``num`` labels that cycle through the given classes.
 
     Args:
-        given: Classes by name, in any case, or by number; several may stand in one text with commas between them. None
-            for all classes.
-        class_names: One name a class.
-        num: How many labels, >= 1.
+        given: Classes by name (case-insensitive) or number; one text may hold several, separated by commas. None for all
+            classes.
+        class_names: One name per class.
+        num: Number of labels, >= 1.
 
     Raises:
         GuideGymError: If a class is unknown.
@@ -117,7 +117,7 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
     for name in wanted:
         if name.lower() not in known:
             raise GuideGymError(
-                f"`--labels` must be of {', '.join(class_names)} or 0..{len(class_names) - 1}, got {name!r}"
+                f"`--labels` must be among {', '.join(class_names)} or 0..{len(class_names) - 1}, got {name!r}"
             )
     if given is not None and not wanted:
         raise GuideGymError("`--labels` must name a class, got none")
@@ -126,7 +126,7 @@ def parse_labels(given: Sequence[str] | None, class_names: Sequence[str], num: i
 
 
 def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
-    """Write the samples and their picture, and say what was written."""
+    """Write the samples and their picture, and return a line that names the files."""
     import numpy as np
 
     from guidegym.report.pictures import COLUMNS, drawn_or_noted, sample_picture
@@ -140,7 +140,7 @@ def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
         seeds=samples.seeds.cpu().numpy(),
         failed=samples.failed.cpu().numpy(),
     )
-    # The numbers first: a picture can be drawn again.
+    # The arrays first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
     picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, model.class_names, title=title)
     write_or_remove(out / "samples.png", picture)
@@ -150,5 +150,5 @@ def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
 
 
 def _judged(samples: "Samples", testbed: "Testbed") -> float:
-    """Return the share of samples that the judge takes for the class asked for."""
+    """Return the share of samples that the judge assigns to the wanted class."""
     return float(((testbed.seen(samples.x).logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())

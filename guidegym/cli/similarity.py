@@ -1,4 +1,4 @@
-"""``guidegym similarity``: how alike the classes of a testbed are, by the embeddings of their descriptions."""
+"""``guidegym similarity``: how similar the classes of a testbed are, from embeddings of their descriptions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ MINILM = "minilm"
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class SimilaritySettings:
-    """Whose classes are compared, and by what."""
+    """Which classes are compared, and with which encoder."""
 
     testbed: str = "fashion"
-    """whose shipped descriptions (default: fashion)"""
+    """testbed whose shipped descriptions are used (default: fashion)"""
     descriptions: Path | None = None
     """a file with descriptions of your own classes"""
     encoder: str = MINILM
     """minilm, or the folder of a CLIP or sentence-transformers model (default: minilm)"""
     name: str | None = None
-    """what the encoder is called in guidance files (default: its own name)"""
+    """name of the encoder in guidance files (default: its own name)"""
     out: Path | None = None
-    """the file (default: runs/similarity/TESTBED-NAME.json)"""
+    """file to write (default: runs/similarity/TESTBED-NAME.json)"""
 
     def __post_init__(self) -> None:
         if Path(self.encoder_name).name != self.encoder_name:
@@ -42,7 +42,7 @@ class SimilaritySettings:
 
     @property
     def encoder_name(self) -> str:
-        """What the encoder is called in guidance files."""
+        """The name of the encoder in guidance files."""
         return self.name or Path(self.encoder).name
 
 
@@ -50,8 +50,8 @@ DEFAULTS = SimilaritySettings()
 
 
 def similarity(settings: SimilaritySettings = DEFAULTS) -> int:
-    """Compute how alike the classes of a testbed are, by the embeddings of their descriptions."""
-    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    """Compute how similar the classes of a testbed are, from embeddings of their descriptions."""
+    # Imported here and below, once the flags are validated: importing torch takes seconds.
     from guidegym.testbeds.similarities import cosines, load_descriptions, save_similarity, shipped_descriptions
 
     source = settings.descriptions or shipped_descriptions(settings.testbed)
@@ -73,15 +73,15 @@ def similarity(settings: SimilaritySettings = DEFAULTS) -> int:
 
 
 def embed(texts: Sequence[str], encoder: str) -> "Tensor":
-    """Return one embedding a text.
+    """Return one embedding per text.
 
     Args:
         texts: The texts.
         encoder: ``minilm``, or the folder of a CLIP or sentence-transformers model with safetensors weights.
 
     Raises:
-        DataNotFoundError: If the package or the folder is not there.
-        FileFormatError: If the folder holds no such model.
+        DataNotFoundError: If the package or the folder is missing.
+        FileFormatError: If the folder does not contain such a model.
     """
     if encoder == MINILM:
         import torch

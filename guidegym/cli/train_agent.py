@@ -1,4 +1,4 @@
-"""``guidegym train-agent``: train an agent in an environment, and compare it with what needs no learning."""
+"""``guidegym train-agent``: train an agent in an environment, and compare it with baselines that need no training."""
 
 import inspect
 import json
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 ENVIRONMENTS = ("guidegym/GuidanceWeight-v0", "guidegym/ProgressiveGuidance-v0")
 TESTBEDS = parts("testbed")
 MOST_EPISODES = 1_000_000
-"""Episodes beyond which a number is a slip of the finger: all are held in memory."""
+"""Upper bound on episodes, all of which are held in memory; a larger number is taken for a typing error."""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TrainAgentSettings:
-    """What is trained, where, and what it is compared with."""
+    """The agent, its environment, its training and its baselines."""
 
     agent: str | None = None
     """a shipped agent, a dotted module, or a path to a Python file"""
     list: bool = False
-    """print the shipped agents that learn and stop"""
+    """print the shipped agents that learn, and exit"""
     env: Annotated[str, Parameter(help=f"{', '.join(ENVIRONMENTS)}, or a registered one (default: the first)")] = (
         ENVIRONMENTS[0]
     )
@@ -48,33 +48,33 @@ class TrainAgentSettings:
         "gaussians"
     )
     steps: int | None = None
-    """reverse steps, which are the steps of an episode (default: 20)"""
+    """reverse steps, the length of an episode (default: 20)"""
     reward: str = "kid_witness"
-    """objective by name or reference, or weights by name in JSON (default: kid_witness)"""
+    """objective by name or reference, or JSON with weights by objective (default: kid_witness)"""
     env_kwargs: Annotated[tuple[str, ...], MANY] = ()
     """further arguments of the environment, NAME=VALUE, in JSON"""
     agent_kwargs: Annotated[tuple[str, ...], MANY] = ()
     """settings of the agent, NAME=VALUE, in JSON"""
     timesteps: int = 1_000_000
-    """rows to step in all (default: 1000000)"""
+    """total environment steps, over all rows (default: 1000000)"""
     seed: int = 0
     """seed of everything (default: 0)"""
     out: Path | None = None
     """folder of the run (default: runs/AGENT-TESTBED)"""
     resume: bool = False
-    """go on with the run in --out"""
+    """continue the run in --out"""
     eval_every: int | None = None
-    """rows stepped between evaluations (default: a tenth of them all)"""
+    """environment steps between evaluations (default: a tenth of --timesteps)"""
     eval_episodes: int = 512
-    """held-out episodes of each (default: 512)"""
+    """held-out episodes per evaluation (default: 512)"""
     tuned: Annotated[tuple[Path, ...], MANY] = ()
     """guidance files to compare with"""
     compare_episodes: int = 2048
-    """fresh episodes at the end (default: 2048)"""
+    """fresh episodes of the final comparison (default: 2048)"""
     tensorboard: bool = False
     """write TensorBoard events to --out"""
     device: str | None = None
-    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    """torch device (default: cuda if there is a GPU, otherwise cpu)"""
 
     def __post_init__(self) -> None:
         if len(set(self.tuned)) != len(self.tuned):
@@ -88,8 +88,8 @@ DEFAULTS = TrainAgentSettings()
 
 
 def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
-    """Train an agent in an environment, and compare it with what needs no learning."""
-    # Imported here and below, after the flags are known to be good: torch and Stable-Baselines3 take seconds.
+    """Train an agent in an environment, and compare it with baselines that need no training."""
+    # Imported here and below, once the flags are validated: importing torch and Stable-Baselines3 takes seconds.
     from guidegym.core.engine import Engine
     from guidegym.envs import make_task
     from guidegym.guidance import Guidance
@@ -99,7 +99,7 @@ def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
     if settings.list:
         return _list_agents()
     if settings.agent is None:
-        raise GuideGymError(f"`--agent` is needed; those that learn are {', '.join(registered('agent'))}; see --help")
+        raise GuideGymError(f"`--agent` is required; agents that learn: {', '.join(registered('agent'))}; see --help")
     environment = _environment(settings)
     own = parse_pairs(settings.agent_kwargs, "--agent-kwargs")
     tuned = {str(path): Guidance.load(path) for path in settings.tuned}
@@ -107,7 +107,7 @@ def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
         test = make_task(**environment, split="test")
     out = settings.out or Path("runs") / f"{Path(settings.agent).stem}-{test.engine.model.name}"
     for guidance in tuned.values():
-        Engine.under(test.engine.model, test.engine.sampler, guidance)  # says before the work what does not fit
+        Engine.under(test.engine.model, test.engine.sampler, guidance)  # reports a mismatch before training starts
     run = _learn_settings(settings, test, environment, own, out)
     with naming_flags(settings, "timesteps"):
         learner = load_learner(
@@ -123,28 +123,28 @@ def train_agent(settings: TrainAgentSettings = DEFAULTS) -> int:
         progress = learn(learner, test, run, resume=settings.resume, on_scalars=None if events is None else note)
     except KeyboardInterrupt:
         if (out / CHECKPOINT).is_file():
-            print(f"stopped; the same command with --resume goes on from {out}", file=sys.stderr)
+            print(f"stopped; the same command with --resume continues from {out}", file=sys.stderr)
         raise
     finally:
         if events is not None:
             events.close()
-    print(f"learned from {learner.timesteps} rows stepped, in {progress.seconds:.0f} s")
+    print(f"trained for {learner.timesteps} environment steps, in {progress.seconds:.0f} s")
     try:
         return _compare(settings, environment, tuned, out)
     except KeyboardInterrupt:
-        print("stopped while comparing; the same command with --resume makes the table", file=sys.stderr)
+        print("stopped during the comparison; the same command with --resume completes it", file=sys.stderr)
         raise
 
 
 def _environment(settings: TrainAgentSettings) -> dict[str, Any]:
-    """Return the arguments of the environment: those of its name, then those of the flags."""
+    """Return the arguments of the environment: those it is registered with, updated by the flags."""
     from guidegym.envs import make_task
 
     further = parse_pairs(settings.env_kwargs, "--env-kwargs")
     fixed = {"testbed", "reward", "num_steps", "observation", "split", "device"}
     for name in further:
         if name in fixed:
-            raise GuideGymError(f"`--env-kwargs` may not set {name}, which has a flag or is the command's own")
+            raise GuideGymError(f"`--env-kwargs` may not set {name}, which has its own flag or is set by the command")
     check_settings(make_task, further, what="the environment", but=fixed)
     steps = {} if settings.steps is None else {"num_steps": settings.steps}
     return {
@@ -159,10 +159,10 @@ def _environment(settings: TrainAgentSettings) -> dict[str, Any]:
 
 
 def _registered(env: str) -> dict[str, Any]:
-    """Return the arguments that an environment is registered with at Gymnasium.
+    """Return the arguments that an environment is registered with in Gymnasium.
 
     Raises:
-        GuideGymError: If none of that name is, or it is of another package's class.
+        GuideGymError: If no environment has that name, or its class is not this package's.
     """
     import gymnasium as gym
 
@@ -170,7 +170,7 @@ def _registered(env: str) -> dict[str, Any]:
         spec = gym.spec(env)
     except (gym.error.Error, ImportError) as error:
         raise GuideGymError(
-            f"must be of {', '.join(ENVIRONMENTS)}, or registered, got {env!r}", argument="--env"
+            f"must be one of {', '.join(ENVIRONMENTS)}, or registered, got {env!r}", argument="--env"
         ) from error
     if spec.entry_point != "guidegym.envs:GuidanceEnv":
         raise GuideGymError(
@@ -190,7 +190,7 @@ def _list_agents() -> int:
 
 
 def _events(settings: TrainAgentSettings, out: Path) -> Any:
-    """Return a TensorBoard writer, or None where none is asked for."""
+    """Return a TensorBoard writer, or None if none is requested."""
     if not settings.tensorboard:
         return None
     try:
@@ -206,7 +206,7 @@ def _events(settings: TrainAgentSettings, out: Path) -> Any:
 def _learn_settings(
     settings: TrainAgentSettings, test: "Task", environment: dict[str, Any], own: dict[str, Any], out: Path
 ) -> "LearnSettings":
-    """Return how the agent is trained, and what makes two runs the same."""
+    """Return the training settings, including those that a resumed run must share."""
     from guidegym.envs import make_task
     from guidegym.learning import LearnSettings, resolved_settings
 
@@ -231,7 +231,7 @@ def _learn_settings(
 
 
 def _compare(settings: TrainAgentSettings, environment: dict[str, Any], tuned: dict[str, "Guidance"], out: Path) -> int:
-    """Print and write the table on fresh episodes, and say how to replay the agent."""
+    """Print and write the comparison on fresh episodes, and print the command that replays the agent."""
     from guidegym.agent_comparison import compare_agents
     from guidegym.diffusion import make_sampler, sampler_flags
     from guidegym.evaluation.measuring.ranking import headings, ranked_rows

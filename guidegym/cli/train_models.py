@@ -1,4 +1,4 @@
-"""``guidegym train-models``: train the networks of a testbed by this package's own recipes."""
+"""``guidegym train-models``: train the networks of a testbed with this package's own recipes."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from guidegym.training.recipe import Recipe
 
 MEASURED = ("references", "energies")
-"""What is measured of the training images once the networks are there: by the judge, and by the guides."""
+"""What is measured on the training images with the trained networks: by the judge and by the guides."""
 
 
 def label_share(text: str) -> float:
     """Read a share of labels: ``5%`` or ``0.05``.
 
     Raises:
-        GuideGymError: If it is none, or not in 0 .. 1.
+        GuideGymError: If the text is not a share, or not in 0 .. 1.
     """
     try:
         share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
@@ -33,7 +33,7 @@ def label_share(text: str) -> float:
         share = float("nan")
     if not 0 < share <= 1:
         raise GuideGymError(
-            f"must be a share of the labels, as 5% or 0.05, at most 100%, got {text!r}", argument="--labels"
+            f"must be a share of the labels, such as 5% or 0.05, at most 100%, got {text!r}", argument="--labels"
         )
     return round(share, 9)
 
@@ -41,28 +41,28 @@ def label_share(text: str) -> float:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TrainModelsSettings:
-    """What is trained, and how."""
+    """Settings of network training."""
 
     testbed: str = "fashion"
-    """which networks: fashion, digits or another testbed of images (default: fashion)"""
+    """testbed of the networks: fashion, digits or another one of images (default: fashion)"""
     only: Annotated[tuple[str, ...], MANY] = ()
-    """some of them; default: all; see --list"""
+    """networks to train (default: all; see --list)"""
     list: bool = False
     """print the networks, one line each, and train none"""
     labels: str = "100%"
-    """share of the labels to be told, as 5%"""
+    """share of the labels to use, such as 5%"""
     loss_weight: float | None = None
-    """weight of what stands beside cross-entropy; default: the recipe's own"""
+    """weight of the loss term added to cross-entropy (default: the recipe's)"""
     budget: Literal["small", "full"] = "small"
-    """small: for two CPU cores"""
+    """small (for two CPU cores) or full"""
     data: Path | None = None
     """folder with the four idx files of Fashion-MNIST"""
     out: Path | None = None
-    """where the weights go; default: runs/models/TESTBED"""
+    """folder for the weights (default: runs/models/TESTBED)"""
     device: str | None = None
-    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    """torch device (default: cuda if there is a GPU, otherwise cpu)"""
     jobs: int = 1
-    """networks to train at a time, each in a process (default 1)"""
+    """networks to train in parallel, each in its own process (default 1)"""
     seed: int = 0
     """seed of everything (default: 0)"""
 
@@ -78,8 +78,8 @@ DEFAULTS = TrainModelsSettings()
 
 
 def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
-    """Train the networks of a testbed by this package's own recipes."""
-    # Imported here and below, after the flags are known to be good: torch takes seconds.
+    """Train the networks of a testbed with this package's own recipes."""
+    # Imported here and below, once the flags are validated: importing torch takes seconds.
     from guidegym.testbeds import IMAGE_SETS
     from guidegym.testbeds.images import build_energies, build_references
     from guidegym.training.network_training import TrainingTask
@@ -117,26 +117,26 @@ def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
 
 
 def _names(settings: TrainModelsSettings, recipes: Mapping[str, "Recipe"]) -> list[str]:
-    """Return what is to be trained and measured."""
+    """Return the names of what is to be trained and measured."""
     known = [*recipes, *(one for one in MEASURED if one != "references" or "judge" in recipes)]
     names = list(dict.fromkeys(settings.only or known))
     if unknown := [name for name in names if name not in known]:
-        raise GuideGymError(f"no network '{unknown[0]}'; known are {', '.join(known)}")
+        raise GuideGymError(f"no network '{unknown[0]}'; known: {', '.join(known)}")
     return names
 
 
 def _check_weighted(names: Sequence[str], recipes: Mapping[str, "Recipe"]) -> None:
-    """Check that each network's loss has a part that could be weighed."""
+    """Check that each network's loss has a term that can be weighted."""
     fixed = [name for name in names if name not in recipes or recipes[name].weight is None]
     if fixed:
         weighed = [name for name in recipes if recipes[name].weight is not None]
         raise GuideGymError(
-            f"is for {', '.join(weighed)}, got it for {fixed[0]}: name networks by `--only`", argument="--loss-weight"
+            f"applies to {', '.join(weighed)}, not {fixed[0]}: choose networks with `--only`", argument="--loss-weight"
         )
 
 
 def _train(names: Sequence[str], task: "TrainingTask", jobs: int) -> None:
-    """Train networks one after another, or some side by side."""
+    """Train networks one after another, or several in parallel."""
     import torch
 
     from guidegym.training.network_training import train_network
@@ -149,14 +149,14 @@ def _train(names: Sequence[str], task: "TrainingTask", jobs: int) -> None:
     work = functools.partial(train_network, task=task, show_bar=False)
     needs = {name: task.recipes[name].needs for name in names}
     threads = max(1, torch.get_num_threads() // jobs)
-    print(f"training {len(names)} networks, {jobs} at a time; each is named when it is done", flush=True)
+    print(f"training {len(names)} networks, {jobs} at a time; each is printed when done", flush=True)
     for _, said in side_by_side(work, needs, jobs=jobs, threads=threads):
         print(said, flush=True)
 
 
 def _told(names: Sequence[str], recipes: Mapping[str, "Recipe"], *, named: bool) -> list[str]:
-    """Return the names without those that learn from no labels; where they were asked for by name that is an error."""
+    """Return the names without those trained without labels; naming one of those explicitly is an error."""
     untold = [name for name in names if name in recipes and recipes[name].batches == "all"]
     if untold and named:
-        raise GuideGymError(f"{untold[0]} learns from no labels: train it without `--labels`")
+        raise GuideGymError(f"{untold[0]} is trained without labels: leave out `--labels`")
     return [name for name in names if name not in untold]

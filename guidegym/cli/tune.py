@@ -1,4 +1,4 @@
-"""``guidegym tune``: search the guidance of a study, confirm what was found, and write it down."""
+"""``guidegym tune``: search the guidance of a study, confirm the best candidates, and write them to files."""
 
 import sys
 import time
@@ -25,51 +25,51 @@ TESTBEDS = parts("testbed")
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class StudySampler(SamplerSettings):
-    """What flags change of a study's diffusion sampler."""
+    """Flags that change a study's diffusion sampler."""
 
     steps: int | None = None
     """reverse steps of the diffusion sampler (default: the study's)"""
-    sampler: Annotated[str | None, Parameter(help=f"diffusion sampler, of {SAMPLERS} (default: the study's)")] = None
+    sampler: Annotated[str | None, Parameter(help=f"diffusion sampler: {SAMPLERS} (default: the study's)")] = None
     eta: float | None = None
-    """noise of ddim, 0 to 1 (default: the study's)"""
+    """noise scale of ddim, 0 to 1 (default: the study's)"""
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class TuneSettings:
-    """What a search is told."""
+    """Settings of a search."""
 
     study: str | None = None
     """a shipped study, a dotted module, or a path to a Python file"""
     list: bool = False
-    """print the shipped studies and stop"""
+    """print the shipped studies and exit"""
     study_name: str | None = None
-    """name in the storage (default: study and testbed)"""
+    """name in the storage (default: STUDY-TESTBED)"""
     storage: str | None = None
     """Optuna storage address (default: a SQLite file in --out)"""
     trials: int | None = None
-    """finished trials to stop at (default: the study's)"""
+    """number of finished trials to stop at (default: the study's)"""
     timeout: float | None = None
-    """seconds after which no new trials are begun"""
+    """seconds after which no new trials start"""
     seed: int = 0
     """seed of everything (default: 0)"""
-    optimizer: Annotated[str, Parameter(help=f"what asks for trials, of {OPTIMIZERS} (default: tpe)")] = "tpe"
+    optimizer: Annotated[str, Parameter(help=f"optimizer that proposes trials: {OPTIMIZERS} (default: tpe)")] = "tpe"
     objectives: str | None = None
-    """objectives by name or reference, with commas, such as kid,accuracy (default: the study's)"""
+    """objectives by name or reference, separated by commas, such as kid,accuracy (default: the study's)"""
     testbed: Annotated[str | None, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: the study's)")] = (
         None
     )
     weights: Path | None = None
-    """folder with other weights for the testbed's networks"""
+    """folder with weights to use instead of the testbed's own"""
     sampling: StudySampler = StudySampler()
     samples: int | None = None
-    """samples of each class a trial is scored on (default: the study's)"""
+    """samples per class that a trial is scored on (default: the study's)"""
     confirm_samples: int | None = None
-    """fresh samples of each class at the end (default: the study's)"""
+    """fresh samples per class for the confirmation (default: the study's)"""
     batch_trials: int = 4
     """trials that are sampled together (default: 4)"""
     device: str | None = None
-    """torch device (default: cuda where there is a GPU, otherwise cpu)"""
+    """torch device (default: cuda if there is a GPU, otherwise cpu)"""
     out: Path | None = None
     """folder of the run (default: runs/STUDY-NAME)"""
 
@@ -78,19 +78,19 @@ DEFAULTS = TuneSettings()
 
 
 def tune(settings: TuneSettings = DEFAULTS) -> int:
-    """Search the guidance of a study, confirm what was found, and write it down."""
-    # Imported here and below, after the flags are known to be good: torch, Optuna and plotly take seconds.
+    """Search the guidance of a study, confirm the best candidates, and write them to files."""
+    # Imported here and below, once the flags are validated: importing torch, Optuna and plotly takes seconds.
     from guidegym.registry import names
 
     if settings.list:
         print(_study_lines())
         return 0
     if settings.study is None:
-        raise GuideGymError(f"`--study` is needed; shipped are {', '.join(names('study'))}; see --help")
+        raise GuideGymError(f"`--study` is required; shipped studies: {', '.join(names('study'))}; see --help")
     if settings.study.isidentifier() and settings.study not in names("study"):
         print(_study_lines(), file=sys.stderr)
         raise GuideGymError(
-            f"unknown study '{settings.study}'; shipped are those above; a path to a .py file will do, too"
+            f"unknown study '{settings.study}'; the shipped ones are listed above; a path to a .py file works, too"
         )
     return _search(_without_old_spelling(settings))
 
@@ -104,16 +104,16 @@ def _study_lines() -> str:
 
 
 def _without_old_spelling(settings: TuneSettings) -> TuneSettings:
-    """Return the settings with the optimizer where it belongs: until version 0.2 it was what ``--sampler`` said."""
+    """Return the settings with the optimizer in its own field: until version 0.2 ``--sampler`` named it."""
     old = settings.sampling.sampler
     if old is None or old not in OPTIMIZERS.split(", "):
         return settings
-    print(f"warning: --sampler is the diffusion sampler now; say --optimizer {old}", file=sys.stderr)
+    print(f"warning: --sampler is the diffusion sampler now; use --optimizer {old}", file=sys.stderr)
     return replace(settings, optimizer=old, sampling=replace(settings.sampling, sampler=None))
 
 
 def _study(settings: TuneSettings) -> "Study":
-    """Return the study with what the flags say."""
+    """Return the study with the overrides of the flags."""
     from guidegym.search.loading import load_study
     from guidegym.search.tuning import with_overrides
 
@@ -151,7 +151,7 @@ def _run_settings(settings: TuneSettings, name: str) -> "RunSettings":
 
 
 def _search(settings: TuneSettings) -> int:
-    """Run the search and print what it found."""
+    """Run the search and print its results."""
     device = check_device(settings.device)
     import optuna
 
@@ -174,7 +174,9 @@ def _search(settings: TuneSettings) -> int:
         ):
             outcome = run_study(study, testbed, run)
     except KeyboardInterrupt:
-        print(f"stopped; what is finished lies in {run.out}, and the same command goes on from there", file=sys.stderr)
+        print(
+            f"stopped; the results so far are in {run.out}, and the same command continues from there", file=sys.stderr
+        )
         raise
     columns = columns_of(study.scored_by)
     print(format_table(headings(columns), ranked_rows(outcome.confirmed, columns)))

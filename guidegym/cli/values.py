@@ -1,4 +1,4 @@
-"""Values on a command line that are JSON, alone or as ``NAME=VALUE``."""
+"""JSON values on a command line, alone or as ``NAME=VALUE``."""
 
 import json
 from collections.abc import Sequence
@@ -9,26 +9,28 @@ from guidegym.support.settings import shown
 
 
 def parse_value(text: str, flag: str) -> Any:
-    """Return what a JSON text says; one that does not look like JSON is a text itself.
+    """Return the value of a JSON text; one that does not look like JSON is a string itself.
 
     Raises:
-        GuideGymError: If it begins as an object, a list or a quoted text, and is broken.
+        GuideGymError: If it begins like an object, a list or a quoted string and is not valid JSON.
     """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         if text.lstrip()[:1] in ("{", "[", '"'):
-            raise GuideGymError(f"`{flag}` is not complete JSON: {error.msg}, got {shown(text)}") from error
+            raise GuideGymError(f"`{flag}` is not valid JSON: {error.msg}, got {shown(text)}") from error
         return text
     except (RecursionError, ValueError) as error:
-        raise GuideGymError(f"`{flag}` is nested too deeply or too long a number, got {shown(text)}") from error
+        raise GuideGymError(
+            f"`{flag}` is nested too deeply or contains too long a number, got {shown(text)}"
+        ) from error
 
 
 def parse_pairs(given: Sequence[str], flag: str) -> dict[str, Any]:
     """Return ``NAME=VALUE`` texts as a dictionary; see ``parse_value``.
 
     Raises:
-        GuideGymError: If a text has no ``=``, a name comes twice, or a value is broken JSON.
+        GuideGymError: If a text has no ``=``, a name is repeated, or a value is invalid JSON.
     """
     pairs: dict[str, Any] = {}
     for text in given:

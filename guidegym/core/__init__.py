@@ -1,1 +1,1 @@
-"""The reverse diffusion process, guided: its state, the networks' prediction, the engine of one step, the sampler of all."""
+"""The guided reverse diffusion process: its state, the networks' predictions, the engine of one step, the full sampler."""

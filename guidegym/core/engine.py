@@ -40,16 +40,16 @@ from guidegym.testbeds.model import Model
 class Engine:
     """A model, a sampler and a guide, ready to advance batches of trajectories.
 
-    Each step costs one denoiser call, and the guide's calls where there is guidance, whatever the number of rows.
+    Each step costs one denoiser call, plus the guide's calls where there is guidance, whatever the number of rows.
 
     Args:
-        model: What is guided.
+        model: The model to guide.
         sampler: The rule of one reverse step.
         guide: The gradient field; None for no guidance.
         base_model: The unguided prediction that guidance is added to.
 
     Raises:
-        GuideGymError: If the model lacks what the guide or the base model asks, or the sampler has more steps than the process.
+        GuideGymError: If the model lacks what the guide or the base model needs, or the sampler has more steps than the process.
     """
 
     model: Model
@@ -65,17 +65,17 @@ class Engine:
 
     @classmethod
     def under(cls, model: Model, sampler: Sampler, guidance: Guidance) -> "Engine":
-        """Return the engine that samples under a guidance.
+        """Return the engine that samples under the given guidance.
 
         Raises:
-            GuideGymError: If the model lacks what the guidance asks.
+            GuideGymError: If the model lacks what the guidance needs.
         """
         guidance.target.check(model)
         return cls(model, sampler, guidance.guide, guidance.base_model)
 
     @functools.cached_property
     def timesteps(self) -> Shaped[Tensor, " steps_and_end"]:
-        """The sampler's timesteps on the model's device, closed by -1."""
+        """The sampler's timesteps on the model's device, followed by -1."""
         return self.sampler.timesteps(self.model.process).to(self.model.device)
 
     @without_graph
@@ -91,14 +91,14 @@ class Engine:
         Args:
             labels: Wanted class of each row, in 0 .. K - 1.
             seeds: Noise seed of each row, in 0 .. 2**63 - 1.
-            target: The target that the rows start with, or that of each row.
+            target: The initial target of all rows, or of each row.
 
         Raises:
-            GuideGymError: If the two differ in length, or a label or a seed is out of range.
+            GuideGymError: If ``labels`` and ``seeds`` differ in length, or one of their values is out of range.
         """
         model = self.model
         if len(labels) != len(seeds) or len(labels) == 0:
-            raise GuideGymError(f"`labels` and `seeds` must be as long, and not empty, got {len(labels)}, {len(seeds)}")
+            raise GuideGymError(f"`labels` and `seeds` must have equal lengths >= 1, got {len(labels)}, {len(seeds)}")
         if int(labels.min()) < 0 or int(labels.max()) >= model.num_classes:
             wrong = next(int(label) for label in labels if not 0 <= int(label) < model.num_classes)
             raise GuideGymError(f"`labels` must be in 0..{model.num_classes - 1}, got {wrong}")
@@ -126,12 +126,12 @@ class Engine:
         )
 
     def at(self, state: State) -> tuple[Shaped[Tensor, " batch"], Shaped[Tensor, " batch"]]:
-        """Return the training timestep of each row and the one its next step leads to; a finished row's are its last."""
+        """Return each row's training timestep and the one its next step leads to; a finished row keeps its last pair."""
         index = state.step.clamp(max=self.sampler.num_steps - 1)
         return self.timesteps[index], self.timesteps[index + 1]
 
     def ended(self, state: State) -> Bool[Tensor, " batch"]:
-        """Return which rows are at the end of their chain, or failed."""
+        """Return which rows have reached the end of their chain or failed."""
         return (state.step >= self.sampler.num_steps) | state.failed
 
     @without_graph
@@ -144,17 +144,17 @@ class Engine:
         clean: bool = False,
         times: Shaped[Tensor, " batch"] | None = None,
     ) -> Prediction:
-        """Ask the networks: the denoiser for every row, the guide for all rows, for some, or not at all.
+        """Evaluate the networks: the denoiser on every row, the guide on all rows, some, or none.
 
         Args:
             state: The batch.
-            guide: Whether the guide is asked.
-            guided_rows: Rows that the guide is asked for; None for all.
-            clean: Whether the guide, where it is asked for all rows, is asked at the clean estimate, too.
-            times: Times that the rows are asked about in place of their own.
+            guide: Whether to evaluate the guide.
+            guided_rows: Rows to evaluate the guide on; None for all.
+            clean: Whether to evaluate the guide at the clean estimate, too, if it is evaluated on all rows.
+            times: Timesteps to evaluate the rows at instead of their own.
 
         Raises:
-            GuideGymError: If the guide is asked and the engine has none.
+            GuideGymError: If ``guide`` is true and the engine has no guide.
         """
         t = self.at(state)[0] if times is None else times
         if guide and self.guide is None:
@@ -178,7 +178,7 @@ class Engine:
     def _predict_apart(
         self, state: State, t: Shaped[Tensor, " batch"], guided_rows: Int[Tensor, " some"]
     ) -> Prediction:
-        """Predict some rows with a guide that differentiates the denoiser, and the others without a graph."""
+        """Predict some rows with a guide that differentiates through the denoiser, the others without a graph."""
         told = self.predict(fork(state, guided_rows), times=t[guided_rows])
         eps = torch.zeros_like(state.x).index_copy_(0, guided_rows, told.eps)
         others = torch.ones(len(state), dtype=torch.bool, device=guided_rows.device).index_fill_(0, guided_rows, False)
@@ -193,7 +193,7 @@ class Engine:
         x_t: Float[Tensor, " batch *event"],
         eps: Float[Tensor, " batch *event"],
     ) -> GuideOutput:
-        """Ask the guide about rows whose unguided prediction is known."""
+        """Evaluate the guide on rows whose unguided prediction is known."""
         assert self.guide is not None
         return self.guide.gradient(
             GuideInput(self.model, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
@@ -207,18 +207,18 @@ class Engine:
         weight: Float[Tensor, " batch"] | None,
         rate: Float[Tensor, " batch"] | None = None,
     ) -> State:
-        """Advance every row by one reverse step, given what the networks say of it.
+        """Advance every row by one reverse step, given its prediction.
 
-        Rows at the end of their chain, and failed ones, stay as they are.
+        Rows that have finished their chain or failed are left unchanged.
 
         Args:
             state: The batch.
-            prediction: What ``predict`` returned for it.
+            prediction: The result of ``predict`` for the batch.
             weight: Guidance weight of each row; None for no guidance.
-            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it.
+            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it unchanged.
 
         Raises:
-            GuideGymError: If a weight is given and the guide was not asked.
+            GuideGymError: If a weight is given and the guide was not evaluated.
         """
         active = ~self.ended(state)
         reverse, further = self._reverse(state, prediction, weight)
@@ -249,9 +249,9 @@ class Engine:
     def _reverse(
         self, state: State, prediction: Prediction, weight: Float[Tensor, " batch"] | None
     ) -> tuple[Reverse, Int[Tensor, " batch 4"]]:
-        """Let the sampler take its step; return what comes of it, and what it cost beyond the prediction."""
+        """Let the sampler take its step; return the result and its cost beyond the prediction."""
         if weight is not None and prediction.gradient is None:
-            raise GuideGymError("`weight` must be None where the guide was not asked")
+            raise GuideGymError("`weight` must be None if the guide was not evaluated")
         model, further = self.model, torch.zeros_like(state.evaluations)
 
         def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -286,13 +286,13 @@ class Engine:
         *,
         rate: Float[Tensor, " batch"] | None = None,
     ) -> State:
-        """Predict and advance.
+        """Predict and advance by one step.
 
         Args:
             state: The batch.
-            weight: Guidance weight of each row; None asks no guide at all, which costs nothing.
-            guided: Rows that the guide is asked for, where the others are known to have weight 0; None for all.
-            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it.
+            weight: Guidance weight of each row; None skips the guide, at no cost.
+            guided: Rows to evaluate the guide on, if the others are known to have weight 0; None for all.
+            rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it unchanged.
 
         Raises:
             GuideGymError: If a weight is given and the engine has no guide.

@@ -1,4 +1,4 @@
-"""What a policy sees of a trajectory: a short vector a row, the same in the environments and in plain sampling."""
+"""What a policy observes of a trajectory: a short vector per row, the same in the environments and in plain sampling."""
 
 import math
 
@@ -24,7 +24,7 @@ FEATURES = (
     "energy_divergence",
     "degree",
 )
-"""The features in their order; a policy file names them, so that a policy of other features is refused."""
+"""The features in order; a policy file names them, so that a policy trained on other features is rejected."""
 LEAST_LOG_PROBABILITY = -20.0
 BOUND = 1e3
 """Bound on the absolute value of a feature."""
@@ -35,7 +35,7 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
     r"""Return the features of each row, float32 and finite.
 
     ==========================  ==================================================================================
-    ``progress``                share of the chain that is done, 0 .. 1
+    ``progress``                completed share of the chain, 0 .. 1
     ``noise_level``             root of the share of noise (:math:`\sigma_t` under VP), 0 once the chain has ended
     ``last_weight``             :math:`\log(1 + |w|)` of the last step
     ``guide_log_probability``   :math:`\log p(c | x_t)` under the guide, from -20, divided by 10
@@ -48,10 +48,10 @@ def observe(engine: Engine, state: State, prediction: Prediction | None) -> Floa
     ==========================  ==================================================================================
 
     Args:
-        engine: The engine, which must have a guide where there is a prediction.
+        engine: The engine, which must have a guide if a prediction is given.
         state: The batch.
-        prediction: What the networks say of it, the guide asked for all rows and at the clean estimate; None where there is
-            none. What the networks say of a row that has ended is 0 in any case.
+        prediction: The networks' prediction, with the guide evaluated on all rows and at the clean estimate; None if there is
+            none. The features that come from the networks are 0 for rows that have ended.
     """
     t, _ = engine.at(state)
     dtype = state.x.dtype

@@ -1,4 +1,4 @@
-"""What the networks say of a batch, what it cost, and where the guide pushes."""
+"""The networks' prediction for a batch, its cost, and the shift by the guide."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,17 +19,17 @@ ONE_DENOISER = Cost(denoiser=1)
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the networks say of a batch at its present steps; asked once, and used by whatever acts on it.
+    """The networks' outputs for a batch at its current steps, computed once and shared by all that use them.
 
     Args:
         eps: Predicted noise.
-        gradient: The guide's gradient; None where it was not asked.
-        logits: The guide's logits; None where it was not asked for all rows.
-        guided_rows: Rows that the guide was asked for; None for all.
-        clean_logits: The guide's logits at the clean estimate and t = 0; None where it was not asked for them.
-        memory: What the guide remembers of the rows; None where it remembers nothing.
-        base_cost: What the unguided prediction cost each row.
-        guide_cost: What the guide cost each row that it was asked for.
+        gradient: The guide's gradient; None if it was not evaluated.
+        logits: The guide's logits; None if it was not evaluated on all rows.
+        guided_rows: Rows that the guide was evaluated on; None for all.
+        clean_logits: The guide's logits at the clean estimate and t = 0; None if they were not requested.
+        memory: The guide's memory of each row; None if it has none.
+        base_cost: Cost per row of the unguided prediction.
+        guide_cost: Cost of the guide per row that it was evaluated on.
     """
 
     eps: Float[Tensor, " batch *event"]
@@ -42,13 +42,13 @@ class Prediction:
     guide_cost: Cost = NOTHING
 
     def of_rows(self, rows: Int[Tensor, " rows"]) -> "Prediction":
-        """Return what is said of some rows; a row may be taken several times.
+        """Return the prediction for some rows; a row may be taken several times.
 
         Raises:
-            GuideGymError: If the guide was not asked for all rows.
+            GuideGymError: If the guide was not evaluated on all rows.
         """
         if self.guided_rows is not None:
-            raise GuideGymError("`prediction` must be of all rows to be divided")
+            raise GuideGymError("`prediction` must cover all rows to be indexed")
         names = ("eps", "gradient", "logits", "clean_logits", "memory")
         own: dict[str, Any] = {name: getattr(self, name) for name in names}
         divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
@@ -56,13 +56,13 @@ class Prediction:
 
     @property
     def guided(self) -> GuideOutput:
-        """What the guide answered, where it was asked."""
+        """The guide's output on the rows that it was evaluated on."""
         assert self.gradient is not None
         return GuideOutput(self.gradient, self.logits, self.guide_cost, self.memory)
 
     @property
     def evaluations(self) -> Int[Tensor, " batch 4"]:
-        """What it cost each row, in the order of ``Cost``."""
+        """The cost of each row, in the order of ``Cost``."""
         device = self.eps.device
         cost = torch.tensor(self.base_cost.counts, device=device).repeat(len(self.eps), 1)
         if self.gradient is not None:
@@ -76,7 +76,7 @@ class Prediction:
 def weighted_shift(
     prediction: Prediction, weight: Float[Tensor, " batch"] | None
 ) -> Float[Tensor, " batch *event"] | None:
-    """Return the weighted gradient of the guide; a zero weight is no guidance, also where the gradient is not finite."""
+    """Return the weighted gradient of the guide; a zero weight is no guidance, even if the gradient is not finite."""
     if weight is None or prediction.gradient is None:
         return None
     scale = rows_like(weight, prediction.gradient)
@@ -90,7 +90,7 @@ def prediction_of_some(
     guided: GuideOutput,
     cost: Cost,
 ) -> Prediction:
-    """Return the prediction of a batch of which the guide was asked about some rows."""
+    """Return the prediction of a batch when the guide was evaluated on some of its rows."""
     memory = None if guided.memory is None else state.memory.index_copy(0, guided_rows, guided.memory)
     gradient = torch.zeros_like(state.x).index_copy_(0, guided_rows, guided.gradient)
     return Prediction(eps, gradient, guided_rows=guided_rows, memory=memory, base_cost=cost, guide_cost=guided.cost)
@@ -109,6 +109,6 @@ def clean_logits_at(
         GuideGymError: If the guide has no classifier.
     """
     if guide is None or guide.classifier is None:
-        raise GuideGymError(f"{type(guide).__name__} has no classifier, of which features are made")
+        raise GuideGymError(f"{type(guide).__name__} has no classifier to compute features from")
     clean = clean_estimate(x_t, eps, t=t, process=model.process, clip=model.clip)
     return model.classifier(guide.classifier)(clean, torch.zeros_like(t))

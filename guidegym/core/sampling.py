@@ -1,4 +1,4 @@
-"""Plain sampling: many rows, one guidance or one weight curve a row, from noise to samples."""
+"""Plain sampling: many rows from noise to samples, under one guidance or one weight curve per row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ OnRows = Callable[[int], None]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Finished samples and how they were made.
+    """Finished samples and how they were generated.
 
     Args:
         x: The samples, in the model's data range.
@@ -49,7 +49,7 @@ class Samples:
 
 
 def row_seeds(seed: int, num: int, *, first: int = 0) -> Int[Tensor, " num"]:
-    r"""Return ``num`` trajectory seeds, :math:`2^{32} \text{seed} + \text{first} + i`: runs of different seeds share no row.
+    r"""Return ``num`` trajectory seeds, :math:`2^{32} \text{seed} + \text{first} + i`: runs with different seeds share no row.
 
     Raises:
         GuideGymError: If an argument is out of range.
@@ -73,20 +73,20 @@ def rollout(
 ) -> Samples:
     """Sample rows that each follow their own weight curve.
 
-    Rows ask no guide at steps where their weight is zero.
+    The guide is not evaluated on rows at steps where their weight is zero.
 
     Args:
         engine: Model, sampler and guide.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
         weights: Weight of each row at each step, on the CPU; all zero for an engine without a guide.
-        rates: Rate of each row's target at each step, on the CPU; None leaves the targets.
+        rates: Rate of each row's target at each step, on the CPU; None leaves the targets unchanged.
         target: The target that the rows start with, or that of each row.
-        batch_size: Rows that advance together, >= 1; it does not change the samples beyond rounding.
-        on_rows: Told after each step how many rows took it.
+        batch_size: Rows that advance together, >= 1; it changes the samples by rounding only.
+        on_rows: Called after each step with the number of rows that took it.
 
     Raises:
-        GuideGymError: If the arguments do not fit each other or the engine.
+        GuideGymError: If the arguments are inconsistent with each other or the engine.
     """
     batch_size = check_count("batch_size", batch_size, least=1)
     if weights.shape != (len(labels), engine.sampler.num_steps):
@@ -99,7 +99,7 @@ def rollout(
         curves = weights[rows]
         columns = curves.to(device=engine.model.device, dtype=engine.model.dtype).unbind(dim=1)
         for number, (column, weighted) in enumerate(zip(columns, (curves != 0).unbind(dim=1), strict=True)):
-            # Decided on the CPU, where the curves are: no waiting for the device.
+            # Decided on the CPU, where the curves are, to avoid waiting for the device.
             some = bool(weighted.any())
             guided = None if bool(weighted.all()) else weighted.nonzero()[:, 0].to(engine.model.device)
             rate = None if rates is None else rates[rows, number].to(column)
@@ -111,7 +111,7 @@ def rollout(
 
 
 def samples_of(state: State) -> Samples:
-    """Return what a batch has come to."""
+    """Return the samples of a finished batch."""
     return Samples(x=state.x, labels=state.label, seeds=state.seed, failed=state.failed, evaluations=state.evaluations)
 
 
@@ -125,29 +125,31 @@ def policy_rollout(
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> tuple[State, Float[Tensor, " steps batch size"]]:
-    """Sample rows whose weight, and rate where there is one, a policy decides step by step.
+    """Sample rows under a policy that decides the weight, and the rate if there is one, at each step.
 
     Args:
         engine: Model, sampler and guide.
         policy: The policy.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
-        target: The target that the rows start with.
+        target: The initial target of the rows.
         batch_size: Rows that advance together.
-        on_rows: Told after each step how many rows took it.
+        on_rows: Called after each step with the number of rows that took it.
 
     Returns:
         The finished batch, and the actions that were taken.
 
     Raises:
-        GuideGymError: If the policy was made for other features.
+        GuideGymError: If the policy was trained on other features.
     """
     if policy.environment != "guidance":
         raise GuideGymError(
-            f"the policy acts in environment '{policy.environment}', not by weight and rate: play it there"
+            f"the policy acts in environment '{policy.environment}', not by weight and rate: replay it there"
         )
     if policy.features != FEATURES:
-        raise GuideGymError(f"the policy sees {', '.join(policy.features)}; here it would see {', '.join(FEATURES)}")
+        raise GuideGymError(
+            f"the policy was trained on {', '.join(policy.features)}; available here: {', '.join(FEATURES)}"
+        )
     batch_size = check_count("batch_size", batch_size, least=1)
     finished, taken = [], []
     for rows in torch.arange(len(labels)).split(batch_size):
@@ -164,14 +166,14 @@ def policy_rollout(
 
 
 def _whole_numbers(name: str, given: Sequence[int] | Tensor) -> Int[Tensor, " batch"]:
-    """Return whole numbers, one a row, as a tensor: a fraction is refused, not cut off."""
+    """Return whole numbers, one per row, as a tensor; fractions are rejected, not truncated."""
     try:
         values = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
         raise GuideGymError(f"`{name}` must be whole numbers, got {given!r:.60}") from error
     whole = not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
     if values.ndim != 1 or not (whole or values.numel() == 0):
-        raise GuideGymError(f"`{name}` must be whole numbers, one a row, got {given!r:.60}")
+        raise GuideGymError(f"`{name}` must be whole numbers, one per row, got {given!r:.60}")
     return values.long()
 
 
@@ -186,17 +188,17 @@ def sample(
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> Samples:
-    """Sample one row a label under one guidance.
+    """Sample one row per label under one guidance.
 
     Args:
-        model: What is guided.
-        guidance: The guidance; None samples without.
+        model: The model to guide.
+        guidance: The guidance; None samples without guidance.
         labels: Wanted class of each row.
         seed: Seed of the run, in 0 .. 2**31 - 1; row ``i`` has seed ``row_seeds(seed, n)[i]``.
-        seeds: Seeds of the rows themselves, in place of ``seed``.
+        seeds: Seeds of the individual rows, in place of ``seed``.
         sampler: The diffusion sampler; ``DDIM(50)`` by default.
         batch_size: Rows that advance together.
-        on_rows: Told after each step how many rows took it.
+        on_rows: Called after each step with the number of rows that took it.
 
     Raises:
         GuideGymError: If an argument is out of range, or the guidance needs a classifier that the model lacks.
@@ -206,7 +208,7 @@ def sample(
     row_labels = _whole_numbers("labels", labels)
     if len(row_labels) == 0 or (seeds is not None and len(seeds) != len(row_labels)):
         raise GuideGymError(
-            f"`labels` and `seeds` must be as long, and not empty, got {len(row_labels)}, "
+            f"`labels` and `seeds` must have equal lengths >= 1, got {len(row_labels)}, "
             f"{'none' if seeds is None else len(seeds)}"
         )
     rows = row_seeds(seed, len(row_labels)) if seeds is None else _whole_numbers("seeds", seeds)

@@ -1,4 +1,4 @@
-"""The state of a batch of trajectories: tensors that are forked, joined, saved and loaded."""
+"""The state of a batch of trajectories: tensors that can be forked, joined, saved and loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -17,12 +17,12 @@ from guidegym.support.tensor_files import read_tensors
 
 FORMAT = "guidegym-state/3"
 FORMER = "guidegym-state/2"
-"""The same, with the target distribution called the degree."""
+"""The previous format, in which the target distribution is called the degree."""
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """One batch of trajectories; rows may stand at different steps.
+    """One batch of trajectories; rows may be at different steps.
 
     Args:
         x: The samples, noisy until their chain ends.
@@ -32,10 +32,10 @@ class State:
         target: Target distribution over classes of each row; one-hot is plain guidance.
         weight: Guidance weight of each row's last step; zero before the first.
         seed: Noise seed of each row.
-        failed: Rows that became non-finite; they stay at their last finite sample.
-        memory: What the guide remembers of each row's last step; zero where it remembers nothing.
+        failed: Rows that became non-finite; they keep their last finite sample.
+        memory: The guide's memory of each row's last step; zero if it has none.
         evaluations: Network evaluations of each row so far, in the order of ``Cost``.
-        solver: What the sampler remembers of each row, by name; empty for samplers that do not look back.
+        solver: The sampler's memory of each row, by name; empty for samplers without memory.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -61,18 +61,18 @@ class State:
 
 NAMES = tuple(one.name for one in fields(State) if one.name != "solver")
 SOLVER = "solver."
-"""How the names of what the sampler remembers begin in a file."""
+"""Prefix, in a file, of the names of the sampler's memory."""
 
 
 def fork(state: State, rows: Int[Tensor, " rows"] | Bool[Tensor, " batch"]) -> State:
-    """Return the given rows as a batch of its own; a row may be taken several times.
+    """Return the given rows as a new batch; a row may be taken several times.
 
-    A fork and its parent share their seeds: with the same actions they have the same future, with others they differ by the
-    actions alone.
+    A fork and its parent share their seeds: under the same actions they continue identically, under others they differ only by
+    the actions.
 
     Args:
         state: The batch.
-        rows: Numbers of rows, or a mask.
+        rows: Row indices, or a mask.
     """
     solver = {name: own[rows] for name, own in state.solver.items()}
     return State(**{name: getattr(state, name)[rows] for name in NAMES}, solver=solver)
@@ -82,7 +82,7 @@ def join(states: Sequence[State]) -> State:
     """Return the rows of several batches as one.
 
     Raises:
-        GuideGymError: If there is no batch.
+        GuideGymError: If ``states`` is empty.
     """
     if not states:
         raise GuideGymError("`states` must not be empty")
@@ -108,7 +108,7 @@ def load_state(path: str | Path, *, device: torch.device | str = "cpu") -> State
     """Read a batch.
 
     Raises:
-        FileFormatError: If the file cannot be read, is not a state file, or its tensors do not fit each other.
+        FileFormatError: If the file cannot be read, is not a state file, or its tensors are inconsistent.
     """
     header, found = read_tensors(Path(path), device=device)
     if header.get("format") not in (FORMAT, FORMER):

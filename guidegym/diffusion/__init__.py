@@ -1,4 +1,4 @@
-"""Noise processes, samplers and per-trajectory noise: pure tensor mathematics, no network."""
+"""Noise processes, samplers and per-trajectory noise: pure tensor mathematics without networks."""
 
 from guidegym.diffusion.annealed_langevin import AnnealedLangevin
 from guidegym.diffusion.ddim import DDIM

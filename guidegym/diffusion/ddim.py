@@ -31,8 +31,8 @@ class DDIM(WithoutMemory):
         \sigma = \eta \sqrt{\tfrac{1 - \bar\alpha_{t'}}{1 - \bar\alpha_t}\left(1 - \tfrac{\bar\alpha_t}{\bar\alpha_{t'}}\right)}
 
     The guide shifts the noise first, then the clean estimate is clipped, and the noise is recomputed from it. The published
-    guided-diffusion loop clips the unguided estimate first, derives the noise again, and then shifts: without clipping the
-    two are the same, with it they differ (by up to 0.7 at weight 3 on samples in [-1, 1]). The same rule works under VE, where
+    guided-diffusion loop clips the unguided estimate, recomputes the noise, and then shifts it: without clipping the two are
+    the same; with clipping they differ (by up to 0.7 at weight 3 on samples in [-1, 1]). The same rule works under VE, where
     :math:`\sigma = \eta\, \sigma_{t'} \sqrt{1 - \sigma_{t'}^2 / \sigma_t^2}`. With ``eta`` = 0 it is Euler's method for the
     probability-flow ODE.
 
@@ -42,8 +42,8 @@ class DDIM(WithoutMemory):
         spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
 
     Source:
-        Song et al. 2021, eq. 12 and 16; Wang 2024, eq. 2.25 and Algorithms 5-6, which print the root of the second term
-        without its :math:`-\sigma^2`: as printed the variance would be too large wherever ``eta`` > 0.
+        Song et al. 2021, eq. 12 and 16; Wang 2024, eq. 2.25 and Algorithms 5-6, in which the root of the second term
+        lacks the :math:`-\sigma^2`: as printed, the variance is too large if ``eta`` > 0.
     """
 
     num_steps: int = 50
@@ -59,11 +59,11 @@ class DDIM(WithoutMemory):
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether a step adds noise: where ``eta`` > 0."""
+        """Whether a step adds noise: if ``eta`` > 0."""
         return self.eta > 0
 
     def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, closed by -1."""
+        """Return the descending training timesteps, followed by -1."""
         return process.times(self.num_steps, self.spacing)
 
     def step(self, step: Step) -> Reverse:

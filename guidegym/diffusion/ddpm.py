@@ -41,7 +41,7 @@ class DDPM(WithoutMemory):
         spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
 
     Source:
-        Dinh et al. 2023, eq. 1-3 (Wang 2024, eq. 2.17, prints the shift without the square); Ho et al. 2020.
+        Dinh et al. 2023, eq. 1-3 (Wang 2024, eq. 2.17, has the shift without the square); Ho et al. 2020.
     """
 
     num_steps: int = 1000
@@ -61,7 +61,7 @@ class DDPM(WithoutMemory):
         return True
 
     def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, closed by -1."""
+        """Return the descending training timesteps, followed by -1."""
         return process.times(self.num_steps, self.spacing)
 
     def step(self, step: Step) -> Reverse:

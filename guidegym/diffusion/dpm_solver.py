@@ -17,14 +17,14 @@ class DPMSolverPP(OdeSampler):
     r"""DPM-Solver++(2M): deterministic, of second order, one evaluation per step.
 
     With :math:`\lambda_t = \log(\alpha_t / \sigma_t)` (here :math:`\alpha_t = \sqrt{\bar\alpha_t}`), the step
-    :math:`h = \lambda_{t'} - \lambda_t`, that before it :math:`h_-`, and :math:`r = h_- / h`,
+    :math:`h = \lambda_{t'} - \lambda_t`, the previous one :math:`h_-`, and :math:`r = h_- / h`,
 
     .. math::
         x_{t'} = \frac{\sigma_{t'}}{\sigma_t} x_t - \alpha_{t'} (e^{-h} - 1) D, \quad
         D = \Big(1 + \frac{1}{2r}\Big) \hat x_0(x_t) - \frac{1}{2r} \hat x_0^{-}
 
-    with the clean estimate :math:`\hat x_0^-` of the step before. The first step, and the last, to the clean end, where ``h`` is
-    infinite, are of first order: :math:`D = \hat x_0`.
+    with the clean estimate :math:`\hat x_0^-` of the previous step. The first step, and the last one to the clean end, where
+    ``h`` is infinite, are of first order: :math:`D = \hat x_0`.
 
     Args:
         num_steps: Number of reverse steps, one network evaluation each.
@@ -36,7 +36,7 @@ class DPMSolverPP(OdeSampler):
     num_steps: int = 20
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
-        """Return no estimate, and 0 for the noise level that each row came from: none yet."""
+        """Return zeros for the previous estimate and noise level of each row: there are none yet."""
         return {"x_0": torch.zeros_like(x), "level": torch.zeros(len(x), dtype=torch.float64, device=x.device)}
 
     def step(self, step: Step) -> Reverse:
@@ -45,7 +45,7 @@ class DPMSolverPP(OdeSampler):
         estimate, _ = guided_estimate(step)
         level = noise_ratio(process, step.t)
         lam, lam_next, lam_before = (-one.log() for one in (level, noise_ratio(process, step.t_next), before))
-        h = lam_next - lam  # infinite to the clean end, where exp(-h) is 0
+        h = lam_next - lam  # infinite at the clean end, where exp(-h) is 0
         looks_back = (before > 0) & ~step.ends
         ratio = torch.where(looks_back, h / (2 * (lam - lam_before)), 0.0)
         bent = rows_like(ratio.to(x), x)

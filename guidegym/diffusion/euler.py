@@ -11,7 +11,7 @@ from guidegym.registry import register
 
 
 def euler_step(step: Step, slope: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
-    r"""Return where a slope in the noise level leads: :math:`\sqrt{\bar\alpha_{t'}}\, \bar x_{t'}`, see ``Euler``."""
+    r"""Return the result of a step along a slope in noise level: :math:`\sqrt{\bar\alpha_{t'}}\, \bar x_{t'}` of ``Euler``."""
     x, process = step.x, step.process
     signal, signal_next = (process.alpha_bar(t, x.dtype).sqrt() for t in (step.t, step.t_next))
     drop = (noise_ratio(process, step.t_next) - noise_ratio(process, step.t)).to(x)
@@ -23,12 +23,12 @@ def euler_step(step: Step, slope: Float[Tensor, " batch *event"]) -> Float[Tenso
 class Euler(OdeSampler, WithoutMemory):
     r"""Euler's method for the probability-flow ODE: deterministic, of first order.
 
-    In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
+    In units in which the signal is unscaled, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
     :math:`\bar\sigma_t = \sigma_t / \sqrt{\bar\alpha_t}`,
 
     .. math:: \bar x_{t'} = \bar x_t + (\bar\sigma_{t'} - \bar\sigma_t)\, \hat\epsilon(\bar x_t)
 
-    which is ``DDIM`` with ``eta`` = 0, to rounding.
+    which equals ``DDIM`` with ``eta`` = 0 up to rounding.
 
     Args:
         num_steps: Number of reverse steps, one network evaluation each.

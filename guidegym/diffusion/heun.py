@@ -16,16 +16,16 @@ from guidegym.registry import register
 class Heun(OdeSampler, WithoutMemory):
     r"""Heun's method for the probability-flow ODE: deterministic, of second order, two evaluations per step.
 
-    In units where the signal keeps its size (see ``Euler``), a step of Euler's method goes to the next level, the networks are
-    asked there, and the mean of both slopes takes the place of the first:
+    In units in which the signal is unscaled (see ``Euler``), a step of Euler's method goes to the next level, the networks are
+    evaluated there, and the mean of both slopes replaces the first:
 
     .. math:: \bar x_{t'} = \bar x_t + (\bar\sigma_{t'} - \bar\sigma_t) \tfrac12
         \big(\hat\epsilon(\bar x_t) + \hat\epsilon(\bar x'_{t'})\big)
 
-    Euler's step alone, of one evaluation, is the last one, to the clean estimate, and those from noise levels above ``highest``:
-    under a cosine process the first level is in the thousands, and a correction would multiply any difference of two slopes by
-    as much. The guide's weight of a step holds at both evaluations. ``ProbabilityFlow`` is the same method with every evaluation
-    a step of its own, at which a schedule or a policy may change the weight.
+    The last step, to the clean estimate, and steps from noise levels above ``highest`` are plain Euler steps of one evaluation:
+    under a cosine process the first level is in the thousands, and a correction would multiply any difference of the slopes by
+    as much. The guide's weight of a step applies to both evaluations. ``ProbabilityFlow`` is the same method with each
+    evaluation as a separate step, at which a schedule or a policy may change the weight.
 
     Args:
         num_steps: Number of reverse steps.
@@ -49,13 +49,13 @@ class Heun(OdeSampler, WithoutMemory):
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
         if step.evaluate is None:
-            raise GuideGymError("must be given: Heun's method asks the networks twice", argument="evaluate")
+            raise GuideGymError("must be given: Heun's method evaluates the networks twice", argument="evaluate")
         estimate, slope = guided_estimate(step)
         first = euler_step(step, slope)
         twice = ~step.ends & (noise_ratio(step.process, step.t) <= self.highest)
         if not bool(twice.any()):
             return Reverse(first, estimate)
-        # What is not evaluated again stays where a network may be asked about it.
+        # Rows without a second evaluation stay at inputs that are valid for the networks.
         there = torch.where(step.ends, step.t, step.t_next)
         eps, shift = step.evaluate(first, there, twice)
         _, slope_there = guided_estimate(replace(step, x=first, t=there, eps=eps, shift=shift))

@@ -1,6 +1,6 @@
-"""Per-trajectory noise: every number is a function of (seed, step) alone, so a row never feels its neighbours.
+"""Per-trajectory noise: every number is a function of (seed, step) alone, so rows are independent of their batch.
 
-The generator is counter-based (Philox): it has no state to share, to order or to save. All rows are drawn at once.
+The generator is counter-based (Philox): it has no state to share, order or save. All rows are drawn at once.
 """
 
 import math
@@ -24,7 +24,7 @@ REVERSE = 1
 def philox(
     counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return Philox4x32-10 of 32-bit words held in int64 tensors, which broadcast against each other.
+    """Return Philox4x32-10 of 32-bit words in int64 tensors, which broadcast against each other.
 
     Source:
         Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
@@ -32,7 +32,7 @@ def philox(
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter, key[0])[:4]
     shape = (2, *(1,) * c0.ndim)
     multipliers, weyl = (torch.tensor(pair, device=c0.device).reshape(shape) for pair in (MULTIPLIERS, WEYL))
-    # The two halves of the block go through each round side by side, in as few passes over memory as there can be.
+    # Each round processes the two halves of the block together, with as few passes over memory as possible.
     factor, other, keys = torch.stack([c0, c2]), torch.stack([c3, c1]), torch.stack(key)
     for _ in range(ROUNDS):
         # Products of two 32-bit words wrap around in int64, but keep all 64 bits; the mask undoes the sign extension.
@@ -51,14 +51,14 @@ def trajectory_noise(
     stream: int,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, " batch *event"]:
-    """Return standard normal noise, one row a trajectory, on the device of ``seeds``.
+    """Return standard normal noise, one row per trajectory, on the device of ``seeds``.
 
     Args:
         seeds: Seed of each trajectory, in 0 .. 2**63 - 1.
-        steps: Step of each trajectory, >= 0; rows may stand at different steps.
+        steps: Step of each trajectory, >= 0; rows may be at different steps.
         event_shape: Shape of one trajectory's sample.
         stream: ``INITIAL`` or ``REVERSE``; streams are independent.
-        dtype: Floating type of the result; the numbers are made in float64 and rounded once.
+        dtype: Floating type of the result; the numbers are drawn in float64 and rounded once.
     """
     size = math.prod(event_shape)
     blocks = torch.arange((size + 3) // 4, device=seeds.device)[None, :]

@@ -16,9 +16,9 @@ from guidegym.support.settings import check_count, plain_fields
 @register("sampler", "predictor_corrector")
 @dataclass(frozen=True)
 class PredictorCorrector(WithoutMemory):
-    r"""Reverse-diffusion steps down the noise levels, with Langevin steps at each of them.
+    r"""Reverse-diffusion steps over the noise levels, with Langevin steps at each of them.
 
-    In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
+    In units in which the signal is unscaled, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
     :math:`\bar\sigma_t = \sigma_t / \sqrt{\bar\alpha_t}` (VE's own units), the corrector and then the predictor are
 
     .. math::
@@ -26,16 +26,16 @@ class PredictorCorrector(WithoutMemory):
         \bar x &\leftarrow \bar x - \frac{\bar\sigma_t^2 - \bar\sigma_{t'}^2}{\bar\sigma_t} \hat\epsilon
         + \sqrt{\bar\sigma_t^2 - \bar\sigma_{t'}^2}\, z
 
-    That is the source's step size :math:`2 (r \|z\| / \|s\|)^2` with the norms' expectations in place of their means over the
-    batch, so that a row does not depend on its neighbours. The last step goes to the clean estimate.
+    This is the source's step size :math:`2 (r \|z\| / \|s\|)^2` with expected norms instead of batch means, so that
+    rows are independent of each other. The last step returns the clean estimate.
 
-    The predictor is first order, and leaves noise behind where the levels are far apart: it wants hundreds of them, where DDIM is
-    content with fifteen.
+    The predictor is of first order and leaves residual noise if the levels are far apart: it needs hundreds of them, where
+    fifteen suffice for DDIM.
 
     Args:
-        num_steps: Network evaluations per row: each predictor step and each corrector step is one.
+        num_steps: Network evaluations per row, one for each predictor step and each corrector step.
         snr: Signal-to-noise ratio ``r`` of the corrector, in (0, 1).
-        corrections: Corrector steps at each level, >= 0. Where they do not divide ``num_steps``, the first level has fewer.
+        corrections: Corrector steps at each level, >= 0. If they do not divide ``num_steps``, the first level has fewer.
 
     Source:
         CG-SC, section 4.1; Song et al. 2021b, Algorithms 2 and 4.
@@ -58,7 +58,7 @@ class PredictorCorrector(WithoutMemory):
         return True
 
     def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, each level as often as there are steps at it, closed by -1."""
+        """Return the descending training timesteps, each level repeated once per step, followed by -1."""
         return repeated_levels(self.num_steps, 1 + self.corrections, process)
 
     def step(self, step: Step) -> Reverse:

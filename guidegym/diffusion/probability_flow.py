@@ -24,16 +24,16 @@ from guidegym.support.settings import plain_fields
 class ProbabilityFlow(Deterministic):
     r"""The probability-flow ODE by Heun's method: deterministic, of second order.
 
-    In units where the signal keeps its size, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
+    In units in which the signal is unscaled, :math:`\bar x = x / \sqrt{\bar\alpha_t}` with noise level
     :math:`\bar\sigma_t = \sigma_t / \sqrt{\bar\alpha_t}`, the ODE is :math:`d\bar x / d\bar\sigma = \hat\epsilon(\bar x)`.
-    A step of Euler's method goes to the next level; a second evaluation there puts the mean of both slopes in place of the
-    first. Euler's alone is the last step, to the clean estimate, and the first: from nearly pure noise, where
-    :math:`\bar\sigma` is in the thousands under a cosine process, a correction would multiply any difference of two slopes by
+    A step of Euler's method goes to the next level; after a second evaluation there, the mean of both slopes replaces the
+    first. The last step, to the clean estimate, and the first are plain Euler steps: from nearly pure noise, where
+    :math:`\bar\sigma` is in the thousands under a cosine process, a correction would multiply any difference of the slopes by
     as much. Euler's method throughout is ``DDIM`` with ``eta`` = 0.
 
     Args:
-        num_steps: Network evaluations per row: one for the highest level, one for the next, two for each below it; where ``n`` is
-            odd there is one more level whose step is not corrected, the one after those.
+        num_steps: Network evaluations per row: one for the highest level, one for the next, two for each below it; if the number
+            is odd, there is one more level without correction after those.
 
     Source:
         Song et al. 2021b, eq. 13; Karras et al. 2022, Algorithm 1.
@@ -46,7 +46,7 @@ class ProbabilityFlow(Deterministic):
         check_num_steps(self.num_steps)
 
     def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-        """Return the descending training timesteps, a level where a step is corrected twice, closed by -1."""
+        """Return the descending training timesteps, with corrected levels twice, followed by -1."""
         odd = self.num_steps % 2
         levels = process.times(min((self.num_steps + 2 + odd) // 2, self.num_steps))
         counts = torch.full((len(levels),), 2)
@@ -54,7 +54,7 @@ class ProbabilityFlow(Deterministic):
         return levels.repeat_interleave(counts)
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
-        """Return no estimate, and 0 for the noise level that each row came from: none yet."""
+        """Return zeros for the previous estimate and noise level of each row: there are none yet."""
         return {"x_0": torch.zeros_like(x), "level": torch.zeros(len(x), dtype=torch.float64, device=x.device)}
 
     def step(self, step: Step) -> Reverse:
@@ -65,7 +65,7 @@ class ProbabilityFlow(Deterministic):
         signal, signal_next = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_next))
         x_bar = x_t / rows_like(signal, x_t)
         moved = x_bar + rows_like((level_next - level).to(x_t), x_t) * slope
-        # Euler's step went along the line from the clean estimate of that step: its slope need not be remembered.
+        # Euler's step lies on the line from that step's clean estimate, so its slope need not be stored.
         before = step.memory["level"]
         slope_before = (x_bar - step.memory["x_0"]) / rows_like(level.to(x_t), x_t)
         half = (level - before) / 2

@@ -1,4 +1,4 @@
-"""Noise processes: how much signal and how much noise is left at each training timestep."""
+"""Noise processes: the amounts of signal and noise at each training timestep."""
 
 import functools
 import math
@@ -17,34 +17,34 @@ from guidegym.support.settings import plain_fields
 class Process(Protocol):
     r"""A Gaussian noise process :math:`x_t = a_t x_0 + \sigma_t \epsilon`, whose times grow with the noise.
 
-    What a time is, is the process' own business: whole training timesteps (``DiscreteTime``), or any numbers.
+    The process defines its times: integer training timesteps (``DiscreteTime``), or any numbers.
     """
 
     @property
     def clean(self) -> float:
-        """The time of clean data, where chains end; below all others."""
+        """The time of clean data, where chains end; it is below all others."""
         ...
 
     def grid(self) -> Shaped[Tensor, " times"]:
-        """Return the times that networks are trained at, ascending: all of them, or evenly spread ones that stand for them."""
+        """Return the times that networks are trained at, ascending: all of them, or an evenly spaced grid of them."""
         ...
 
     def times(self, num_steps: int, spacing: str = "trailing") -> Shaped[Tensor, " steps_and_end"]:
-        """Return ``num_steps`` descending times for a sampler and the clean end.
+        """Return ``num_steps`` descending times for a sampler, followed by the clean end.
 
         ``trailing`` starts at the noisiest time; ``leading`` ends at the least noisy one.
 
         Raises:
-            GuideGymError: If there are not as many.
+            GuideGymError: If the process has fewer times.
         """
         ...
 
     def position(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Return where times lie on the scale 0..1000 that schedules are written in, float64: 0 is the clean end."""
+        """Return the position of times on the schedules' scale 0..1000, float64: 0 is the clean end."""
         ...
 
     def fraction(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Return the fraction of the chain that is done at times, float64: 0 at the noisiest, 1 at the least noisy one."""
+        """Return the completed fraction of the chain at times, float64: 0 at the noisiest, 1 at the least noisy one."""
         ...
 
     def alpha_bar(self, t: Shaped[Tensor, " batch"], dtype: torch.dtype = torch.float32) -> Float[Tensor, " batch"]:
@@ -62,7 +62,7 @@ class Process(Protocol):
 
 
 class DiscreteTime:
-    """Processes whose times are the training timesteps ``0 .. num_timesteps - 1`` derive from this; -1 is the clean end."""
+    """Base class of processes whose times are the training timesteps ``0 .. num_timesteps - 1``; -1 is the clean end."""
 
     num_timesteps: int
 
@@ -76,11 +76,11 @@ class DiscreteTime:
         return torch.arange(self.num_timesteps)
 
     def times(self, num_steps: int, spacing: str = "trailing") -> Int[Tensor, " steps_and_end"]:
-        """Return descending timesteps and the closing -1; see ``Process.times``."""
+        """Return descending timesteps, followed by -1; see ``Process.times``."""
         total = self.num_timesteps
         if num_steps > total:
             raise GuideGymError(
-                f"asks for {num_steps} noise levels, and the process has {total}: take fewer", argument="num_steps"
+                f"asks for {num_steps} noise levels, but the process has {total}: take fewer", argument="num_steps"
             )
         count = torch.arange(num_steps, dtype=torch.float64)
         trailing = (total - count * (total / num_steps)).round() - 1
@@ -88,11 +88,11 @@ class DiscreteTime:
         return torch.cat([steps.long(), torch.tensor([-1])])
 
     def position(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Return timesteps on the scale of a thousand."""
+        """Return timesteps on the scale 0..1000."""
         return t.double() * (1000 / self.num_timesteps)
 
     def fraction(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Return the fraction of the chain that is done: 0 at the last training timestep, 1 at timestep 0."""
+        """Return the completed fraction of the chain: 0 at the last training timestep, 1 at timestep 0."""
         last = self.num_timesteps - 1
         return (last - t.double()) / max(last, 1)
 
@@ -102,7 +102,7 @@ def noise_share(
 ) -> Float[Tensor, " batch"]:
     r"""Return the share of noise :math:`\sigma_t^2 / (a_t^2 + \sigma_t^2)`, in [0, 1], for data of unit variance.
 
-    It names a noise level in any process: for VP it is :math:`1 - \bar\alpha_t`, for VE
+    It identifies a noise level in any process: for VP it is :math:`1 - \bar\alpha_t`, for VE
     :math:`\sigma_t^2 / (1 + \sigma_t^2)`, and a network trained at a level under one can be used at the same level under the
     other.
     """
@@ -118,7 +118,7 @@ def noise_ratio(
 
 
 def rows_like(values: Shaped[Tensor, " batch"], x: Shaped[Tensor, " batch *event"]) -> Shaped[Tensor, " batch *ones"]:
-    """Reshape one value a row so that it broadcasts over the event dimensions of ``x``."""
+    """Reshape one value per row so that it broadcasts over the event dimensions of ``x``."""
     return values.reshape(-1, *([1] * (x.ndim - 1)))
 
 
@@ -138,7 +138,7 @@ def _alpha_bar_table(schedule: str, num_timesteps: int, dtype: torch.dtype, devi
     """Return alpha_bar at -1, 0, ..., T - 1: computed in float64, cast once."""
     steps = torch.arange(num_timesteps, dtype=torch.float64)
     if schedule == "linear":
-        # The end points are set for T = 1000; other lengths keep the same total noise.
+        # The end points are chosen for T = 1000; other lengths keep the same total noise.
         scale = 1000 / num_timesteps
         fraction = steps / max(num_timesteps - 1, 1)
         betas = scale * (1e-4 + (0.02 - 1e-4) * fraction)

@@ -1,4 +1,4 @@
-"""What every sampler has in common: the rule of one reverse step, without a network."""
+"""The common interface of samplers: the rule of one reverse step, without networks."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,33 +16,33 @@ from guidegym.registry import contract
 from guidegym.support.settings import check_count, plain_fields
 
 LEAST_START, GOOD_START = 0.5, 0.9
-"""Shares of the starting noise's variance below which a sampler is refused, and below which it is warned of."""
+"""Shares of the starting noise's variance below which a sampler is rejected, and below which a warning is given."""
 
 
 Memory: TypeAlias = Mapping[str, Tensor]
-"""What a solver remembers of each row, by name: one entry per row in every tensor."""
+"""A solver's memory of each row, by name: one entry per row in every tensor."""
 Evaluate: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
-"""``(rows, times, wanted rows) -> (eps, shift)``: what the networks say elsewhere, with the step's weight; one call for all rows.
+"""``(rows, times, wanted rows) -> (eps, shift)``: the prediction at other points, with the step's weight; one call for all rows.
 
-Rows that are not wanted get numbers that mean nothing, and cost nothing.
+Unwanted rows get meaningless numbers and cost nothing.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One reverse step to be taken; rows may stand at different times.
+    """One reverse step to take; rows may be at different times.
 
     Args:
         x: Noisy rows.
         t: Time of each row.
-        t_next: Where each row goes, at most ``t``, the clean end at last. A step that stays at ``t`` corrects.
+        t_next: Target time of each row, at most ``t`` and finally the clean end. A step that stays at ``t`` is a correction.
         eps: Predicted noise at ``x``.
         process: The noise process.
         shift: Weighted gradient of the guide, added to the score; None for no guidance.
-        noise: Standard normal noise of each row; None only where ``is_stochastic`` is False.
-        clip: Bound on the absolute value of the clean estimate; None leaves it free.
-        memory: What the sampler remembers: what ``init`` returned, or its last step.
-        evaluate: Asks the networks once more, for rules of several evaluations; see ``Evaluate``.
+        noise: Standard normal noise of each row; None only if ``is_stochastic`` is False.
+        clip: Bound on the absolute value of the clean estimate; None for no bound.
+        memory: The sampler's memory, as returned by ``init`` or its last step.
+        evaluate: Evaluates the networks again, for rules with several evaluations; see ``Evaluate``.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -63,7 +63,7 @@ class Step:
 
 
 class Reverse(NamedTuple):
-    """One reverse step: the next, less noisy rows, the estimate of the clean ones, and what is remembered."""
+    """The result of one reverse step: the less noisy rows, their clean estimate, and the sampler's memory."""
 
     x_next: Float[Tensor, " batch *event"]
     x_0: Float[Tensor, " batch *event"]
@@ -73,7 +73,7 @@ class Reverse(NamedTuple):
 @contract("sampler")
 @runtime_checkable
 class Sampler(Protocol):
-    """A rule for one reverse step over some of the process' times."""
+    """A rule for one reverse step over some times of the process."""
 
     @property
     def num_steps(self) -> int:
@@ -86,31 +86,31 @@ class Sampler(Protocol):
         ...
 
     def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-        """Return the descending times of the steps, closed by that of the clean end."""
+        """Return the descending times of the steps, followed by the clean end."""
         ...
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
-        """Return what is remembered of rows before their first step, as tensors of any but always the same names."""
+        """Return the memory of rows before their first step: tensors under a fixed set of names."""
         ...
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step.
 
-        A row must come out the same alone, in a batch, and beside rows at other steps.
+        A row's result must be the same alone, in a batch, and beside rows at other steps.
         """
         ...
 
 
 class WithoutMemory:
-    """Samplers that do not look back derive from this."""
+    """Base class of samplers without memory."""
 
     def init(self, x: Float[Tensor, " batch *event"]) -> Memory:
-        """Return nothing: there is nothing to remember."""
+        """Return an empty memory."""
         return {}
 
 
 class Deterministic:
-    """Samplers that add no noise derive from this."""
+    """Base class of samplers that add no noise."""
 
     @property
     def is_stochastic(self) -> bool:
@@ -120,7 +120,7 @@ class Deterministic:
 
 @dataclass(frozen=True)
 class OdeSampler(Deterministic):
-    """What solvers of the probability-flow ODE on the process' own grid share: they start at its noisiest time.
+    """Base class of solvers of the probability-flow ODE on the process' grid, which start at its noisiest time.
 
     Args:
         num_steps: Number of reverse steps.
@@ -133,7 +133,7 @@ class OdeSampler(Deterministic):
         check_num_steps(self.num_steps)
 
     def timesteps(self, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-        """Return the descending times, closed by that of the clean end."""
+        """Return the descending times, followed by the clean end."""
         return process.times(self.num_steps)
 
 
@@ -161,36 +161,36 @@ def guided_noise(
 
 
 def check_num_steps(num_steps: int) -> None:
-    """Refuse what is not a number of steps."""
+    """Check that the argument is a valid number of steps."""
     check_count("num_steps", num_steps, least=1)
 
 
 def check_spacing(spacing: str) -> None:
-    """Refuse an unknown spacing."""
+    """Reject an unknown spacing."""
     if spacing not in ("trailing", "leading"):
         raise GuideGymError(f"`spacing` must be 'trailing' or 'leading', got {spacing!r}")
 
 
 def check_start(sampler: Sampler, process: Process) -> None:
-    r"""Check that a sampler's first time is nearly as noisy as what a chain starts from.
+    r"""Check that a sampler's first time is nearly as noisy as the start of a chain.
 
-    Chains start from pure noise. Where the first time has less, by ``spacing="leading"`` with few steps, the network is
-    told that most of that noise is signal, and what comes out is noise.
+    Chains start from pure noise. If the first time has less noise, as with ``spacing="leading"`` and few steps, the
+    network takes most of that noise for signal, and the result is noise.
 
     Raises:
         GuideGymError: If the noise at the first time has less than half the variance of a chain's start.
     """
     first = sampler.timesteps(process)[:1]
     share = (float(process.sigma(first, torch.float64)) / process.prior_std) ** 2
-    said = f"starts at time {first.item():g}, where the noise has {share:.2g} of the variance that chains start from"
+    said = f"starts at time {first.item():g}, where the noise has {share:.2g} of the variance at the start of a chain"
     if share < LEAST_START:
         raise GuideGymError(f"`sampler` {said}: take more steps, or spacing 'trailing'")
     if share < GOOD_START:
-        warnings.warn(f"the sampler {said}: samples will be off; take more steps", UserWarning, stacklevel=4)
+        warnings.warn(f"the sampler {said}: samples will be degraded; take more steps", UserWarning, stacklevel=4)
 
 
 def repeated_levels(num_steps: int, repeats: int, process: Process) -> Shaped[Tensor, " steps_and_end"]:
-    """Return ``num_steps`` descending times, each level ``repeats`` times and the first as often as is left, and the end."""
+    """Return ``num_steps`` descending times, each level ``repeats`` times (the first: the remainder), and the clean end."""
     levels = process.times(-(-num_steps // repeats))
     return torch.cat([levels[:-1].repeat_interleave(repeats)[-num_steps:], levels[-1:]])
 
@@ -224,7 +224,7 @@ def clean_estimate(
 
 
 def guided_estimate(step: Step) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
-    """Return the guided clean estimate and the noise that goes with it: recomputed where the estimate is clipped."""
+    """Return the guided clean estimate and the matching noise, which is recomputed where the estimate is clipped."""
     x, t, process = step.x, step.t, step.process
     sigma_t = process.sigma(t, x.dtype)
     eps_hat = step.eps if step.shift is None else guided_noise(step.eps, step.shift, sigma_t=sigma_t)

@@ -1,4 +1,4 @@
-"""Samplers by name, and the flags that make one."""
+"""Samplers by name, and the flags that describe one."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -12,23 +12,23 @@ from guidegym.support.settings import check_settings
 
 
 def sampler_name(sampler: Sampler) -> str:
-    """Return the name of a sampler's kind: a registered one, or a reference to where it is defined.
+    """Return the name of a sampler's kind: a registered one, or a reference to its definition.
 
     Raises:
-        GuideGymError: If it has neither.
+        GuideGymError: If there is neither.
     """
     return name_of("sampler", type(sampler))
 
 
 def sampler_flags(sampler: Sampler) -> str:
-    """Return the flags with which ``guidegym.sample`` makes the sampler."""
+    """Return the flags of ``guidegym.sample`` for the sampler."""
     flags = [] if type(sampler) is DDIM else [f"--sampler {sampler_name(sampler)}"]
     flags.append(f"--steps {sampler.num_steps}")
     settings = {field.name: getattr(sampler, field.name) for field in fields(sampler)}  # type: ignore[arg-type]
     del settings["num_steps"]
     if type(sampler) is DDIM:
         eta = settings.pop("eta")
-        flags.append(f"--eta {eta:g}" if float(f"{eta:g}") == eta else f"--eta {eta!r}")  # short where it says the same
+        flags.append(f"--eta {eta:g}" if float(f"{eta:g}") == eta else f"--eta {eta!r}")  # short if exact
     defaults = type(sampler)()
     pairs = [f"{name}={value}" for name, value in settings.items() if value != getattr(defaults, name)]
     return " ".join([*flags, *(["--sampler-kwargs", *pairs] if pairs else [])])
@@ -48,7 +48,7 @@ def make_sampler(given: str | Mapping[str, Any] | Sampler, num_steps: int) -> Sa
         num_steps: Its number of steps.
 
     Raises:
-        GuideGymError: If there is none of that name, or it does not take the arguments.
+        GuideGymError: If there is no such sampler, or it does not take the arguments.
     """
     if not isinstance(given, str | Mapping):
         return with_steps(given, num_steps)

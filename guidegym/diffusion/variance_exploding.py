@@ -1,4 +1,4 @@
-"""The variance-exploding process, and the change of variables that lets networks of a VP process work under it."""
+"""The variance-exploding process, and the change of variables for using networks of a VP process under it."""
 
 import functools
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def _sigma_table(process: "VEProcess", dtype: torch.dtype, device: torch.device)
 
 @dataclass(frozen=True)
 class VEProcess(DiscreteTime):
-    r"""The variance-exploding process: noise is added, the signal stays as it is.
+    r"""The variance-exploding process: noise is added and the signal is unscaled.
 
     .. math:: q(x_t | x_0) = N(x_0, \sigma_t^2 I), \quad \sigma_t = \sigma_{min} (\sigma_{max} / \sigma_{min})^{t / (T - 1)}
 
@@ -69,7 +69,7 @@ class VEProcess(DiscreteTime):
 def vp_timesteps(ve: VEProcess, vp: VPProcess, device: torch.device) -> Float[Tensor, " timesteps"]:
     """Return, for VE timesteps -1, 0, ..., T - 1, the VP timestep of the same noise level.
 
-    Between two timesteps the logarithm of the noise level is taken as linear; levels beyond those of the VP process get its
+    The logarithm of the noise level is interpolated linearly between timesteps; levels outside the VP process' range get its
     first or last timestep.
     """
     levels = noise_ratio(vp, vp.grid()).log()
@@ -77,7 +77,7 @@ def vp_timesteps(ve: VEProcess, vp: VPProcess, device: torch.device) -> Float[Te
     right = torch.searchsorted(levels, wanted.contiguous()).clamp(1, vp.num_timesteps - 1)
     share = ((wanted - levels[right - 1]) / (levels[right] - levels[right - 1])).clamp(0, 1)
     between = right - 1 + share
-    # Where a level is met, it is met exactly: closed forms know whole timesteps only.
+    # Matching levels get the exact integer timestep: closed forms are defined at integers only.
     whole = between.round()
     between = torch.where((between - whole).abs() < 1e-6, whole, between)
     return torch.cat([torch.full((1,), -1.0, dtype=torch.float64), between]).to(device)

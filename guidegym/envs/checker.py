@@ -1,4 +1,4 @@
-"""A checker for vector environments, which neither Gymnasium nor Stable-Baselines3 has."""
+"""A checker for vector environments, which neither Gymnasium nor Stable-Baselines3 provides."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from guidegym.errors import GuideGymError
 
 
 def check_vector_env(env: VectorEnv[Any, Any, Any], *, steps: int = 50, seed: int = 0) -> None:
-    """Step a vector environment with random actions and check that it keeps Gymnasium's rules.
+    """Step a vector environment with random actions and check that it follows Gymnasium's rules.
 
-    Spaces are batched single spaces; observations lie in them and are arrays of their own; rewards and flags are arrays of one
-    number per row; equal seeds give equal episodes; ``final_obs`` comes with its mask where the mode is ``SameStep``; the
-    autoreset mode is in the metadata.
+    Spaces are batched single spaces; observations lie in them and are separate arrays; rewards and flags are arrays with one
+    value per row; equal seeds give equal episodes; ``final_obs`` comes with its mask in mode ``SameStep``; the autoreset mode
+    is in the metadata.
 
     Args:
-        env: The environment, open; it is left reset.
+        env: The open environment; it is reset afterwards.
         steps: Steps to take.
         seed: Seed of the resets and of the actions.
 
     Raises:
-        GuideGymError: At the first rule that is broken.
+        GuideGymError: At the first violated rule.
     """
     if not isinstance(env, VectorEnv):
         raise GuideGymError(f"`env` must be a gymnasium.vector.VectorEnv, got {type(env).__name__}")
@@ -39,7 +39,7 @@ def check_vector_env(env: VectorEnv[Any, Any, Any], *, steps: int = 50, seed: in
 
 
 def _episode(env: VectorEnv[Any, Any, Any], mode: Any, steps: int, seed: int) -> list[Any]:
-    """Return all that the environment said, every part of it checked."""
+    """Return everything that the environment returned, after checking it."""
     env.action_space.seed(seed)
     observation, info = env.reset(seed=seed)
     _require(isinstance(info, dict), "`reset` must return an info dictionary")
@@ -47,7 +47,7 @@ def _episode(env: VectorEnv[Any, Any, Any], mode: Any, steps: int, seed: int) ->
     for number in range(steps):
         before, kept = observation, _copy(observation)
         observation, rewards, terminated, truncated, info = env.step(env.action_space.sample())
-        _require(_equal(before, kept), f"step {number}: an observation changed after it was handed out")
+        _require(_equal(before, kept), f"step {number}: an observation changed after it was returned")
         _require(
             env.observation_space.contains(observation),
             f"step {number}: the observation is outside `observation_space`",
@@ -58,13 +58,13 @@ def _episode(env: VectorEnv[Any, Any, Any], mode: Any, steps: int, seed: int) ->
             ("truncations", truncated, np.bool_),
         ):
             fits = isinstance(array, np.ndarray) and array.shape == (env.num_envs,) and np.issubdtype(array.dtype, kind)
-            _require(fits, f"step {number}: `{name}` must be one {kind.__name__} a row, got {array!r:.80}")
+            _require(fits, f"step {number}: `{name}` must be one {kind.__name__} per row, got {array!r:.80}")
         _require(bool(np.isfinite(rewards).all()), f"step {number}: a reward is not finite")
         over = terminated | truncated
         if over.any() and mode == AutoresetMode.SAME_STEP:
             _require(
                 "final_obs" in info and bool((info.get("_final_obs") == over).all()),
-                f"step {number}: `final_obs` and its mask `_final_obs` must be in info where rows end",
+                f"step {number}: `final_obs` and its mask `_final_obs` must be in info when rows end",
             )
         said.append((_copy(observation), rewards.copy(), terminated.copy(), truncated.copy()))
         if over.any() and mode == AutoresetMode.DISABLED:

@@ -1,4 +1,4 @@
-"""Episodes of a task, many at a time: what the single and the vector environment share."""
+"""Batches of episodes of a task, shared by the single and the vector environment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from guidegym.errors import GuideGymError
 from guidegym.support.settings import MAX_WHOLE, whole_number
 
 SAMPLE_BOUND = 1e4
-"""Bound on the observed sample, which a sound one never comes near."""
+"""Bound on the observed sample, never approached in normal operation."""
 
 Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
 
@@ -47,10 +47,10 @@ def action_space(task: Task) -> spaces.Box:
 
 
 class Episodes:
-    """A batch of rows, each with its environment seed and its count of episodes.
+    """A batch of rows, each with its environment seed and episode count.
 
-    An episode's class and noise seed are functions of the two alone (``Split.draw``): rows need no generator, and a row is
-    the same in a batch of any size.
+    An episode's class and noise seed are functions of these two alone (``Split.draw``): rows need no generator, and a row
+    does not depend on the batch size.
 
     Args:
         task: The task.
@@ -67,12 +67,12 @@ class Episodes:
         self.rate = torch.zeros(num_rows)
 
     def restart(self, rows: NDArray[np.bool_], *, seeds: list[int | None] | None = None, pairs: Any = None) -> None:
-        """Begin a new episode in the given rows; the networks are not asked.
+        """Begin a new episode in the given rows, without evaluating the networks.
 
         Args:
             rows: A mask.
-            seeds: Environment seed of each row of the batch, None for the next episode under the old one.
-            pairs: Class and noise seed for all the given rows, in place of drawn ones.
+            seeds: Environment seed of each row of the batch, None for the next episode under the current one.
+            pairs: Class and noise seed for all the given rows, instead of drawn ones.
         """
         mask = torch.from_numpy(rows)
         for row, seed in enumerate(seeds or ()):
@@ -98,17 +98,17 @@ class Episodes:
         )
 
     def running(self) -> Rollout:
-        """Return the trajectories under way.
+        """Return the running trajectories.
 
         Raises:
-            GuideGymError: If there was no reset.
+            GuideGymError: If the environment was not reset.
         """
         if self.live is None:
-            raise GuideGymError("`reset` must come before `step` and `render`")
+            raise GuideGymError("`reset` must be called before `step` and `render`")
         return self.live
 
     def look(self) -> None:
-        """Ask the networks what the next observation needs, once for all rows."""
+        """Evaluate the networks for the next observation, once for all rows."""
         self.live = self.task.look(self.running())
 
     def act(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -122,7 +122,7 @@ class Episodes:
         return reward.double().cpu().numpy(), ended.cpu().numpy()
 
     def observation(self) -> Observation:
-        """Return what is seen of all rows, as arrays of their own."""
+        """Return the observations of all rows, as separate arrays."""
         live, task = self.running(), self.task
         sample = live.state.x.float().clamp(-SAMPLE_BOUND, SAMPLE_BOUND)
         if task.observation == "sample":
@@ -140,7 +140,7 @@ class Episodes:
         }
 
     def info(self) -> dict[str, NDArray[Any]]:
-        """Return the physical numbers of all rows."""
+        """Return the physical quantities of all rows."""
         state = self.running().state
         target = state.target.gather(1, state.label[:, None])[:, 0]
         progressive = {} if self.task.scale.max_rate is None else {"rate": _array(self.rate), "target": _array(target)}
@@ -159,7 +159,7 @@ def _array(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def check_options(options: Mapping[str, Any] | None, num_classes: int) -> tuple[int | None, int | None] | None:
-    """Return the class and the noise seed that reset options ask for; None where they ask for neither.
+    """Return the class and the noise seed given by reset options; None if they give neither.
 
     Raises:
         GuideGymError: If an option is unknown or out of range.
@@ -167,7 +167,7 @@ def check_options(options: Mapping[str, Any] | None, num_classes: int) -> tuple[
     given = dict(options or {})
     label, seed = given.pop("label", None), given.pop("noise_seed", None)
     if given:
-        raise GuideGymError(f"`options` may hold `label` and `noise_seed`, got {', '.join(map(str, given))}")
+        raise GuideGymError(f"`options` may contain `label` and `noise_seed`, got {', '.join(map(str, given))}")
     if label is None and seed is None:
         return None
     return (
@@ -177,20 +177,20 @@ def check_options(options: Mapping[str, Any] | None, num_classes: int) -> tuple[
 
 
 def check_env_seeds(seed: object, num_rows: int) -> list[int | None]:
-    """Return the environment seed of each row, None for rows that go on, from what ``reset`` was given.
+    """Return the environment seed of each row, None for rows that continue, from the argument of ``reset``.
 
     Args:
         seed: One number, to which the row's number is added; a sequence with one number or None per row; or None.
         num_rows: Number of rows.
 
     Raises:
-        GuideGymError: If a seed is no whole number in 0 .. 2**63 - 1, or there are not as many as rows.
+        GuideGymError: If a seed is not a whole number in 0 .. 2**63 - 1, or their number is not that of the rows.
     """
     if seed is None:
         return [None] * num_rows
     if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes) and np.ndim(seed) == 1:
         if len(seed) != num_rows:
-            raise GuideGymError(f"`seed` must be one number or {num_rows}, got {len(seed)}")
+            raise GuideGymError(f"`seed` must be one number or {num_rows} of them, got {len(seed)}")
         return [
             None if one is None else whole_number(f"seed[{row}]", one, least=0, most=MAX_WHOLE)
             for row, one in enumerate(seed)

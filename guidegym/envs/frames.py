@@ -1,4 +1,4 @@
-"""What ``render`` shows: clean estimates, the weights so far, and a judge's probability of the wanted class."""
+"""The frames of ``render``: clean estimates, the weights so far, and the judge's probability of the wanted class."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 MAX_SHOWN = 16
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
-"""What both environments say of their rendering."""
+"""The rendering metadata of both environments."""
 
 
 def check_render_mode(render_mode: str | None) -> None:
-    """Check that a render mode is one there is."""
+    """Check that a render mode is supported."""
     if render_mode not in (None, *METADATA["render_modes"]):
         raise GuideGymError(f"`render_mode` must be None or 'rgb_array', got {render_mode!r}")
 
 
 @dataclass
 class Shown:
-    """One row of the picture: what its episode has been so far.
+    """One row of the picture: its episode so far.
 
     Args:
-        estimate: Its latest clean estimate, the sample itself at the end.
+        estimate: Its latest clean estimate; the sample itself at the end.
         weights: Guidance weight of each step.
         targets: Target share of the wanted class after each step.
-        confidence: The judge's probability of the wanted class, of each step's estimate.
+        confidence: The judge's probability of the wanted class for each step's estimate.
     """
 
     estimate: "Tensor | None" = None
@@ -48,7 +48,7 @@ class Shown:
 
 
 class Trace:
-    """What happened so far in the rows that are shown; an episode stays until the next one's first step.
+    """The history of the displayed rows; an episode is kept until the first step of the next.
 
     Args:
         num_rows: Rows of the environment.
@@ -62,7 +62,7 @@ class Trace:
         self.rows = [Shown() if anew else row for row, anew in zip(self.rows, rows, strict=False)]
 
     def add(self, episodes: "Episodes") -> None:
-        """Remember the step that was just taken; rows that did not take one stay."""
+        """Record the step that was just taken; rows that took none are unchanged."""
         task, state = episodes.task, fork(episodes.running().state, torch.arange(len(self.rows)))
         x = torch.where(rows_like(task.engine.ended(state), state.x), state.x, state.x_0)
         model, label = task.engine.model, state.label[:, None]
@@ -82,7 +82,7 @@ class Trace:
 
 
 def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
-    """Draw the present step as an RGB array."""
+    """Draw the current step as an RGB array."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     state, task = episodes.running().state, episodes.task
@@ -122,12 +122,12 @@ def frame(episodes: "Episodes", trace: Trace) -> NDArray[np.uint8]:
 
 
 def _draw_samples(axes: "Axes", x: "Tensor", names: list[str], references: "Tensor") -> None:
-    """Show clean estimates: points of a plane among real ones, images with the class that each should be."""
+    """Show clean estimates: points in the plane among real ones, or images with their wanted classes."""
     axes.set_title("clean estimate")
     if x.ndim > 2:
         _tile(axes, as_images(x), names)
         return
-    # The points of a line lie in a plane, too.
+    # One-dimensional points are drawn in the plane, too.
     x, references = (torch.cat([rows, torch.zeros_like(rows)], dim=-1) for rows in (x, references))
     for points in references[:, :200]:
         axes.scatter(points[:, 0].numpy(), points[:, 1].numpy(), s=2, alpha=0.3)

@@ -1,4 +1,4 @@
-"""Playing whole episodes of a task as tensors, for agents and for comparisons."""
+"""Whole episodes of a task as tensors, for agents and comparisons."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from guidegym.envs.task import Rollout, Task
 from guidegym.guidance import Policy
 
 Act = Callable[[Task, Rollout], Tensor]
-"""``(task, trajectories that were looked at) -> actions in [-1, 1]``; one with a true attribute ``blind`` does not look."""
+"""``(task, rollout after look) -> actions in [-1, 1]``; with a true attribute ``blind``, ``look`` is skipped."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,9 +20,9 @@ class Played:
     """Finished episodes.
 
     Args:
-        state: Their end.
+        state: Their final state.
         total: Sum of the rewards of each row.
-        actions: What was done, in [-1, 1].
+        actions: The actions taken, in [-1, 1].
     """
 
     state: State
@@ -31,12 +31,12 @@ class Played:
 
 
 def follow(policy: Policy) -> Act:
-    """Return the acting of a learned policy."""
+    """Return the ``Act`` of a learned policy."""
     return lambda task, live: policy(task.features(live))
 
 
 def play(task: Task, act: Act, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"]) -> Played:
-    """Play one episode a row, all rows at once.
+    """Play one episode per row, all rows at once.
 
     Args:
         task: The task.
@@ -57,7 +57,7 @@ def play(task: Task, act: Act, labels: Int[Tensor, " batch"], seeds: Int[Tensor,
 def draw_episodes(
     task: Task, num: int, *, seed: int, first: int = 0
 ) -> tuple[Int[Tensor, " num"], Int[Tensor, " num"]]:
-    """Return classes and noise seeds of the task's split: those of environments ``first`` .. under a seed's own range."""
+    """Return classes and noise seeds from the task's split: those of environments ``first`` and up in the range of ``seed``."""
     env_seed = seed * 2**32 + first + torch.arange(num)
     zero = torch.zeros_like(env_seed)
     return task.split.draw(env_seed, zero, num_classes=task.engine.model.num_classes)

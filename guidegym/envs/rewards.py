@@ -1,4 +1,4 @@
-"""Rewards: objectives as what an environment gives, row by row, and how that is spread over the chain."""
+"""Rewards: objectives as per-row rewards of an environment, and how they are spread over the chain."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from guidegym.support.settings import coerce, plain_fields
 FORMS = ("terminal", "difference")
 
 Reward = str | Mapping[str, float] | Objective | Callable[[Finished], Tensor]
-"""An objective by its name or itself, weights by name, or a function of finished samples that is maximised."""
+"""An objective or its name, weights by objective name, or a function of finished samples to maximise."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class RewardMix:
 
     Args:
         terms: Objectives with their weights, each > 0.
-        form: ``terminal`` gives the value of the finished sample at the last step; ``difference`` gives at each step what
-            the clean estimate has gained since the last one, which adds up to the same.
-        evaluation_cost: Taken off for each network evaluation of the row, forward and backward alike, >= 0.
+        form: ``terminal`` gives the value of the finished sample at the last step; ``difference`` gives at each step the
+            change in the value of the clean estimate, which adds up to the same.
+        evaluation_cost: Cost subtracted per network evaluation of the row, forward or backward, >= 0.
 
     Raises:
-        GuideGymError: If there is no term, or a number is out of range.
+        GuideGymError: If there are no terms, or a number is out of range.
     """
 
     terms: tuple[tuple[Objective, float], ...]
@@ -39,18 +39,18 @@ class RewardMix:
     def __post_init__(self) -> None:
         plain_fields(self)
         if not self.terms:
-            raise GuideGymError(f"must be of {', '.join(names('objective'))}, got none", argument="reward")
+            raise GuideGymError(f"must be one of {', '.join(names('objective'))}, got none", argument="reward")
         if any(not 0 < weight < float("inf") for _, weight in self.terms):
             given = {objective.name: weight for objective, weight in self.terms}
             raise GuideGymError(f"the weights of `reward` must be > 0 and finite, got {given}")
         if self.form not in FORMS:
-            raise GuideGymError(f"`reward_form` must be of {', '.join(FORMS)}, got {self.form!r}")
+            raise GuideGymError(f"`reward_form` must be one of {', '.join(FORMS)}, got {self.form!r}")
         if not 0 <= self.evaluation_cost < float("inf"):
             raise GuideGymError(f"`evaluation_cost` must be >= 0 and finite, got {self.evaluation_cost}")
 
     @property
     def floor(self) -> float:
-        """The least a sample can be worth, which failed rows get."""
+        """The lowest value of a sample, assigned to failed rows."""
         return sum(weight * objective.least_reward for objective, weight in self.terms)
 
     def value(self, finished: Finished, *, spread: bool = False) -> Float[Tensor, " batch"]:
@@ -58,8 +58,8 @@ class RewardMix:
 
         Args:
             finished: Clean samples.
-            spread: Whether numbers of the whole set are spread as the samples influence them: values with the same mean, whose
-                spread over rows tells how well that mean is known.
+            spread: Whether set-level numbers are distributed by the samples' influence: values with the same mean, whose
+                spread over rows shows how well that mean is known.
         """
         total = torch.zeros(len(finished.x), device=finished.x.device)
         for objective, weight in self.terms:
@@ -68,10 +68,10 @@ class RewardMix:
 
 
 def reward_mix(reward: Reward, *, form: str = "terminal", evaluation_cost: float = 0.0) -> RewardMix:
-    """Return the mix that a reward, or weights by name, describe.
+    """Return the mix described by a reward or by weights by name.
 
     Raises:
-        GuideGymError: If a name is unknown or a weight is no finite number.
+        GuideGymError: If a name is unknown or a weight is not a finite number.
     """
     weights = reward if isinstance(reward, Mapping) else {}
     for name, weight in weights.items():

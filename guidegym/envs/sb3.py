@@ -17,13 +17,13 @@ from guidegym.errors import GuideGymError
 
 
 class SB3VecEnv(VecEnv):
-    """A ``GuidanceVectorEnv`` as Stable-Baselines3 expects it; no Python loop but over rows that just ended.
+    """A ``GuidanceVectorEnv`` with Stable-Baselines3's interface; its only Python loop is over rows that just ended.
 
     Args:
         env: The environment, in autoreset mode ``SameStep``.
 
     Raises:
-        GuideGymError: If it is another kind of environment, or in another mode.
+        GuideGymError: If it is another kind of environment or in another mode.
     """
 
     def __init__(self, env: GuidanceVectorEnv) -> None:
@@ -40,7 +40,7 @@ class SB3VecEnv(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
     def reset(self) -> Any:
-        """Begin an episode in every row, under the seeds of ``seed`` where there are any."""
+        """Begin an episode in every row, with the seeds set by ``seed`` if there are any."""
         seeds = None if all(seed is None for seed in self._seeds) else list(self._seeds)
         observation, info = self.env.reset(seed=seeds)
         self.reset_infos = _rows(info, range(self.num_envs))
@@ -49,11 +49,11 @@ class SB3VecEnv(VecEnv):
         return observation
 
     def step_async(self, actions: NDArray[np.float32]) -> None:
-        """Keep the actions for ``step_wait``."""
+        """Store the actions for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> tuple[Any, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Take the step: a row that ended has its last observation in ``terminal_observation``."""
+        """Take the step; a row that ended has its last observation in ``terminal_observation``."""
         assert self._actions is not None
         observation, rewards, ended, _, info = self.env.step(np.clip(self._actions, -1.0, 1.0))
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -75,15 +75,15 @@ class SB3VecEnv(VecEnv):
         return self.env.render() or [None]
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Return the attribute of the vector environment, once a row."""
+        """Return the attribute of the vector environment, once per row."""
         return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Set an attribute of the vector environment, which all rows share."""
+        """Set an attribute of the vector environment, shared by all rows."""
         setattr(self.env, attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Call a method of the vector environment once; its answer stands for each row."""
+        """Call a method of the vector environment once; return its result for each row."""
         answer = getattr(self.env, method_name)(*method_args, **method_kwargs)
         return [answer] * len(list(self._get_indices(indices)))
 
@@ -93,7 +93,7 @@ class SB3VecEnv(VecEnv):
 
 
 def _rows(info: dict[str, Any], rows: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return the info of some rows as one dictionary a row."""
+    """Return the info of some rows as one dictionary per row."""
     keys = [key for key in info if not key.startswith("_")]
     return [{key: info[key][row].item() for key in keys} for row in rows]
 
@@ -101,12 +101,12 @@ def _rows(info: dict[str, Any], rows: Iterable[Any]) -> list[dict[str, Any]]:
 class SampleExtractor(BaseFeaturesExtractor):
     """Features of a noisy sample for Stable-Baselines3: convolutions over images, a layer over vectors, the rest appended.
 
-    Stable-Baselines3 by itself flattens floating images. Use it as
+    By default Stable-Baselines3 flattens floating-point images. Use it as
     ``policy_kwargs={"features_extractor_class": SampleExtractor}``.
 
     Args:
-        observation_space: That of observation mode ``full`` or ``sample``.
-        width: Number of features made of the sample.
+        observation_space: The space of observation mode ``full`` or ``sample``.
+        width: Number of features computed from the sample.
     """
 
     def __init__(self, observation_space: spaces.Space[Any], width: int = 64) -> None:

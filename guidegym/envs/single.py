@@ -1,4 +1,4 @@
-"""The single environment: one trajectory an episode."""
+"""The single environment: one trajectory per episode."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from guidegym.support.settings import check_settings
 
 
 class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
-    """Guide one reverse diffusion trajectory, a step at a time; the page in ``docs/environments`` tells all.
+    """Guide one reverse diffusion trajectory step by step; see the pages in ``docs/environments``.
 
     Args:
         render_mode: ``rgb_array`` or None.
@@ -43,7 +43,7 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
 
         Args:
             seed: Environment seed, in 0 .. 2**63 - 1.
-            options: May hold ``label`` and ``noise_seed`` of the episode.
+            options: May contain the episode's ``label`` and ``noise_seed``.
 
         Raises:
             GuideGymError: If the seed or an option is out of range.
@@ -68,7 +68,7 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
         """
         self._check_open()
         if self._ended:
-            raise GuideGymError("`reset` must come before `step`, and after the end of an episode")
+            raise GuideGymError("`reset` must be called before `step`, and after the end of an episode")
         given = np.asarray(action, dtype=np.float32)
         if not self.action_space.contains(given):
             raise GuideGymError(f"`action` must be in {self.action_space}, got {action}")
@@ -88,7 +88,7 @@ class GuidanceEnv(gym.Env[Any, NDArray[np.float32]]):
         return frame(self.episodes, self.trace)
 
     def close(self) -> None:
-        """Let go of the trajectory; any use after that is an error."""
+        """Release the trajectory; any later use is an error."""
         self._closed = True
 
     def _check_open(self) -> None:

@@ -1,4 +1,4 @@
-"""Which classes and noise seeds the episodes have: training, held-out, or a list of one's own."""
+"""The classes and noise seeds of episodes: training, held-out, or a user's list."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from guidegym.errors import GuideGymError
 from guidegym.support.settings import shown, whole_number
 
 HALVES = {"train": 2**62, "test": 2**62 + 2**61}
-"""First noise seed of each split; each has 2**61 of them, above all that ``row_seeds`` gives below seed 2**30."""
+"""First noise seed of each split; each has 2**61 of them, above all from ``row_seeds`` for seeds below 2**30."""
 EPISODES = 2
-"""The stream of episodes, beside the noise streams ``INITIAL`` and ``REVERSE``."""
+"""The stream of episodes, besides the noise streams ``INITIAL`` and ``REVERSE``."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Where episodes come from.
+    """The source of episodes.
 
     Args:
-        name: ``train`` or ``test``: classes and seeds drawn at random, from two sets of seeds that share none. ``list`` for
-            the pairs of ``labels`` and ``seeds``.
+        name: ``train`` or ``test``: classes and seeds drawn at random, from two disjoint sets of seeds. ``list`` for the
+            pairs of ``labels`` and ``seeds``.
         labels: Classes of the list.
         seeds: Noise seeds of the list.
     """
@@ -36,11 +36,11 @@ class Split:
     def draw(
         self, env_seed: Int[Tensor, " batch"], episode: Int[Tensor, " batch"], *, num_classes: int
     ) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-        """Return the class and the noise seed of each row's episode, a function of the two numbers alone.
+        """Return the class and the noise seed of each row's episode, a function of ``env_seed`` and ``episode`` alone.
 
         Args:
             env_seed: Seed that the row's environment was reset with, >= 0.
-            episode: How many episodes it has begun since.
+            episode: Number of episodes begun since then.
             num_classes: Number of classes.
         """
         if self.name == "list":
@@ -58,18 +58,20 @@ class Split:
 
 
 def make_split(given: str | Mapping[str, Sequence[int]], *, num_classes: int) -> Split:
-    """Return the split that a name, or ``{"labels": [...], "seeds": [...]}``, describes.
+    """Return the split described by a name or by ``{"labels": [...], "seeds": [...]}``.
 
     Raises:
         GuideGymError: If the name is unknown, the lists differ in length or are empty, or a number is out of range.
     """
     if isinstance(given, str):
         if given not in HALVES:
-            raise GuideGymError(f"`split` must be {', '.join(HALVES)}, or lists of labels and seeds, got {given!r}")
+            raise GuideGymError(
+                f"`split` must be one of {', '.join(HALVES)}, or lists of labels and seeds, got {given!r}"
+            )
         return Split(given)
     labels, seeds = _whole(given, "labels"), _whole(given, "seeds")
     if set(given) != {"labels", "seeds"} or not labels or len(labels) != len(seeds):
-        raise GuideGymError("`split` must have `labels` and `seeds`, as long as each other and not empty")
+        raise GuideGymError("`split` must have non-empty `labels` and `seeds` of equal length")
     if not all(0 <= label < num_classes for label in labels) or not all(0 <= seed < 2**63 for seed in seeds):
         raise GuideGymError(f"`split` must have labels in 0..{num_classes - 1} and seeds in 0..2**63 - 1")
     return Split("list", labels, seeds)

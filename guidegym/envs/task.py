@@ -1,4 +1,4 @@
-"""A task: what is guided, how, towards which reward. The tensor side of the environments, without episodes or Gymnasium."""
+"""A task: what is guided, how, and for which reward. The tensor core of the environments, without episodes or Gymnasium."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,18 +33,18 @@ from guidegym.testbeds import Model, load_model
 
 OBSERVATIONS = ("full", "features", "sample")
 UNGUIDED = 1e-6
-"""A weight below this share of the largest is 0: in observation mode ``sample`` the guide is then not asked."""
+"""A weight below this share of the largest counts as 0: in observation mode ``sample`` the guide is then not evaluated."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """Trajectories under way.
+    """Running trajectories.
 
     Args:
         state: The batch.
-        value: What the clean estimate of each row was last worth; 0 before the first step.
-        prediction: What the networks say of the batch; None where they have not been asked.
-        group: Rows of one group are alternatives to each other (see ``Reward``); None where each stands for itself.
+        value: Last value of each row's clean estimate; 0 before the first step.
+        prediction: The networks' prediction for the batch; None if they have not been evaluated.
+        group: Rows of one group are alternatives to each other (see ``Finished``); None if each row is independent.
     """
 
     state: State
@@ -56,19 +56,19 @@ class Rollout:
 @register("environment", "guidance")
 @dataclass(frozen=True, eq=False)
 class Task:
-    """An engine with the range of its actions, a reward, and what a policy sees.
+    """An engine with an action range, a reward, and an observation mode.
 
-    An environment of one's own is a subclass, registered as an ``environment``: ``action_size`` says how many numbers in [-1, 1]
-    an action has, and ``apply`` what they do to a step. The first are the weight and, where there is one, the rate; at -1 each
-    further number must do nothing, so that whoever knows weights alone can play there, too.
+    A custom environment is a subclass, registered as an ``environment``: ``action_size`` is the number of an action's
+    components in [-1, 1], and ``apply`` defines their effect. The first are the weight and, if there
+    is one, the rate; any further one must have no effect at -1, so that policies of weights alone can act there, too.
 
     Args:
         engine: Model, sampler and guide.
         scale: Physical range of an action.
-        reward: What a sample is worth.
-        split: Where episodes come from.
+        reward: The value of a sample.
+        split: The source of episodes.
         observation: ``full``, ``features`` or ``sample``.
-        target: The target at the start.
+        target: The initial target.
     """
 
     engine: Engine
@@ -80,12 +80,12 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.observation not in OBSERVATIONS:
-            raise GuideGymError(f"`observation` must be of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
+            raise GuideGymError(f"`observation` must be one of {', '.join(OBSERVATIONS)}, got {self.observation!r}")
         self.target.check(self.engine.model)
 
     @property
     def name(self) -> str:
-        """What files call the environment: its registered name, or a reference to where it is defined."""
+        """The environment's name in files: its registered name, or a reference to its definition."""
         return name_of("environment", type(self))
 
     @property
@@ -95,21 +95,21 @@ class Task:
 
     @property
     def action_size(self) -> int:
-        """How many numbers in [-1, 1] an action has."""
+        """Number of components in [-1, 1] of an action."""
         return self.scale.size
 
     def padded(self, action: Float[Tensor, " rows some"]) -> Float[Tensor, " rows size"]:
-        """Return actions of weight and rate with the further numbers of this environment at -1, where they do nothing."""
+        """Return actions of weight and rate with the further components at -1, where they have no effect."""
         missing = self.action_size - action.shape[1]
         return torch.cat([action, -torch.ones(len(action), missing, device=action.device)], dim=1)
 
     def apply(self, state: State, prediction: Prediction | None, action: Float[Tensor, " batch size"]) -> State:
-        """Return the batch one step on: what an action does.
+        """Return the batch one step later: the effect of an action.
 
         Args:
-            state: The batch; rows that have ended stay as they are.
-            prediction: What the networks say of it; None where they have not been asked.
-            action: Action of each row, in [-1, 1] where it was not clipped before.
+            state: The batch; rows that have ended are unchanged.
+            prediction: The networks' prediction; None if they have not been evaluated.
+            action: Action of each row, not yet clipped to [-1, 1].
         """
         engine, (weight, rate) = self.engine, self.scale.physical(action)
         if prediction is not None:
@@ -119,24 +119,24 @@ class Task:
         return engine.step(state, weight if len(guided_rows) else None, guided_rows, rate=rate)
 
     def check_features(self) -> None:
-        """Check that the task shows what a policy file can name.
+        """Check that the observations are features, which a policy file can name.
 
         Raises:
-            GuideGymError: If it shows something else than ``features``.
+            GuideGymError: If the observation mode is not ``features``.
         """
         if self.observation != "features":
-            raise GuideGymError(f"the environment must show `features`, got observation '{self.observation}'")
+            raise GuideGymError(f"the environment must have observation 'features', got '{self.observation}'")
 
     def begin(
         self, labels: Int[Tensor, " batch"], seeds: Int[Tensor, " batch"], group: Int[Tensor, " batch"] | None = None
     ) -> Rollout:
-        """Return trajectories at the noisy end; the networks have not been asked."""
+        """Return trajectories at the noisy end, before any network evaluation."""
         state = self.engine.start(labels, seeds, target=self.target)
         device = state.x.device
         return Rollout(state, torch.zeros(len(state), device=device), group=None if group is None else group.to(device))
 
     def look(self, live: Rollout) -> Rollout:
-        """Ask the networks, once for the whole batch, where what is seen depends on them."""
+        """Evaluate the networks, once for the whole batch, if the observation depends on them."""
         if self.observation == "sample":
             return replace(live, prediction=None)
         return replace(live, prediction=self.engine.predict(live.state, clean=True))
@@ -148,14 +148,14 @@ class Task:
     def act(
         self, live: Rollout, action: Float[Tensor, " batch size"]
     ) -> tuple[Rollout, Float[Tensor, " batch"], Bool[Tensor, " batch"]]:
-        """Take one step: actions in [-1, 1] become weights and rates, every row that has not ended moves.
+        """Take one step: actions in [-1, 1] become weights and rates, and every running row advances.
 
         Args:
-            live: The trajectories, looked at.
-            action: Action of each row; what is outside [-1, 1] is clipped.
+            live: The trajectories, after ``look``.
+            action: Action of each row, clipped to [-1, 1].
 
         Returns:
-            The trajectories, not looked at; the reward of each row; which rows have ended.
+            The trajectories, before ``look``; the reward of each row; which rows have ended.
         """
         before, engine = live.state, self.engine
         state = self.apply(before, live.prediction, action.to(before.x))
@@ -166,7 +166,7 @@ class Task:
         return Rollout(state, value, group=live.group), reward, ended
 
     def _value(self, live: Rollout, state: State, ended: Tensor, moved: Tensor) -> Float[Tensor, " batch"]:
-        """Return what each row is worth now: in terminal form 0 until it ends."""
+        """Return the current value of each row; in terminal form 0 until it ends."""
         scored = moved & ended if self.reward.form == "terminal" else moved
         rows = (scored & ~state.failed).nonzero()[:, 0]
         value = live.value.clone()
@@ -175,10 +175,10 @@ class Task:
         return torch.where(moved & state.failed, self.reward.floor, value)
 
     def value(self, state: State, group: Int[Tensor, " batch"] | None = None) -> Float[Tensor, " batch"]:
-        """Return what the sample of each row that has ended, and the clean estimate of each other, is worth.
+        """Return the value of the sample of each row that has ended, and of the clean estimate of each other row.
 
         Args:
-            state: The batch; what a failed row is worth is the reward's floor.
+            state: The batch; the value of a failed row is the reward's floor.
             group: See ``Rollout``.
         """
         ended = rows_like(self.engine.ended(state), state.x)
@@ -205,25 +205,25 @@ def make_task(
     device: str = "cpu",
     environment: str | type[Task] = "guidance",
 ) -> Task:
-    """Build a task from arguments that JSON can hold, or from the parts themselves.
+    """Build a task from JSON-serialisable arguments, or from the parts themselves.
 
     Args:
-        testbed: What is guided: name of a testbed, path to a Python file with one, or a ``Model`` (a ``Testbed`` is one).
+        testbed: The model to guide: name of a testbed, path to a Python file with one, or a ``Model`` (such as a ``Testbed``).
         guide: A guide, a classifier's name for likelihood guidance, or an object as in a guidance file; None for the likelihood
             under ``time_dependent``, or under the model's first classifier.
         sampler: ``ddim``, ``ddpm``, or an object such as ``{"kind": "ddim", "eta": 1.0}``.
         num_steps: Steps of the chain, in 1 .. T.
         max_weight: Guidance weight of action 1; action -1 is no guidance.
-        max_rate: Rate of the target of the second action's 1, per unit of the chain; None has no second action.
-        target: The target at the start: ``one_hot``, ``uniform``, or an object as in a guidance file.
+        max_rate: Rate of the target, per unit of the chain, of a second action of 1; None for no second action.
+        target: The initial target: ``one_hot``, ``uniform``, or an object as in a guidance file.
         base_model: What guidance is added to: ``denoiser``, ``conditional``, or an object as in a guidance file.
-        reward: An objective (by name, by reference, or itself), weights by name, or a function of finished samples.
+        reward: An objective, its name or a reference to it; weights by name; or a function of finished samples.
         reward_form: ``terminal`` or ``difference``.
-        evaluation_cost: Taken off the reward for each network evaluation of the row.
+        evaluation_cost: Cost subtracted from the reward per network evaluation of the row.
         observation: ``full``, ``features`` or ``sample``.
         split: ``train``, ``test``, or ``{"labels": [...], "seeds": [...]}``.
-        device: Where the networks run.
-        environment: What actions do: a registered environment or a reference to one, or a subclass of ``Task``.
+        device: Device of the networks.
+        environment: Defines the effect of actions: a registered environment, a reference to one, or a subclass of ``Task``.
 
     Raises:
         GuideGymError: If an argument is unknown or out of range.
@@ -235,13 +235,14 @@ def make_task(
         place = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise GuideGymError(
-            f"must be one that torch can use here, got {device!r}: {str(error).splitlines()[0]}", argument="device"
+            f"must be one that torch can use on this machine, got {device!r}: {str(error).splitlines()[0]}",
+            argument="device",
         ) from error
     loaded = testbed if isinstance(testbed, Model) else load_model(testbed, device=place)
     if guide is None:
         guide = "time_dependent" if "time_dependent" in loaded.classifiers else next(iter(loaded.classifiers), None)
     if guide is None:
-        raise GuideGymError(f"`guide` must be given: model '{loaded.name}' has no classifier")
+        raise GuideGymError(f"`guide` is required: model '{loaded.name}' has no classifier")
     kind = find("environment", environment) if isinstance(environment, str) else environment
     if not isinstance(kind, type) or not issubclass(kind, Task):
         raise GuideGymError(f"`environment` must be a subclass of guidegym.envs.Task, got {shown(environment)}")

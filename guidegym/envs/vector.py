@@ -1,4 +1,4 @@
-"""The vector environment: many trajectories, one network call a step."""
+"""The vector environment: many trajectories, one network call per step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +46,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError as error:
             known = ", ".join(mode.value for mode in AutoresetMode)
-            raise GuideGymError(f"`autoreset_mode` must be of {known}, got {autoreset_mode!r}") from error
+            raise GuideGymError(f"`autoreset_mode` must be one of {known}, got {autoreset_mode!r}") from error
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         check_settings(make_task, arguments, what="the environment")
@@ -61,12 +61,12 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode in every row, or in those of a mask while the others go on.
+        """Begin an episode in every row, or in those of a mask while the others continue.
 
         Args:
-            seed: Row ``i`` is reset with ``seed + i``; or one seed, or None, per row. A row without a seed goes on with the
-                episodes of its last one; a row that never had one gets one by chance, as Gymnasium's environments do.
-            options: May hold ``reset_mask``, and ``label`` and ``noise_seed`` for all rows that are reset.
+            seed: Row ``i`` is reset with ``seed + i``; or one seed, or None, per row. A row without a seed continues with
+                the episodes of its last one; a row that never had one gets a random one, as in Gymnasium's environments.
+            options: May contain ``reset_mask``, and ``label`` and ``noise_seed`` for all rows that are reset.
 
         Raises:
             GuideGymError: If a seed or an option is out of range.
@@ -84,15 +84,17 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         return self.episodes.observation(), self._with_masks(self.episodes.info(), rows)
 
     def step(self, actions: NDArray[np.float32]) -> Step:
-        """Take one reverse step in every row; rows that end begin anew as the autoreset mode says.
+        """Take one reverse step in every row; rows that end are reset according to the autoreset mode.
 
         Raises:
-            GuideGymError: If an action is outside its space, there was no reset, or a row that has ended was not reset.
+            GuideGymError: If an action is outside its space, or the environment or a row that has ended was not reset.
         """
         self._check_open()
         given = np.asarray(actions, dtype=np.float32)
         if given.shape != self.action_space.shape or not bool((np.abs(given) <= 1).all()):
-            raise GuideGymError(f"`actions` must be of shape {self.action_space.shape} in [-1, 1], got {given!r:.200}")
+            raise GuideGymError(
+                f"`actions` must have shape {self.action_space.shape} with values in [-1, 1], got {given!r:.200}"
+            )
         self.episodes.running()
         anew = self._ended
         if anew.any() and self.autoreset_mode != AutoresetMode.NEXT_STEP:
@@ -100,7 +102,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
                 "rows that have ended must be reset before `step`: `reset(options={'reset_mask': ...})`"
             )
         rewards, ended = self.episodes.act(given)
-        if anew.any():  # NEXT_STEP: the rows that ended in the last step only begin in this one
+        if anew.any():  # NEXT_STEP: rows that ended in the last step only begin in this one
             self.episodes.restart(anew)
             rewards[anew], ended = 0.0, ended & ~anew
         info: dict[str, Any] = {}
@@ -137,7 +139,7 @@ class GuidanceVectorEnv(VectorEnv[Any, NDArray[np.float32], Any]):
         return given
 
     def _drawn(self, seeds: list[int | None]) -> list[int | None]:
-        """Return the seeds, drawn by chance for rows that have none and never had one."""
+        """Return the seeds, drawn at random for rows that have never had one."""
         if self.episodes.live is None and not any(one is not None for one in seeds):
             first = int(self.np_random.integers(2**31))
             return [first + row for row in range(self.num_envs)]

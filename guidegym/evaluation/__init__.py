@@ -1,1 +1,1 @@
-"""How classifiers behave: everything that is measured of one, its picture, and the table over several."""
+"""Evaluation of classifiers and of guidance methods: measurements, pictures, tables and pages."""

@@ -1,4 +1,4 @@
-"""Scores: the noise prediction that guidance is added to."""
+"""Base models: the noise predictions that guidance is added to."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ from guidegym.support.settings import plain_fields
 @register("base_model", "denoiser")
 @dataclass(frozen=True)
 class UnconditionalDenoiser:
-    """The model's denoiser: what classifier guidance is made for."""
+    """The model's unconditional denoiser: the usual base of classifier guidance."""
 
     def check(self, networks: Networks) -> None:
-        """Every model has a denoiser."""
+        """Check nothing: every model has a denoiser."""
 
     def predict(
         self,
@@ -27,14 +27,14 @@ class UnconditionalDenoiser:
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
-        """Return the noise and what it costs a row."""
+        """Return the noise and its cost per row."""
         return networks.unconditional()(x_t, t), Cost(denoiser=1)
 
 
 @register("base_model", "conditional")
 @dataclass(frozen=True)
 class ConditionalDenoiser:
-    """A label-conditional denoiser, told the wanted class: with ``ClassifierFree``, or with a classifier on top.
+    """A label-conditional denoiser given the wanted class: for ``ClassifierFree``, or with a classifier on top.
 
     Args:
         network: Name of the model's conditional denoiser.
@@ -46,7 +46,7 @@ class ConditionalDenoiser:
         check_network_name(self.network)
 
     def check(self, networks: Networks) -> None:
-        """Check that the model has it."""
+        """Check that the model has the network."""
         networks.conditional(self.network)
 
     def predict(
@@ -56,7 +56,7 @@ class ConditionalDenoiser:
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
-        """Return the noise and what it costs a row."""
+        """Return the noise and its cost per row."""
         return networks.conditional(self.network)(x_t, t, label), Cost(denoiser=1)
 
 
@@ -70,8 +70,8 @@ class ClassifierScore:
     The first is the score of the classifier's density, the second that of its density of the wanted class.
 
     Args:
-        classifier: Name of the model's classifier, which must be calibrated for either to mean something.
-        conditional: Whether it is that of the wanted class.
+        classifier: Name of the model's classifier, which must be calibrated for either score to be meaningful.
+        conditional: Whether to use the score of the wanted class.
 
     Source:
         CG-SC, eq. 7 and 10.
@@ -95,7 +95,7 @@ class ClassifierScore:
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
-        """Return the noise and what it costs a row."""
+        """Return the noise and its cost per row."""
         graph = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():
             leaf = x_t if graph else x_t.detach().requires_grad_(True)

@@ -17,12 +17,12 @@ class ClassifierFree:
 
     .. math:: g = \nabla \log p(c | x_t) = \frac{\epsilon(x_t, \varnothing) - \epsilon(x_t, c)}{\sigma_t}
 
-    On the score of ``ConditionalDenoiser`` a weight ``s`` gives
+    On top of ``ConditionalDenoiser``, a weight ``s`` gives
     :math:`(1 + s)\, \epsilon(x_t, c) - s\, \epsilon(x_t, \varnothing)`: 0 is the
-    conditional network alone (see ``diffusers_scale``). The target has no part in it.
+    conditional network alone (see ``diffusers_scale``). The target is not used.
 
     Args:
-        network: Name of the model's conditional denoiser; the score's, where that is one, as a rule.
+        network: Name of the model's conditional denoiser; usually the one that is the base model.
 
     Source:
         Ho and Salimans 2022, eq. 6; Wang 2024, Algorithm 4.
@@ -35,12 +35,12 @@ class ClassifierFree:
 
     @property
     def classifier(self) -> None:
-        """It has none."""
+        """None: there is no classifier."""
         return
 
     @property
     def through_denoiser(self) -> bool:
-        """Whether the noise it is told must be in a graph that leads to ``x_t``: never."""
+        """Whether the given noise must be in a graph that leads to ``x_t``: never."""
         return False
 
     def check(self, networks: Networks) -> None:
@@ -50,7 +50,7 @@ class ClassifierFree:
     def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``; there are no logits.
 
-        Where guidance is added to the conditional denoiser, its prediction is known and not made again.
+        If the base model is the conditional denoiser, its known prediction is reused.
         """
         networks, x_t = inputs.networks, inputs.x_t
         predict = networks.conditional(self.network)
@@ -66,10 +66,10 @@ class ClassifierFree:
 
 
 def diffusers_scale(weight: float) -> float:
-    """Return diffusers' ``guidance_scale`` of a classifier-free weight: guidance is off at 0 here and at 1 there."""
+    """Return diffusers' ``guidance_scale`` for a classifier-free weight: no guidance is 0 here and 1 in diffusers."""
     return 1 + weight
 
 
 def weight_of_diffusers_scale(guidance_scale: float) -> float:
-    """Return the classifier-free weight of diffusers' ``guidance_scale``."""
+    """Return the classifier-free weight for diffusers' ``guidance_scale``."""
     return guidance_scale - 1

@@ -16,9 +16,9 @@ from guidegym.registry import register
 from guidegym.support.settings import check_range, plain_fields
 
 SCALE = 1000.0
-"""Timesteps of a table are on the scale 0..1000."""
+"""Scale of a table's timesteps, 0..1000."""
 MAX_WEIGHT = 1e100
-"""Bound on the absolute value of a knot: slopes between larger ones leave double precision."""
+"""Bound on the absolute value of a knot: slopes between larger ones overflow double precision."""
 SHAPES = ("monotone", "free")
 
 
@@ -29,8 +29,8 @@ class Knots:
 
     Args:
         weights: The weight at fractions 0, 1 / (n - 1), ..., 1 of the chain, 0 being the noisy end; at least two.
-        shape: ``monotone`` never leaves the range between two neighbours (cubic Hermite pieces after Fritsch and Carlson);
-            ``free`` is the natural cubic spline, which is smoother and may swing beyond them, below 0 even.
+        shape: ``monotone`` stays between neighbouring knots (cubic Hermite pieces after Fritsch and Carlson);
+            ``free`` is the natural cubic spline, which is smoother but may overshoot them, even below 0.
     """
 
     weights: tuple[float, ...]
@@ -39,21 +39,21 @@ class Knots:
     def __post_init__(self) -> None:
         plain_fields(self)
         if len(self.weights) < 2:
-            raise GuideGymError(f"`weights` must be two or more, got {len(self.weights)}")
+            raise GuideGymError(f"`weights` must have two or more values, got {len(self.weights)}")
         for weight in self.weights:
             check_range("weights", weight, least=-MAX_WEIGHT, most=MAX_WEIGHT)
         if self.shape not in SHAPES:
-            raise GuideGymError(f"`shape` must be of {', '.join(SHAPES)}, got {self.shape!r}")
+            raise GuideGymError(f"`shape` must be one of {', '.join(SHAPES)}, got {self.shape!r}")
 
     def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at times ``t``."""
-        from scipy.interpolate import CubicSpline, PchipInterpolator  # slow to import, and rarely needed
+        from scipy.interpolate import CubicSpline, PchipInterpolator  # slow to import and rarely needed
 
         places = np.linspace(0, 1, len(self.weights))
         weights = np.asarray(self.weights, dtype=np.float64)
         curve: Callable[[Any], Any]
         if self.shape == "monotone":
-            with np.errstate(all="ignore"):  # the slope between neighbours that are nearly alike is 1 / infinity
+            with np.errstate(all="ignore"):  # the slope between nearly equal neighbours is 1 / infinity
                 curve = PchipInterpolator(places, weights)
         else:
             curve = CubicSpline(places, weights, bc_type="natural")
@@ -64,14 +64,14 @@ class Knots:
 @register("schedule", "table")
 @dataclass(frozen=True)
 class Table:
-    """Weights at given timesteps, linear between them and level beyond them: any curve, such as a distilled policy.
+    """Weights at given timesteps, linear between them and constant beyond: any curve, such as a distilled policy.
 
     Args:
-        timesteps: Training timesteps, descending, on the scale 0..1000 whatever the process' length.
-        weights: The weight at each of them.
+        timesteps: Training timesteps, descending, on the scale 0..1000 whatever the length of the process.
+        weights: The weight at each timestep.
 
     Raises:
-        GuideGymError: If there are none, not as many of both, one is not finite, or the timesteps do not descend.
+        GuideGymError: If the two are empty or differ in length, a value is not finite, or the timesteps do not descend.
     """
 
     timesteps: tuple[float, ...]
@@ -81,13 +81,13 @@ class Table:
         plain_fields(self)
         if not self.timesteps or len(self.timesteps) != len(self.weights):
             raise GuideGymError(
-                f"`timesteps` and `weights` must be as long, and not empty, got {len(self.timesteps)}, {len(self.weights)}"
+                f"`timesteps` and `weights` must be non-empty and of equal length, got {len(self.timesteps)}, {len(self.weights)}"
             )
         for timestep, weight in zip(self.timesteps, self.weights, strict=True):
             check_range("timesteps", timestep, least=-1, most=SCALE)
             check_range("weights", weight, least=-MAX_WEIGHT, most=MAX_WEIGHT)
         if any(after >= before for before, after in pairwise(self.timesteps)):
-            raise GuideGymError("`timesteps` must descend")
+            raise GuideGymError("`timesteps` must be descending")
 
     def __call__(self, t: Shaped[Tensor, " steps"], process: Process) -> Float[Tensor, " steps"]:
         """Return the float64 weights at times ``t``."""

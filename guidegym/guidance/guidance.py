@@ -31,23 +31,23 @@ PARTS: tuple[tuple[str, type, bool], ...] = (
     ("base_model", BaseModel, False),
     ("policy", Policy, True),
 )
-"""What each part must be, and whether it may be None."""
+"""The type of each part, and whether it may be None."""
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """A guide with the schedules of its weight and of its target's rate, or with a learned policy in their place.
+    """A guide with schedules for its weight and its target's rate, or with a learned policy in their place.
 
-    Compares by value; reads and writes one JSON file, with a safetensors file beside it where there is a policy.
+    Compares by value; stored as one JSON file, with a safetensors file beside it if there is a policy.
 
     Args:
-        guide: The gradient field; None samples without guidance, and then the weight must be 0.
+        guide: The gradient field; None samples without guidance, and the weight must then be 0.
         weight: The schedule of the weight.
-        rate: The schedule of the rate at which the target moves to the wanted class, per unit of the chain; None leaves it.
-        target: The target at the start; one-hot is plain guidance.
+        rate: The schedule of the rate at which the target moves to the wanted class, per unit of the chain; None fixes it.
+        target: The initial target; one-hot is plain guidance.
         base_model: What guidance is added to: the model's denoiser, its label-conditional one, or a classifier's own score.
-        policy: Decides weight and rate step by step from what it sees of a row; then both schedules must be left out.
+        policy: Decides weight and rate at each step from the row's features; both schedules must then be left out.
     """
 
     guide: Guide | None = None
@@ -67,25 +67,25 @@ class Guidance:
         if self.guide is None and self.rate is not None:
             raise GuideGymError("a `rate` moves the target of a `guide`, which is None")
         if self.guide is None and self.weight != NO_WEIGHT:
-            raise GuideGymError("`weight` must be the constant 0 where there is no `guide`")
+            raise GuideGymError("`weight` must be the constant 0 if there is no `guide`")
         if self.policy is not None and (self.guide is None or self.weight != NO_WEIGHT or self.rate is not None):
-            raise GuideGymError("a `policy` needs a `guide`, and takes the place of `weight` and `rate`")
+            raise GuideGymError("a `policy` needs a `guide`, and replaces `weight` and `rate`")
 
     def weights(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"]:
         """Return the weight at each step of a sampler, float64, noisy end first.
 
         Raises:
-            GuideGymError: If a policy decides the weight, which is no curve.
+            GuideGymError: If a policy decides the weight, so that there is no fixed curve.
         """
         if self.policy is not None:
             raise GuideGymError("a policy's weights depend on the row; distill it to get a schedule")
         return self.weight(sampler.timesteps(process)[:-1], process)
 
     def rates(self, sampler: Sampler, process: Process) -> Float[Tensor, " steps"] | None:
-        """Return the rate of the target at each step, float64, per unit of the chain; None where there is none.
+        """Return the rate of the target at each step, float64, per unit of the chain; None if there is none.
 
         Raises:
-            GuideGymError: If a rate is below 0: it would leave no distribution.
+            GuideGymError: If a rate is below 0: the target would not stay a distribution.
         """
         if self.rate is None:
             return None
@@ -95,7 +95,7 @@ class Guidance:
         return rates
 
     def to_json(self, *, policy_file: str = "policy.safetensors") -> str:
-        """Return the file's content: one JSON object, keys in a fixed order, what is at its default left out.
+        """Return the file's content: one JSON object, keys in a fixed order, defaults left out.
 
         Args:
             policy_file: Name of the file beside it that holds the policy's tensors.
@@ -116,7 +116,7 @@ class Guidance:
         return json.dumps(content, indent=2) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the file atomically, after the policy's tensors (same name, ending ``.safetensors``) if there are any."""
+        """Write the file atomically, after the policy's tensors (same name, suffix ``.safetensors``) if there are any."""
         path = Path(path)
         tensors = path.with_suffix(".safetensors")
         if self.policy is not None:
@@ -129,12 +129,12 @@ class Guidance:
 
         Args:
             text: The JSON text.
-            source: What an error calls it.
-            folder: Where the tensors of a policy lie.
+            source: Name of the source in error messages.
+            folder: Folder of the policy's tensors.
 
         Raises:
-            FileFormatError: If it is not JSON, is of another format or a later version, lacks a key or has one too
-                many, names an unknown kind, or holds a value of the wrong type or one that is not finite.
+            FileFormatError: If it is not JSON, has another format or a later version, lacks a key or has an extra
+                one, names an unknown kind, or contains a value of the wrong type or a non-finite one.
         """
         content = _parse(text, source)
         _check_format(content, source)
@@ -180,21 +180,21 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         if len(set(names)) != len(names):
-            raise FileFormatError(f"{source}: a key comes twice in one object, of {', '.join(names)}")
+            raise FileFormatError(f"{source}: a key is repeated in one object with the keys {', '.join(names)}")
         return dict(pairs)
 
     try:
         content = json.loads(text, parse_constant=refuse, object_pairs_hook=once)
     except json.JSONDecodeError as error:
         raise FileFormatError(
-            f"{source} is not complete JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"{source} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except FileFormatError:
         raise
     except (RecursionError, ValueError) as error:  # a number of thousands of digits is a ValueError
-        raise FileFormatError(f"{source} is nested too deeply or holds a number that is too long") from error
+        raise FileFormatError(f"{source} is nested too deeply or contains too long a number") from error
     if not isinstance(content, dict):
-        raise FileFormatError(f"{source} must hold one JSON object, got {type(content).__name__}")
+        raise FileFormatError(f"{source} must contain one JSON object, got {type(content).__name__}")
     return content
 
 

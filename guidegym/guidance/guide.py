@@ -1,4 +1,4 @@
-"""What a guide is given, the networks it may ask, and what it answers."""
+"""A guide's input, the networks it may evaluate, and its output."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Classifier = Callable[[Tensor, Tensor], Tensor]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number per row)."""
 ConditionalNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``(x_t, t, label) -> eps``, the noise predicted for the class of each row; label -1 is any class."""
+"""``(x_t, t, label) -> eps``, the noise predicted for the class of each row; label -1 means no class."""
 
 
 @runtime_checkable
 class Networks(Protocol):
-    """What a guide may ask: the networks of a model and what is known of them."""
+    """The networks of a model that a guide may evaluate, and what is known about them."""
 
     @property
     def name(self) -> str:
@@ -31,17 +31,17 @@ class Networks(Protocol):
 
     @property
     def process(self) -> Process:
-        """The noise process that the networks know."""
+        """The noise process that the networks were trained on."""
         ...
 
     @property
     def class_energies(self) -> Mapping[str, Tensor]:
-        """Mean energy of real data of each class, for classifiers by name."""
+        """Mean energy of real data per class, by classifier name."""
         ...
 
     @property
     def similarities(self) -> Mapping[str, Tensor]:
-        """How alike the classes' descriptions are, as matrices of cosines by encoder."""
+        """Similarity of the classes' descriptions: matrices of cosines, by encoder."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class Networks(Protocol):
         ...
 
     def unconditional(self) -> Denoiser:
-        """Return the denoiser for no class in particular."""
+        """Return the unconditional denoiser."""
         ...
 
     def classifier(self, name: str) -> Classifier:
@@ -88,12 +88,12 @@ class Cost:
 
     @property
     def counts(self) -> tuple[int, int, int, int]:
-        """The four numbers in order."""
+        """The four counts, in order."""
         return (self.denoiser, self.guide_forward, self.guide_backward, self.denoiser_backward)
 
     @property
     def total(self) -> int:
-        """All evaluations, forward and backward alike."""
+        """All evaluations, forward and backward."""
         return sum(self.counts)
 
 
@@ -103,7 +103,7 @@ class BaseModel(Protocol):
     """The base model: the unguided noise prediction that guidance is added to."""
 
     def check(self, networks: Networks) -> None:
-        """Check that the model has what the base model asks, or raise a GuideGymError."""
+        """Check that the model has what the base model needs, or raise a GuideGymError."""
         ...
 
     def predict(
@@ -113,39 +113,39 @@ class BaseModel(Protocol):
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
     ) -> tuple[Tensor, Cost]:
-        """Return the noise and what it costs a row; in a graph where gradients are on and ``x_t`` requires them."""
+        """Return the noise and its cost per row; in a graph if gradients are enabled and ``x_t`` requires them."""
         ...
 
 
 def check_classifier_name(name: object) -> None:
-    """Refuse what cannot be the name of a model's classifier."""
+    """Reject anything that cannot be the name of a model's classifier."""
     if not isinstance(name, str) or not name:
         raise GuideGymError(f"`classifier` must be the name of a model's classifier, got {name!r}")
 
 
 def check_network_name(name: object) -> None:
-    """Refuse what cannot be the name of a model's conditional denoiser."""
+    """Reject anything that cannot be the name of a model's conditional denoiser."""
     if not isinstance(name, str) or not name:
         raise GuideGymError(f"`network` must be the name of a model's conditional denoiser, got {name!r}")
 
 
 GRADIENT = Cost(guide_forward=1, guide_backward=1)
-"""What one gradient of a classifier costs a row."""
+"""The cost per row of one gradient of a classifier."""
 
 
 @dataclass(frozen=True, eq=False)
 class GuideInput:
-    """Rows that a guide is asked about; they may stand at different timesteps.
+    """Rows to evaluate a guide on; they may be at different timesteps.
 
     Args:
         networks: The networks.
         x_t: Noisy rows.
-        t: Training timestep of each.
-        target: Target distribution over classes of each; one-hot is plain guidance.
-        label: Wanted class of each.
-        base_model: What guidance is added to.
-        eps: That noise at ``x_t``, where it is known; in a graph that leads to ``x_t`` where the guide asked for one.
-        memory: What the guide remembered of each row's last step; zero at first.
+        t: Training timestep of each row.
+        target: Target distribution over classes of each row; one-hot is plain guidance.
+        label: Wanted class of each row.
+        base_model: The base model that guidance is added to.
+        eps: Its noise at ``x_t``, if known; in a graph that leads to ``x_t`` if the guide needs one.
+        memory: The guide's memory of each row's last step; initially zero.
     """
 
     networks: Networks
@@ -159,9 +159,9 @@ class GuideInput:
 
 
 class GuideOutput(NamedTuple):
-    """What a guide answers: the gradient to add to the score, the logits at the rows asked about, and the cost a row.
+    """A guide's output: the gradient to add to the score, the logits of the given rows, and the cost per row.
 
-    A guide without a classifier has no logits; one without a memory leaves it None.
+    A guide without a classifier has no logits; one without a memory leaves ``memory`` None.
     """
 
     gradient: Float[Tensor, " batch *event"]
@@ -171,7 +171,7 @@ class GuideOutput(NamedTuple):
 
 
 def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> GuideOutput:
-    """Differentiate a per-row ``objective(logits)`` by ``x_t``; rows are independent, so their sum is enough."""
+    """Differentiate a per-row ``objective(logits)`` with respect to ``x_t``; rows are independent, so their sum suffices."""
     with torch.enable_grad():
         leaf = x_t.detach().requires_grad_(True)
         logits = classify(leaf, t)

@@ -1,4 +1,4 @@
-"""Guides: the gradient field that a classifier adds to the score."""
+"""Guides: gradient fields that classifiers add to the score."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ class Guide(Protocol):
 
     @property
     def classifier(self) -> str | None:
-        """Name of the model's classifier that is asked; None for a guide without one."""
+        """Name of the model's classifier that is used; None for a guide without one."""
         ...
 
     @property
     def through_denoiser(self) -> bool:
-        """Whether the noise it is told must be in a graph that leads to ``x_t``."""
+        """Whether the given noise must be in a graph that leads to ``x_t``."""
         ...
 
     def check(self, networks: Networks) -> None:
-        """Check that the model has what the guide asks.
+        """Check that the model has what the guide needs.
 
         Raises:
-            GuideGymError: If it has not.
+            GuideGymError: If it lacks something.
         """
         ...
 
@@ -40,7 +40,7 @@ class Guide(Protocol):
 
 @dataclass(frozen=True)
 class ClassifierGuide(ABC):
-    """What the guides that differentiate one classifier at ``x_t`` have in common.
+    """Base class of guides that differentiate one classifier at ``x_t``.
 
     Args:
         classifier: Name of the model's classifier.
@@ -53,7 +53,7 @@ class ClassifierGuide(ABC):
 
     @property
     def through_denoiser(self) -> bool:
-        """Whether the noise it is told must be in a graph that leads to ``x_t``: never."""
+        """Whether the given noise must be in a graph that leads to ``x_t``: never."""
         return False
 
     def check(self, networks: Networks) -> None:
@@ -94,7 +94,7 @@ class ClassEnergy(ClassifierGuide):
 
     .. math:: g = -\nabla_{x_t} \sum_i s_i E(x_t, y_i), \quad E(x, y) = -f(x)_y
 
-    Unlike the likelihood it does not vanish where the classifier is sure.
+    Unlike the likelihood, it does not vanish where the classifier is certain.
 
     Args:
         classifier: Name of the model's classifier.
@@ -112,16 +112,16 @@ class ClassEnergy(ClassifierGuide):
 @register("guide", "joint_energy")
 @dataclass(frozen=True)
 class JointEnergy(ClassifierGuide):
-    r"""The line between likelihood and class energy.
+    r"""The interpolation between likelihood and class energy.
 
     .. math:: g = \nabla_{x_t} \Big( \sum_i s_i f(x_t)_i - m \log \sum_j e^{f(x_t)_j} \Big)
 
-    The second part is the classifier's own density, :math:`\log p(x_t)` up to a constant, which the likelihood leaves to the
+    The second term is the classifier's own density, :math:`\log p(x_t)` up to a constant, which the likelihood leaves to the
     denoiser and the class energy takes from the classifier.
 
     Args:
         classifier: Name of the model's classifier.
-        marginal: The weight ``m`` of the density that is taken off, in [0, 1]: 1 is the likelihood, 0 the class energy.
+        marginal: The weight ``m`` of the subtracted density, in [0, 1]: 1 is the likelihood, 0 the class energy.
 
     Source:
         Wang 2024, section 4.6, generalised.
@@ -149,15 +149,15 @@ class JointEnergy(ClassifierGuide):
 @register("guide", "energy_divergence")
 @dataclass(frozen=True)
 class EnergyDivergence(ClassifierGuide):
-    r"""Class energy, with the classifier's energy held near what it is on real data.
+    r"""Class energy, with the classifier's energy kept close to its value on real data.
 
     .. math:: g = -\nabla_{x_t} \sum_i s_i \big( E(x_t, y_i) + \lambda\, |E^*_i - E(x_t)| \big),
         \quad E(x) = -\log \sum_y e^{f(x)_y}
 
-    At the kink, where :math:`E(x_t) = E^*_i`, the second part has no gradient.
+    At the kink, where :math:`E(x_t) = E^*_i`, the second term has no gradient.
 
     Args:
-        classifier: Name of the model's classifier, of which it must know the class energies :math:`E^*`.
+        classifier: Name of the model's classifier; the model must know its class energies :math:`E^*`.
         weight: The weight :math:`\lambda` >= 0 of the divergence; 0 is the class energy.
 
     Source:
@@ -178,7 +178,7 @@ class EnergyDivergence(ClassifierGuide):
         if self.classifier not in networks.class_energies:
             known = ", ".join(networks.class_energies) or "none"
             raise GuideGymError(
-                f"model '{networks.name}' does not know the class energies of '{self.classifier}'; of: {known}"
+                f"model '{networks.name}' does not know the class energies of '{self.classifier}'; known: {known}"
             )
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:

@@ -1,4 +1,4 @@
-"""A learned policy: a small network from features to the action of a step, as tensors and nothing else."""
+"""A learned policy: a small network from features to the action of a step, stored as tensors only."""
 
 import hashlib
 import itertools
@@ -26,7 +26,7 @@ class ActionScale:
 
     Args:
         max_weight: Guidance weight of action 1; action -1 is weight 0.
-        max_rate: Rate of the target, per unit of the chain, of the second action 1; None where there is no second.
+        max_rate: Rate of the target, per unit of the chain, of a second action of 1; None if there is no second action.
     """
 
     max_weight: float
@@ -40,18 +40,18 @@ class ActionScale:
 
     @property
     def size(self) -> int:
-        """Number of actions of a row."""
+        """Number of actions per row."""
         return 1 if self.max_rate is None else 2
 
     def physical(self, action: Float[Tensor, " batch size"]) -> tuple[Tensor, Tensor | None]:
-        """Return the weight and the rate (None where there is none) of actions, which are clipped to [-1, 1]."""
+        """Return the weight and the rate (None if there is none) of actions, which are clipped to [-1, 1]."""
         unit = (action.clamp(-1, 1) + 1) / 2
         return unit[:, 0] * self.max_weight, None if self.max_rate is None else unit[:, 1] * self.max_rate
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    r"""A multi-layer perceptron from features to an action, which is deterministic.
+    r"""A deterministic multi-layer perceptron from features to an action.
 
     .. math:: a = q(W_n h(\dots h(W_1 (o - m) / s + b_1)) + b_n)
 
@@ -59,18 +59,18 @@ class Policy:
 
     Args:
         weights: Matrices ``(out, in)`` of the layers.
-        biases: Their biases.
-        shift: Mean ``m`` taken off the features.
-        spread: Standard deviation ``s`` they are divided by, > 0.
+        biases: Biases of the layers.
+        shift: Mean ``m`` subtracted from the features.
+        spread: Standard deviation ``s`` that the features are divided by, > 0.
         features: Names of the features, in order.
         scale: Physical range of the action.
         activation: ``tanh`` or ``relu``, the function ``h``.
-        squash: How the output gets into [-1, 1], the function ``q``: ``clip`` or ``tanh``.
-        environment: The environment whose actions it takes; in any other than ``guidance`` they may be of another number and
-            meaning, and plain sampling does not replay them.
+        squash: How the output is mapped into [-1, 1], the function ``q``: ``clip`` or ``tanh``.
+        environment: The environment that it acts in; in any other than ``guidance`` the number and meaning of the actions may
+            differ, and plain sampling does not replay them.
 
     Raises:
-        GuideGymError: If the shapes do not fit each other, or a number is not finite.
+        GuideGymError: If the shapes are inconsistent, or a number is not finite.
     """
 
     weights: tuple[Tensor, ...]
@@ -87,7 +87,7 @@ class Policy:
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS or self.squash not in SQUASHES:
             raise GuideGymError(
-                f"`activation` must be of {', '.join(ACTIVATIONS)} and `squash` of {', '.join(SQUASHES)}, got "
+                f"`activation` must be one of {', '.join(ACTIVATIONS)} and `squash` one of {', '.join(SQUASHES)}, got "
                 f"{self.activation!r}, {self.squash!r}"
             )
         sizes = [len(self.features), *(len(bias) for bias in self.biases)]
@@ -100,7 +100,7 @@ class Policy:
             or len(self.spread) != sizes[0]
         ):
             raise GuideGymError(
-                "`weights` and `biases` must be layers that fit each other, the features and the action"
+                "`weights` and `biases` must be layers consistent with each other, the features and the action"
             )
         if not all(bool(tensor.isfinite().all()) for tensor in self.tensors().values()) or not bool(
             (self.spread > 0).all()
@@ -120,7 +120,7 @@ class Policy:
 
     @classmethod
     def of_layers(cls, modules: Iterable[torch.nn.Module], **others: Any) -> "Policy":
-        """Return the policy of a network's linear layers, in order, copied to the CPU; ``others`` are its other arguments."""
+        """Return a policy from a network's linear layers, in order, copied to the CPU; ``others`` are its other arguments."""
         layers = [module for module in modules if isinstance(module, torch.nn.Linear)]
         return cls(
             weights=tuple(layer.weight.detach().cpu().clone() for layer in layers),
@@ -132,21 +132,21 @@ class Policy:
     def from_sb3(cls, model: Any) -> "Policy":
         """Return the deterministic policy of a Stable-Baselines3 model that was trained in an environment of this package.
 
-        PPO and its like, SAC, TD3 and ARS, with layers of ``Tanh`` or ``ReLU``; the moments of a ``VecNormalize`` around the
-        environment go with it (where its ``clip_obs`` cuts features off, the policy does not).
+        Supports PPO and similar algorithms, SAC, TD3 and ARS, with ``Tanh`` or ``ReLU`` layers. The moments of a
+        ``VecNormalize`` around the environment are included; its ``clip_obs`` is not.
 
         Args:
-            model: The model, with its environment, whose observation is ``features``.
+            model: The model with its environment, whose observation must be ``features``.
 
         Raises:
-            GuideGymError: If the model has no actor of that form, or its environment is another.
+            GuideGymError: If the model has no actor of that form, or another kind of environment.
         """
         modules, squash = _sb3_actor(model)
         env = model.get_env()
         try:
             task = env.get_attr("episodes")[0].task
         except AttributeError as error:
-            raise GuideGymError("`model` must be of a guidance environment, made by gym.make or SB3VecEnv") from error
+            raise GuideGymError("`model` must have a guidance environment, made by gym.make or SB3VecEnv") from error
         task.check_features()
         normalised = model.get_vec_normalize_env()
         names, zeros = task.feature_names, torch.zeros(len(task.feature_names))
@@ -175,13 +175,13 @@ class Policy:
         return hidden.clamp(-1, 1) if self.squash == "clip" else hidden.tanh()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors by name, as they are in a file."""
+        """Return all tensors by name, as stored in a file."""
         layers = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
         layers |= {f"bias_{i}": bias for i, bias in enumerate(self.biases)}
         return {**layers, "shift": self.shift, "spread": self.spread}
 
     def content(self) -> bytes:
-        """Return the safetensors file of the tensors."""
+        """Return the content of the tensors' safetensors file."""
         return save({name: tensor.detach().float().cpu().contiguous() for name, tensor in self.tensors().items()})
 
     def describe(self, file: str) -> dict[str, Any]:
@@ -202,10 +202,10 @@ class Policy:
 
 
 def _sb3_actor(model: Any) -> tuple[list[torch.nn.Module], str]:
-    """Return a model's modules from the features to the action's mean, and how their output gets into [-1, 1].
+    """Return a model's modules from the features to the action's mean, and how their output is mapped into [-1, 1].
 
     Raises:
-        GuideGymError: If it has no such modules, or other activations than can be kept.
+        GuideGymError: If it has no such modules, or unsupported activations.
     """
     policy, actor = model.policy, getattr(model.policy, "actor", None)
     if actor is not None and hasattr(actor, "latent_pi"):
@@ -223,7 +223,7 @@ def _sb3_actor(model: Any) -> tuple[list[torch.nn.Module], str]:
         torch.nn.ReLU in kinds and torch.nn.Tanh in kinds and actor is None
     ):
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise GuideGymError(f"`model` must have layers of Tanh or of ReLU, got {names}")
+        raise GuideGymError(f"`model` must have Tanh or ReLU layers, got {names}")
     return modules, squash
 
 
@@ -231,11 +231,11 @@ KEYS = {"kind", "file", "digest", "features", "layers", "activation", "squash", 
 
 
 def load_policy(content: Any, folder: Path, source: str) -> Policy:
-    """Return the policy that a JSON object describes, its tensors read from the file beside it.
+    """Return the policy described by a JSON object, with its tensors read from the file beside it.
 
     Raises:
-        FileFormatError: If the object is not one that ``Policy.describe`` wrote, or the file is missing, damaged or not the
-            one that belongs to it.
+        FileFormatError: If the object was not written by ``Policy.describe``, or the file is missing, damaged or does not
+            belong to it.
     """
     if not isinstance(content, dict) or set(content) - {"environment"} != KEYS or content["kind"] != "perceptron":
         raise FileFormatError(
@@ -258,7 +258,7 @@ def load_policy(content: Any, folder: Path, source: str) -> Policy:
         raise FileFormatError(f"{source}: {error}") from error
     wanted = {*(f"{part}_{i}" for part in ("weight", "bias") for i in range(layers)), "shift", "spread"}
     if set(tensors) != wanted:
-        raise FileFormatError(f"{path} must hold the tensors {', '.join(sorted(wanted))}")
+        raise FileFormatError(f"{path} must contain the tensors {', '.join(sorted(wanted))}")
     try:
         policy = Policy(
             weights=tuple(tensors[f"weight_{i}"] for i in range(layers)),
@@ -274,5 +274,5 @@ def load_policy(content: Any, folder: Path, source: str) -> Policy:
     except (GuideGymError, TypeError) as error:
         raise FileFormatError(f"{source}: {error}") from error
     if policy.digest != content["digest"]:
-        raise FileFormatError(f"{path} is not the file that {source} was written with")
+        raise FileFormatError(f"{path} is not the file that was written with {source}")
     return policy

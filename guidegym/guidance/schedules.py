@@ -1,4 +1,4 @@
-"""Schedules: how strong the guide is at each step of the chain.
+"""Schedules: the strength of guidance at each step of the chain.
 
 A schedule is a function of the training timestep, never of the position in a particular sub-sequence: evaluated over 10,
 50 or 250 steps it traces the same curve. The convention for "no guidance" is weight 0.
@@ -18,7 +18,7 @@ from guidegym.registry import contract, register
 from guidegym.support.settings import plain_fields
 
 MAX_EXPONENT = 50.0
-"""Bound on the rate of an exponential: beyond it a weight is nothing at one of the ends."""
+"""Bound on the rate of an exponential: beyond it the weight vanishes at one end."""
 
 
 @contract("schedule")
@@ -85,15 +85,15 @@ class Power:
 
     .. math:: w(t) = s\, (1 - \bar\alpha_t)^p
 
-    Under another process than VP, :math:`1 - \bar\alpha_t` is the share of noise, ``guidegym.diffusion.noise_share``.
+    Under processes other than VP, :math:`1 - \bar\alpha_t` is the share of noise, ``guidegym.diffusion.noise_share``.
 
     Args:
         scale: The weight ``s`` at pure noise.
         power: The exponent ``p`` >= 0; 0 is constant.
 
     Source:
-        Wang 2024, section 4.7, whose exponents are those of the whole factor on the gradient, the :math:`\sigma_t` of
-        guided noise included: its 0.5 (the standard), 2 and 8 are 0, 1.5 and 7.5 here.
+        Wang 2024, section 4.7, whose exponents are those of the whole factor on the gradient, including the
+        :math:`\sigma_t` of the guided noise: its 0.5 (the standard), 2 and 8 are 0, 1.5 and 7.5 here.
     """
 
     scale: float
@@ -118,7 +118,7 @@ class Sigmoid:
     Args:
         scale: The weight ``s`` at the upper end of the curve.
         y0: Share of ``scale`` at the lower end of the curve, usually in [0, 1]; 1 is a constant.
-        t0: Midpoint in training timesteps, on the scale 0..1000 whatever the process' length.
+        t0: Midpoint in training timesteps, on the scale 0..1000 whatever the length of the process.
         k: Steepness in 1 / timestep; > 0 is strong at high noise, < 0 at low noise, 0 is constant.
 
     Source:
@@ -142,7 +142,7 @@ class Sigmoid:
 @register("schedule", "cosine")
 @dataclass(frozen=True)
 class Cosine:
-    r"""Half a cosine wave over the fraction of the chain: level at both ends.
+    r"""Half a cosine wave over the fraction of the chain: flat at both ends.
 
     .. math:: w(u) = \text{end} + (\text{start} - \text{end}) \frac{1 + \cos(\pi u)}{2}, \quad u = 1 - t / (T - 1)
 
@@ -165,7 +165,7 @@ class Cosine:
 @register("schedule", "exponential")
 @dataclass(frozen=True)
 class Exponential:
-    r"""Exponential decay, or growth, over the fraction of the chain.
+    r"""Exponential decay or growth over the fraction of the chain.
 
     .. math:: w(u) = s\, e^{-r u}, \quad u = 1 - t / (T - 1)
 

@@ -13,7 +13,7 @@ from guidegym.support.settings import plain_fields
 
 
 def _chosen(mask: Bool[Tensor, " steps"], inside: float, outside: float) -> Float[Tensor, " steps"]:
-    """Return one number where the mask is true and the other elsewhere, float64: two plain numbers would give float32."""
+    """Return float64, one number where the mask is true and the other elsewhere; ``torch.where`` alone gives float32."""
     values = torch.tensor([outside, inside], dtype=torch.float64, device=mask.device)
     return values[mask.long()]
 
@@ -21,12 +21,12 @@ def _chosen(mask: Bool[Tensor, " steps"], inside: float, outside: float) -> Floa
 @register("schedule", "stages")
 @dataclass(frozen=True)
 class Stages:
-    """One weight first, another after a fraction of the chain.
+    """One weight up to a fraction of the chain, another from there on.
 
     Args:
-        first: Weight before ``switch``; 0 is guidance that starts late.
+        first: Weight before ``switch``; 0 delays guidance.
         second: Weight from ``switch`` on.
-        switch: Fraction of the chain, in [0, 1], at which the second begins; a step at exactly ``switch`` has the second.
+        switch: Fraction of the chain, in [0, 1], at which the second weight begins, inclusive.
 
     Source:
         Wang 2024, section 4.3 (on after 0.2 or 0.3) and section 4.5 (30, then 11).
@@ -53,8 +53,8 @@ class Interval:
     """One weight within an interval of the chain, another before and after it.
 
     Args:
-        inside: Weight at fractions of the chain ``start <= u < end``, and at the clean end, ``u = 1``, where ``end`` is 1.
-        outside: Weight before and after it; with ``inside`` = 0 guidance is off within the interval and comes back.
+        inside: Weight at fractions of the chain ``start <= u < end``, and at the clean end, ``u = 1``, if ``end`` is 1.
+        outside: Weight before and after it; with ``inside`` = 0 guidance is switched off within the interval only.
         start: Beginning of the interval, in [0, 1], 0 being the noisy end.
         end: End of the interval, in [``start``, 1].
     """
@@ -85,9 +85,9 @@ class NoiseInterval:
 
     Args:
         inside: Weight at noise levels ``low < level <= high``.
-        outside: Weight at all others; with ``inside`` = 0 guidance is off within the interval and comes back.
-        low: Lower end of the interval, >= 0, which does not belong to it.
-        high: Upper end, >= ``low``, which does.
+        outside: Weight at all others; with ``inside`` = 0 guidance is switched off within the interval only.
+        low: Lower end of the interval, >= 0, exclusive.
+        high: Upper end, >= ``low``, inclusive.
 
     Source:
         Kynkaanniemi et al. 2024, eq. 5.

@@ -1,4 +1,4 @@
-"""Target distributions over classes, the papers' information degree, which progressive guidance moves to the wanted class."""
+"""Target distributions over classes (the papers' information degree), moved to the wanted class by progressive guidance."""
 
 import math
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from guidegym.registry import contract, register
 from guidegym.support.settings import check_count, plain_fields
 
 SOURCE_STEPS = 250
-"""Steps of the chain for which the source gives its update of a step."""
+"""Length of the chain for which the source gives its per-step update."""
 
 
 @contract("target")
 @runtime_checkable
 class TargetDistribution(Protocol):
-    """The target distribution over classes that a trajectory starts with."""
+    """The initial target distribution over classes of a trajectory."""
 
     def check(self, networks: Networks) -> None:
-        """Check that the model has what it needs, or raise a GuideGymError."""
+        """Check that the model has what the target needs, or raise a GuideGymError."""
         ...
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
@@ -38,7 +38,7 @@ class OneHot:
     """The wanted class alone: plain guidance."""
 
     def check(self, networks: Networks) -> None:
-        """Nothing is needed."""
+        """Check nothing: no requirements."""
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
         """Return the target of each row."""
@@ -48,10 +48,10 @@ class OneHot:
 @register("target", "uniform")
 @dataclass(frozen=True)
 class Uniform:
-    """All classes alike."""
+    """All classes equally."""
 
     def check(self, networks: Networks) -> None:
-        """Nothing is needed."""
+        """Check nothing: no requirements."""
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
         """Return the target of each row."""
@@ -61,10 +61,10 @@ class Uniform:
 @register("target", "label_smoothing")
 @dataclass(frozen=True)
 class LabelSmoothing:
-    """A share for the wanted class, the rest spread evenly over the others.
+    """A share for the wanted class, and the rest spread evenly over the others.
 
     Args:
-        share: Target share of the wanted class, in [0, 1]; 1 is plain guidance, and one K-th of K classes is uniform.
+        share: Target share of the wanted class, in [0, 1]; 1 is plain guidance, and 1 / K for K classes is uniform.
 
     Source:
         Dinh et al. 2023, Table 6.
@@ -78,7 +78,7 @@ class LabelSmoothing:
             raise GuideGymError(f"`share` must be in [0, 1], got {self.share}")
 
     def check(self, networks: Networks) -> None:
-        """Check that the wanted class does not come last of all."""
+        """Check that the wanted class has at least the share of the others."""
         if self.share < 1 / networks.num_classes - 1e-6:
             raise GuideGymError(
                 f"`share` must be in [1 / {networks.num_classes}, 1] on model '{networks.name}', got {self.share}"
@@ -94,11 +94,11 @@ class LabelSmoothing:
 @register("target", "similarity")
 @dataclass(frozen=True)
 class Similarity:
-    r"""By how alike the classes' descriptions are to a text encoder.
+    r"""Classes in proportion to the similarity of their descriptions under a text encoder.
 
     .. math:: s_i = \frac{\max(\mathrm{sim}_{c, i}, 0)}{\sum_j \max(\mathrm{sim}_{c, j}, 0)}
 
-    A negative cosine counts as no likeness.
+    A negative cosine counts as no similarity.
 
     Args:
         encoder: Name of the model's similarity matrix, such as ``minilm`` (see ``guidegym.similarity``).
@@ -113,7 +113,9 @@ class Similarity:
         """Check that the model has the matrix."""
         if self.encoder not in networks.similarities:
             known = ", ".join(networks.similarities) or "none"
-            raise GuideGymError(f"model '{networks.name}' has no similarities of '{self.encoder}'; it has {known}")
+            raise GuideGymError(
+                f"model '{networks.name}' has no similarities from '{self.encoder}'; available: {known}"
+            )
 
     def rows(self, networks: Networks, label: Int[Tensor, " batch"]) -> Float[Tensor, " batch classes"]:
         """Return the target of each row."""
@@ -122,11 +124,11 @@ class Similarity:
 
 
 def rate_of_gamma(gamma: float, num_steps: int = SOURCE_STEPS) -> float:
-    r"""Return the rate per unit of the chain of an update of a step: :math:`r = -n \log(1 - \gamma)`.
+    r"""Return the rate per unit of the chain for a per-step update: :math:`r = -n \log(1 - \gamma)`.
 
     Args:
-        gamma: Update of a step, in [0, 1); the source uses 0.04 and 0.06.
-        num_steps: Steps ``n`` of the chain that the update was made for.
+        gamma: Update per step, in [0, 1); the source uses 0.04 and 0.06.
+        num_steps: Steps ``n`` of the chain that the update refers to.
     """
     if not 0 <= gamma < 1:
         raise GuideGymError(f"`gamma` must be in [0, 1), got {gamma}")
@@ -138,10 +140,10 @@ def step_gamma(rate: Float[Tensor, " batch"], num_steps: int) -> Float[Tensor, "
     r"""Return the update of one step, :math:`\gamma = 1 - e^{-r / n}`, for a rate per unit of the chain.
 
     Over a whole chain the distance to the wanted class shrinks by :math:`e^{-r}`, whatever the number of steps ``n``. The
-    source's 0.04 a step at 250 steps is a rate of 10.2.
+    source's 0.04 per step at 250 steps is a rate of 10.2.
 
     Args:
-        rate: The rate ``r`` of each row, >= 0; 0 never moves.
+        rate: The rate ``r`` of each row, >= 0; 0 does not move it.
         num_steps: Steps of the chain.
     """
     return -torch.expm1(-rate / num_steps)
@@ -154,7 +156,7 @@ def advance_target(
 
     .. math:: s_c \leftarrow s_c + \gamma (1 - s_c), \qquad s_i \leftarrow s_i - \gamma s_i \quad (i \ne c)
 
-    That is eq. 5 with the others' sum written out: they shrink in proportion, and the sum stays 1.
+    This is eq. 5 with the sum over the other classes written out: they shrink proportionally, and the total stays 1.
 
     Args:
         target: Target distribution of each row, >= 0 with sum 1.

@@ -1,4 +1,4 @@
-"""Guides around a guide: looking ahead, the clean estimate, scaling and memory. They compose."""
+"""Guides that wrap another guide: look-ahead, the clean estimate, scaling and memory. They compose."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from guidegym.registry import register
 from guidegym.support.settings import check_range, plain_fields, whole_number
 
 MAX_STEPS = 1000
-"""Bound on the gradients of one step of a chain: ten times what the source used."""
+"""Bound on the gradients per step of a chain: ten times as many as in the source."""
 
 
 def unit(gradient: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
-    """Return each row's gradient at length 1; one of length 0 stays."""
-    # Squares of small numbers vanish in single precision: the largest is taken out first.
+    """Return each row's gradient scaled to length 1; zero gradients are kept."""
+    # Squares of small numbers underflow in single precision: divide by the largest first.
     largest = rows_like(gradient.flatten(1).abs().amax(dim=1), gradient)
     scaled = gradient / largest.clamp_min(torch.finfo(gradient.dtype).tiny)
     norm = torch.linalg.vector_norm(scaled.flatten(1), dim=1)
@@ -30,10 +30,10 @@ def unit(gradient: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *eve
 
 @dataclass(frozen=True)
 class Wrapper(ABC):
-    """What the guides around a guide have in common.
+    """Base class of guides that wrap another guide.
 
     Args:
-        guide: The guide inside.
+        guide: The wrapped guide.
     """
 
     guide: Guide
@@ -45,16 +45,16 @@ class Wrapper(ABC):
 
     @property
     def classifier(self) -> str | None:
-        """Name of the model's classifier that the guide inside asks."""
+        """Name of the model's classifier that the wrapped guide uses."""
         return self.guide.classifier
 
     @property
     def through_denoiser(self) -> bool:
-        """Whether the guide inside wants the noise in a graph."""
+        """Whether the wrapped guide needs the noise in a graph."""
         return self.guide.through_denoiser
 
     def check(self, networks: Networks) -> None:
-        """Check that the model has what the guide inside asks."""
+        """Check that the model has what the wrapped guide needs."""
         self.guide.check(networks)
 
     @abstractmethod
@@ -65,17 +65,17 @@ class Wrapper(ABC):
 @register("wrapper", "look_ahead")
 @dataclass(frozen=True)
 class LookAhead(Wrapper):
-    r"""The guide's gradient from a few steps uphill, used where one stands.
+    r"""The guide's gradient a few steps uphill, applied at the current sample.
 
     .. math:: x_{i+1} = x_i + \gamma\, g(x_i) / \|g(x_i)\|_2, \quad i = 0 .. n - 1, \quad x_0 = x_t, \qquad g = g(x_n)
 
     Args:
-        guide: The guide inside; the source's is the class energy.
-        num_steps: Number ``n`` of steps, in 1 .. 1000; each costs one gradient more.
+        guide: The wrapped guide; the source's is the class energy.
+        num_steps: Number ``n`` of steps, in 1 .. 1000; each costs one more gradient.
         size: Length :math:`\gamma` of a step in units of ``x``, >= 0.
 
     Source:
-        Wang 2024, section 4.9 (its Algorithm 8 prints a factor ``1 + size`` on ``x`` and a logarithm of the energy, both at odds
+        Wang 2024, section 4.9 (its Algorithm 8 has a factor ``1 + size`` on ``x`` and a logarithm of the energy, both at odds
         with its text); ``num_steps`` = 100 and ``size`` = 0.01 were used.
     """
 
@@ -101,9 +101,9 @@ class Accumulated(Wrapper):
     .. math:: g = \sum_{i=0}^{n-1} g(x_i), \quad x_{i+1} = x_i + \gamma\, g(x_i) / \|g(x_i)\|_2, \quad x_0 = x_t
 
     Args:
-        guide: The guide inside.
+        guide: The wrapped guide.
         num_steps: Number ``n`` of gradients, in 1 .. 1000; 1 is the guide itself.
-        size: Length :math:`\gamma` of a step between the images in units of ``x``, >= 0; the source does not say it.
+        size: Length :math:`\gamma` of a step between the images in units of ``x``, >= 0; the source does not give it.
 
     Source:
         Wang 2024, section 4.3.
@@ -127,17 +127,17 @@ class Accumulated(Wrapper):
 @register("wrapper", "at_clean")
 @dataclass(frozen=True)
 class AtClean(Wrapper):
-    r"""The guide's gradient at the clean estimate, for classifiers that know clean images only.
+    r"""The guide's gradient at the clean estimate, for classifiers trained on clean images only.
 
     .. math:: \hat x_0 = \frac{x_t - \sigma_t \epsilon_\theta(x_t)}{\sqrt{\bar\alpha_t}}, \qquad
         g = J^\top g_0(\hat x_0), \quad J = \partial \hat x_0 / \partial x_t
 
-    The guide inside is asked at :math:`\hat x_0` and timestep 0.
+    The wrapped guide is evaluated at :math:`\hat x_0` and timestep 0.
 
     Args:
-        guide: The guide inside.
-        jacobian: Whether ``J`` is the true one, which costs a backward evaluation of the denoiser; otherwise it is taken as the
-            identity.
+        guide: The wrapped guide.
+        jacobian: Whether ``J`` is computed, which costs a backward evaluation of the denoiser; otherwise it is approximated by
+            the identity.
 
     Source:
         Bansal et al. 2023, eq. 6, for the gradient through the denoiser.
@@ -150,7 +150,7 @@ class AtClean(Wrapper):
 
     @property
     def through_denoiser(self) -> bool:
-        """Whether the noise it is told must be in a graph that leads to ``x_t``: where the Jacobian is the true one."""
+        """Whether the given noise must be in a graph that leads to ``x_t``: if the Jacobian is computed."""
         return self.jacobian
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:
@@ -173,15 +173,15 @@ class AtClean(Wrapper):
 @register("wrapper", "entropy_scaled")
 @dataclass(frozen=True)
 class EntropyScaled(Wrapper):
-    r"""The guide's gradient, stronger where the classifier is surer: entropy-driven sampling.
+    r"""The guide's gradient, stronger where the classifier is more certain: entropy-driven sampling.
 
     .. math:: g \min\left( \frac{\log K}{H(p(y | x_t))},\; \text{most} \right)
 
     The bound keeps it finite as the entropy goes to 0.
 
     Args:
-        guide: The guide inside, with a classifier.
-        most: The largest factor, >= 1; the factor is 1 where the classifier knows nothing.
+        guide: The wrapped guide, with a classifier.
+        most: The largest factor, >= 1; the factor is 1 where the classifier's posterior is uniform.
 
     Source:
         Dinh et al. 2023, section 6.2; Zheng et al. 2022, whose published code has no bound.
@@ -194,7 +194,7 @@ class EntropyScaled(Wrapper):
         if not 1 <= self.most < float("inf"):
             raise GuideGymError(f"`most` must be >= 1 and finite, got {self.most}")
         if self.guide.classifier is None:
-            raise GuideGymError("`guide` must have a classifier, whose entropy scales it")
+            raise GuideGymError("`guide` must have a classifier, whose entropy scales the gradient")
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the scaled gradient, and the logits."""
@@ -210,19 +210,19 @@ class EntropyScaled(Wrapper):
 @register("wrapper", "normalised")
 @dataclass(frozen=True)
 class Normalised(Wrapper):
-    r"""The guide's direction at the length of the noise: the weight is then in units of the noise itself.
+    r"""The guide's gradient rescaled to the length of the noise: the weight is then in units of the noise.
 
     .. math:: \frac{g}{\|g\|_2} \cdot \frac{\sqrt{d}}{\sigma_t}
 
-    With it :math:`\sigma_t w g`, which is taken off the predicted noise, has the root mean square ``w`` over the ``d`` numbers of
-    a sample, at every step.
+    Then :math:`\sigma_t w g`, which is subtracted from the predicted noise, has root mean square ``w`` over the ``d``
+    dimensions of a sample, at every step.
 
     Args:
-        guide: The guide inside.
+        guide: The wrapped guide.
     """
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:
-        """Return the gradient at its new length, and the logits."""
+        """Return the rescaled gradient, and the logits."""
         guided = self.guide.gradient(inputs)
         size = inputs.x_t[0].numel() ** 0.5 / inputs.networks.process.sigma(inputs.t, inputs.x_t.dtype)
         return guided._replace(gradient=unit(guided.gradient) * rows_like(size, guided.gradient))
@@ -235,11 +235,11 @@ class Momentum(Wrapper):
 
     .. math:: v \leftarrow \mu v + (1 - \mu)\, g, \quad v = 0 \text{ at first}, \qquad g = v
 
-    Steps of weight 0, which ask no guide, leave ``v`` as it is.
+    Steps of weight 0, which do not evaluate the guide, leave ``v`` unchanged.
 
     Args:
-        guide: The guide inside, without momentum of its own.
-        decay: The share :math:`\mu` that is kept, in [0, 1); 0 is the guide itself.
+        guide: The wrapped guide, without momentum of its own.
+        decay: The share :math:`\mu` of ``v`` that is kept, in [0, 1); 0 is the guide itself.
     """
 
     decay: float = 0.5
@@ -251,7 +251,7 @@ class Momentum(Wrapper):
         inside: Guide = self.guide
         while isinstance(inside, Wrapper):
             if isinstance(inside, Momentum):
-                raise GuideGymError("a guide has one memory: `guide` must have no Momentum inside")
+                raise GuideGymError("a guide has one memory: `guide` must not contain another Momentum")
             inside = inside.guide
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:
@@ -263,7 +263,7 @@ class Momentum(Wrapper):
 
 
 def _uphill(guide: Guide, inputs: GuideInput, num: int, size: float) -> Iterator[GuideOutput]:
-    """Ask a guide ``num`` times, each time a normalised step of length ``size`` further along its own gradient."""
+    """Evaluate a guide ``num`` times, each a normalised step of length ``size`` further along its own gradient."""
     x = inputs.x_t
     for number in range(num):
         guided = guide.gradient(inputs if number == 0 else replace(inputs, x_t=x.detach(), eps=None))

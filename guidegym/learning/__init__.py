@@ -1,4 +1,4 @@
-"""Learning agents: what they have in common, and the loop that trains one."""
+"""Learning agents: their common interface, and the training loop."""
 
 from guidegym.learning.learn import LearnSettings, learn
 from guidegym.learning.learner import Learner, load_learner, resolved_settings

@@ -22,16 +22,16 @@ def distill(
     seeds: Int[Tensor, " batch"],
     sampler: Sampler,
 ) -> Guidance:
-    """Return the guidance whose weight, and rate where there is one, is the policy's mean over rows at each step.
+    """Return the guidance whose weight, and rate if there is one, is the policy's mean over rows at each step.
 
-    What is lost is what the policy made of the differences between rows; compare the two on fresh seeds to see how much.
+    This loses the policy's adaptation to individual rows; compare the two on fresh seeds to see how much.
 
     Args:
-        model: Where the policy acts.
+        model: The model that the policy acts on.
         guidance: A guidance with a policy.
-        labels: Wanted classes of the rows it is watched on.
+        labels: Wanted classes of the rows to average over.
         seeds: Their noise seeds.
-        sampler: The sampler it was learned with.
+        sampler: The sampler that the policy was trained with.
 
     Raises:
         GuideGymError: If the guidance has no policy.

@@ -1,4 +1,4 @@
-"""The loop that trains an agent: evaluation on held-out episodes, checkpoints, resume, Ctrl-C."""
+"""The training loop of agents: evaluation on held-out episodes, checkpoints, resuming, Ctrl-C."""
 
 import functools
 import time
@@ -22,25 +22,25 @@ from guidegym.support.settings import finite_number, plain_fields
 
 CHECKPOINT = "checkpoint.pt"
 AGENT = "agent.json"
-"""The policy as it was last."""
+"""The latest policy."""
 BEST = "agent-best.json"
-"""The policy that had the best held-out reward: of a few hundred episodes, so luck has a part in it."""
+"""The policy with the best held-out reward, over a few hundred episodes and therefore partly by luck."""
 PROGRESS = "progress.csv"
 
 OnScalars = Callable[[int, Mapping[str, float]], None]
-"""Told, after each batch and each evaluation, how many rows were stepped and what was measured."""
+"""Called after each batch and each evaluation with the number of environment steps and the measured values."""
 
 
 @dataclass(frozen=True)
 class LearnSettings:
-    """How long an agent learns, and what is kept.
+    """Settings of a training run.
 
     Args:
-        timesteps: Rows to step in all; the last batch may step a few more.
+        timesteps: Total environment steps, over all rows; the last batch may exceed it slightly.
         out: Folder of the run.
-        eval_every: Rows stepped between two evaluations.
-        eval_episodes: Held-out episodes of an evaluation, always the same ones.
-        identity: What makes two runs the same, by name: agent, environment, seed.
+        eval_every: Environment steps between evaluations.
+        eval_episodes: Held-out episodes per evaluation, always the same ones.
+        identity: Settings that identify the run, by name: agent, environment, seed.
 
     Raises:
         GuideGymError: If a number is out of range.
@@ -61,11 +61,11 @@ class LearnSettings:
 
 @dataclass
 class Progress:
-    """What a run knows of itself.
+    """The progress of a run.
 
     Args:
-        evaluations: Rows stepped and mean reward on the held-out episodes, at each evaluation.
-        seconds: Time spent so far, interruptions left out.
+        evaluations: Environment steps and mean held-out reward at each evaluation.
+        seconds: Time spent so far, without interruptions.
     """
 
     evaluations: list[tuple[int, float]] = field(default_factory=list)
@@ -85,33 +85,35 @@ def as_guidance(task: Task, policy: Policy) -> Guidance:
 def learn(
     learner: Learner, test: Task, settings: LearnSettings, *, resume: bool = False, on_scalars: OnScalars | None = None
 ) -> Progress:
-    """Train an agent to the end, or go on with it.
+    """Train an agent to the end, or resume its training.
 
-    Writes ``agent.json`` (a guidance file, its tensors beside it) at each evaluation, ``agent-best.json`` at each that is the
-    best so far, ``progress.csv``, and ``checkpoint.pt`` once a minute, at each evaluation and after Ctrl-C.
+    Writes ``agent.json`` (a guidance file, its tensors beside it) at each evaluation, ``agent-best.json`` at each that is
+    the best so far, ``progress.csv``, and ``checkpoint.pt`` once a minute, at each evaluation and after Ctrl-C.
 
     Args:
         learner: The agent.
         test: Its task on held-out episodes.
-        settings: How long.
-        resume: Whether to go on from a checkpoint; where there is none, it starts.
-        on_scalars: Told what is measured.
+        settings: Settings of the run.
+        resume: Whether to resume from a checkpoint; without one, training starts anew.
+        on_scalars: Called with the measured values.
 
     Raises:
-        GuideGymError: If there is a checkpoint and ``resume`` is False, it belongs to another run, or another process trains
-            in the folder.
-        KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
+        GuideGymError: If there is a checkpoint and ``resume`` is False, it belongs to another run, or another process is
+            training in the folder.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
     """
     run = _Run(learner, test, settings, on_scalars or (lambda timesteps, scalars: None))
     with only_one(settings.out / ".lock", busy=f"another agent is being trained in {settings.out}; use another --out"):
         if run.checkpoint.path.is_file() and not resume:
-            raise GuideGymError(f"{settings.out} holds a run; `--resume` goes on with it, another `--out` starts anew")
+            raise GuideGymError(
+                f"{settings.out} holds a run; `--resume` continues it, another `--out` starts a new one"
+            )
         run.checkpoint.load(run.restore)
         return run.go()
 
 
 class _Run:
-    """One agent on its way."""
+    """One agent in training."""
 
     def __init__(self, learner: Learner, test: Task, settings: LearnSettings, on_scalars: OnScalars) -> None:
         self.learner, self.test, self.settings, self.on_scalars = learner, test, settings, on_scalars
@@ -120,18 +122,20 @@ class _Run:
         self.episodes = draw_episodes(test, settings.eval_episodes, seed=0)
 
     def go(self) -> Progress:
-        """Improve, evaluate and save until enough rows were stepped."""
+        """Improve, evaluate and save until the number of environment steps is reached."""
         learner, total = self.learner, self.settings.timesteps
         with tqdm(total=total, initial=learner.timesteps, unit="step", unit_scale=True) as bar:
             keep_on(functools.partial(self._batch, bar), self.save, is_done=lambda: learner.timesteps >= total)
         return self.progress
 
     def _batch(self, bar: Any) -> bool:
-        """Learn from one batch; return whether an evaluation was due, and made."""
+        """Learn from one batch; return whether an evaluation was due and made."""
         learner, progress, before, began = self.learner, self.progress, self.learner.timesteps, time.monotonic()
         reward = learner.improve()
         if learner.timesteps <= before:
-            raise GuideGymError(f"the agent stepped no row in a batch, after {before}; its settings allow none")
+            raise GuideGymError(
+                f"the agent made no environment step in a batch, after {before}; its settings allow none"
+            )
         bar.update(learner.timesteps - bar.n)
         shown = {"reward": f"{reward:.4g}"}
         if progress.evaluations:
@@ -145,13 +149,13 @@ class _Run:
         return due
 
     def _is_due(self) -> bool:
-        """Return whether an evaluation is: one each ``eval_every`` rows, and one at the end."""
+        """Return whether an evaluation is due: every ``eval_every`` steps, and at the end."""
         last = self.progress.evaluations[-1][0] if self.progress.evaluations else 0
         now, every = self.learner.timesteps, self.settings.eval_every
         return now // every > last // every or now >= self.settings.timesteps
 
     def _evaluate(self) -> None:
-        """Play the held-out episodes; keep the policy, and once more if it is the best so far."""
+        """Play the held-out episodes; save the policy, and save it as the best if it is."""
         policy, progress = self.learner.policy(), self.progress
         reward = float(play(self.test, follow(policy), *self.episodes).total.mean())
         guidance = as_guidance(self.test, policy)
@@ -180,7 +184,7 @@ class _Run:
         return [*paths, *(path.with_suffix(".safetensors") for path in paths)]
 
     def _files(self) -> dict[str, Tensor]:
-        """Return the policies' files as they are: a checkpoint makes whole again what is damaged beside it."""
+        """Return the content of the policies' files: a checkpoint can restore damaged ones."""
         return {
             path.name: torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
             for path in self._paths()
@@ -188,7 +192,7 @@ class _Run:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what was saved, and write anew what files of policies are not as it knows them."""
+        """Resume from a saved state, and rewrite policy files that differ from it."""
         self.learner.load_state_dict(state["learner"])
         evaluations = [(int(steps), float(reward)) for steps, reward in state["evaluations"]]
         self.progress = Progress(evaluations, finite_number("seconds", state["seconds"]))

@@ -1,4 +1,4 @@
-"""What every learning agent has, and how one is found by its name."""
+"""The interface of learning agents, and how to load one by name."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -12,44 +12,44 @@ from guidegym.support.settings import check_seed, check_settings, with_defaults
 
 @runtime_checkable
 class Learner(Protocol):
-    """An agent that learns in pieces; between two of them it can be saved, and goes on as if it had not been."""
+    """An agent that learns in batches; between batches it can be saved, and it resumes as if it had not been interrupted."""
 
     @property
     def task(self) -> Task:
-        """The task it learns."""
+        """The task to learn."""
 
     @property
     def timesteps(self) -> int:
-        """How many rows were stepped so far."""
+        """Environment steps so far, over all rows."""
 
     def improve(self) -> float:
         """Collect one batch of episodes, learn from it, and return their mean reward."""
 
     def policy(self) -> Policy:
-        """Return what was learned so far, without exploration and free of training code."""
+        """Return the current policy, without exploration or training code."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that ``load_state_dict`` needs to go on: tensors, numbers, texts, and lists and mappings of them."""
+        """Return the state for ``load_state_dict``: tensors, numbers, strings, and lists and mappings of them."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what ``state_dict`` of an equal learner returned."""
+        """Resume from the ``state_dict`` of an equal learner."""
 
 
 def load_learner(
     where: str, arguments: Mapping[str, Any], *, timesteps: int, seed: int, settings: Mapping[str, Any] | None = None
 ) -> Learner:
-    """Make an agent that is ready to learn.
+    """Create an agent that is ready to learn.
 
     Args:
         where: A shipped name, a dotted module, or a path to a Python file, whose function
             ``learner(arguments, *, timesteps, seed, **settings)`` returns a ``Learner``.
-        arguments: Those of the environment; see ``guidegym.envs.make_task``.
-        timesteps: Rows it will step in all, which its learning rate falls along.
+        arguments: Arguments of the environment; see ``guidegym.envs.make_task``.
+        timesteps: Total environment steps, over which the learning rate decays.
         seed: Seed of the initial weights, the episodes and the exploration.
-        settings: Further arguments of the function.
+        settings: Other arguments of the function.
 
     Raises:
-        GuideGymError: If there is no such agent, it does not learn, does not take a setting, or returns no learner.
+        GuideGymError: If there is no such agent, it does not learn, does not take a setting, or does not return a learner.
     """
     if timesteps < 1:
         raise GuideGymError(f"must be >= 1, got {timesteps}", argument="timesteps")
@@ -66,6 +66,6 @@ def load_learner(
 
 
 def resolved_settings(where: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an agent's settings, those that are left out at their defaults."""
+    """Return an agent's settings, with defaults for those left out."""
     make = find("agent", where)
     return with_defaults(make, settings) if callable(make) else dict(settings)

@@ -1,4 +1,4 @@
-"""Agents of Stable-Baselines3 as learners: a batch at a time over the native vector environment, saved without pickle."""
+"""Agents of Stable-Baselines3 as learners: trained batch by batch in the native vector environment, saved without pickle."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -19,26 +19,26 @@ from guidegym.guidance import Policy
 from guidegym.support.settings import with_defaults
 
 LAST_RATE = 0.02
-"""Share of the learning rate that is left at the end."""
+"""Final share of the learning rate."""
 Make = Callable[[VecNormalize, Callable[[], float]], BaseAlgorithm]
-"""``(environment, share of the training that is left) -> model``."""
+"""``(environment, remaining share of the training) -> model``."""
 
 
 class SB3Learner:
     """A learner around a model of Stable-Baselines3.
 
-    Observations are normalised by running moments, which the exported policy takes with it. A resumed learner has its
-    parameters, optimisers and moments, and goes on with fresh episodes: the episodes under way and a replay buffer are not kept.
+    Observations are normalised by running moments, which the exported policy includes. A resumed learner keeps its
+    parameters, optimisers and moments, and continues with fresh episodes: running episodes and a replay buffer are not kept.
 
     Args:
-        make: Makes the model; what it passes on as ``seed`` decides initial weights and exploration.
-        arguments: Those of the environment; its observation must be ``features``.
-        timesteps: Rows stepped in all.
-        num_envs: Rows at a time.
+        make: Creates the model; its ``seed`` determines initial weights and exploration.
+        arguments: Arguments of the environment; its observation must be ``features``.
+        timesteps: Total environment steps, over all rows.
+        num_envs: Number of parallel rows.
         norm_reward: Whether rewards are divided by the running spread of their sums.
 
     Raises:
-        GuideGymError: If the environment shows something else than features.
+        GuideGymError: If the environment's observation is not ``features``.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class SB3Learner:
 
     @property
     def task(self) -> Task:
-        """The task it learns."""
+        """The task to learn."""
         return self.native.episodes.task
 
     @property
     def timesteps(self) -> int:
-        """How many rows were stepped so far; the environment counts them, as not every model counts them alike."""
+        """Environment steps so far, counted by the environment because models count differently."""
         return self.bridge.rows_stepped
 
     def improve(self) -> float:
@@ -78,7 +78,7 @@ class SB3Learner:
 
     @contextmanager
     def _own_random_numbers(self) -> Iterator[None]:
-        """Give the library, which draws from torch's and NumPy's global generators, states of this learner's own."""
+        """Run the library, which draws from torch's and NumPy's global generators, with this learner's own generator states."""
         outside = _random_state()
         if self.random:
             _set_random_state(self.random)
@@ -101,9 +101,9 @@ class SB3Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state, with fresh episodes."""
+        """Resume from a saved state, with fresh episodes."""
         self.model.set_parameters(dict(state["parameters"]), exact_match=True)
-        if hasattr(self.model, "weights"):  # ARS keeps its policy's parameters a second time
+        if hasattr(self.model, "weights"):  # ARS keeps a second copy of its policy's parameters
             self.model.weights = parameters_to_vector(self.model.policy.parameters()).detach()
         self.bridge.rows_stepped, self.model.num_timesteps = state["timesteps"]
         for key, saved in state["moments"].items():
@@ -112,24 +112,24 @@ class SB3Learner:
         if isinstance(self.model, OffPolicyAlgorithm):
             self.model.learning_starts += self.model.num_timesteps  # its replay buffer is empty again
         with self._own_random_numbers():
-            # Other episodes and another exploration than from the start, and the same each time it is resumed there.
+            # Episodes and exploration differ from those at the start, and are the same for every resume at this point.
             self.model.set_random_seed(((self.model.seed or 0) * 1_000_003 + self.timesteps) % 2**31)
 
 
 def sb3_agent(
     algorithm: type[BaseAlgorithm], policy: str, tuned: Callable[..., dict[str, Any]], *, norm_reward: bool = True
 ) -> Callable[..., SB3Learner]:
-    """Make an agent's ``learner`` of an algorithm of Stable-Baselines3.
+    """Return the ``learner`` function of an agent for a Stable-Baselines3 algorithm.
 
     Args:
         algorithm: The algorithm.
-        policy: What it calls its policy.
-        tuned: Returns its settings for a chain of ``num_steps``; its other arguments, ``num_envs`` among them, are the agent's.
+        policy: Its name for its policy.
+        tuned: Returns its settings for a chain of ``num_steps``; its other arguments, including ``num_envs``, are the agent's.
         norm_reward: See ``SB3Learner``.
     """
 
     def learner(arguments: Mapping[str, Any], *, timesteps: int, seed: int, **settings: Any) -> SB3Learner:
-        tuned(num_steps=1, **settings)  # says what is out of range
+        tuned(num_steps=1, **settings)  # raises if a setting is out of range
 
         def make(env: VecNormalize, left: Callable[[], float]) -> BaseAlgorithm:
             own = tuned(num_steps=env.get_attr("episodes")[0].task.engine.sampler.num_steps, **settings)

@@ -1,7 +1,7 @@
-"""Settings of Stable-Baselines3's algorithms that learn in these environments, found by trying.
+"""Tuned settings of Stable-Baselines3's algorithms for these environments.
 
-They are those of our agents, and stand for themselves: ``PPO("MlpPolicy", env, **tuned.ppo(num_steps=20))``. Reward is never
-discounted: what an early step was worth is known at the end of the chain only.
+Our agents use them, and they can be used on their own: ``PPO("MlpPolicy", env, **tuned.ppo(num_steps=20))``. Rewards are
+not discounted: the value of an early step is known only at the end of the chain.
 """
 
 import math
@@ -11,7 +11,7 @@ from guidegym.support.settings import check_range
 
 
 def _check(settings: dict[str, float], *, above: tuple[str, ...] = ()) -> None:
-    """Check that numbers are at least 1, and those of ``above`` larger than 0."""
+    """Check that numbers are at least 1, or larger than 0 for those in ``above``."""
     for name, value in settings.items():
         if name in above:
             check_range(name, value, above=0)
@@ -22,13 +22,13 @@ def _check(settings: dict[str, float], *, above: tuple[str, ...] = ()) -> None:
 def ppo(
     *, num_steps: int, num_envs: int = 512, learning_rate: float = 1e-3, spread: float = 0.5, hidden: int = 32
 ) -> dict[str, Any]:
-    """Proximal policy optimisation: one chain of every row a batch.
+    """Proximal policy optimisation: one chain of every row per batch.
 
     Args:
         num_steps: Steps of the chain.
-        num_envs: Rows at a time.
-        learning_rate: Of Adam; our agent lets it fall to a fiftieth.
-        spread: Standard deviation of the exploration at the start.
+        num_envs: Number of parallel rows.
+        learning_rate: Learning rate of Adam; our agent decays it to a fiftieth.
+        spread: Initial standard deviation of the exploration.
         hidden: Width of the two hidden layers.
 
     Raises:
@@ -59,14 +59,14 @@ def sac(
     warmup: int = 2,
     hidden: int = 64,
 ) -> dict[str, Any]:
-    """Soft actor-critic, off-policy, for dear networks: one chain of every row, then some gradient steps on all so far.
+    """Soft actor-critic, off-policy, for expensive networks: one chain of every row, then gradient steps on all data so far.
 
     Args:
         num_steps: Steps of the chain.
-        num_envs: Rows at a time.
-        learning_rate: Of Adam; our agent lets it fall to a fiftieth.
+        num_envs: Number of parallel rows.
+        learning_rate: Learning rate of Adam; our agent decays it to a fiftieth.
         gradient_steps: Updates after each chain.
-        batch_size: Steps an update looks at.
+        batch_size: Environment steps per update.
         warmup: Chains of random actions before the first update.
         hidden: Width of the two hidden layers.
 
@@ -99,15 +99,15 @@ def ars(
     learning_rate: float = 0.05,
     spread: float = 0.1,
 ) -> dict[str, Any]:
-    """Augmented random search: a linear policy, no gradients; one chain of every row for each direction and its opposite.
+    """Augmented random search: a linear policy without gradients; one chain of every row per direction and its opposite.
 
     Args:
         num_steps: Steps of the chain.
-        num_envs: Rows that try each candidate.
-        directions: Directions an update tries.
-        best: How many of them it follows.
-        learning_rate: Length of a step; our agent lets it fall to a fiftieth.
-        spread: How far the candidates are from the policy.
+        num_envs: Rows per candidate.
+        directions: Directions tried per update.
+        best: Number of directions used in the update.
+        learning_rate: Step length; our agent decays it to a fiftieth.
+        spread: Distance of the candidates from the policy.
 
     Raises:
         GuideGymError: If a number is out of range.

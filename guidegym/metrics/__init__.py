@@ -1,4 +1,4 @@
-"""What a sample set or a classifier is measured by."""
+"""Metrics of sample sets and classifiers."""
 
 from guidegym.metrics.frechet import extrapolated_frechet, frechet_distance, moments, resampled_frechet
 from guidegym.metrics.kernel import ClassKernels, class_kernels, cubic_kernel, mixture_distance, reference_self_term

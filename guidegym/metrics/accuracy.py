@@ -24,7 +24,7 @@ def noise_to(
 
 @torch.no_grad()
 def logits_at(classifier: Attacked, x: Float[Tensor, " n *event"], timestep: int) -> Float[Tensor, " n classes"]:
-    """Return the logits of rows that all stand at one training timestep, computed in chunks."""
+    """Return the logits of rows at one training timestep, computed in chunks."""
     return torch.cat(
         [classifier(rows, torch.full((len(rows),), float(timestep), device=x.device)) for rows in x.split(CHUNK)]
     )
@@ -44,14 +44,14 @@ def share_right(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"]) 
 def accuracy(
     classifier: Attacked, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, timestep: int = 0
 ) -> float:
-    """Return the share of rows that are classified rightly: clean ones, or noisy ones at their ``timestep``."""
+    """Return the share of correctly classified rows: clean ones, or noisy ones at their ``timestep``."""
     return share_right(logits_at(classifier, x, timestep), labels)
 
 
 def noisy_logits(
     classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int, seed: int = 0
 ) -> Float[Tensor, " n classes"]:
-    """Return the logits of clean rows that are noised to one training timestep; each timestep has the same noise."""
+    """Return the logits of clean rows noised to one training timestep, with the same noise at every timestep."""
     generator = torch.Generator(x.device).manual_seed(seed)
     return logits_at(classifier, noise_to(process, x, timestep, generator), timestep)
 
@@ -65,7 +65,7 @@ def noisy_accuracy(
     timestep: int,
     seed: int = 0,
 ) -> float:
-    """Return the accuracy on clean rows that are noised to one training timestep first."""
+    """Return the accuracy on clean rows noised to one training timestep."""
     logits = noisy_logits(classifier, x, process=process, timestep=timestep, seed=seed)
     return share_right(logits, labels)
 
@@ -82,12 +82,12 @@ def robust_accuracy(
     """Return the accuracy on clean rows under PGD within ``radius``, in units of the rows.
 
     Args:
-        classifier: It is asked at timestep 0.
+        classifier: Classifier, evaluated at timestep 0.
         x: Clean rows in [-1, 1].
         labels: Their classes.
         radius: Radius of the attack.
         num_steps: Its steps.
-        attack: Further settings of ``pgd``.
+        attack: Other settings of ``pgd``.
     """
     attacked = [
         pgd(
@@ -111,14 +111,14 @@ def dark_accuracy(
 
     .. math:: x = b + \sqrt{\bar\alpha_t}\,(x_0 - b)
 
-    which goes to black, ``b``; :math:`\sqrt{\bar\alpha_t} x_0` would go to mid-grey, and take the contrast away instead.
+    which tends to black, ``b``; :math:`\sqrt{\bar\alpha_t} x_0` would tend to mid-grey and reduce the contrast instead.
 
     Args:
-        classifier: It is asked at ``timestep``.
+        classifier: Classifier, evaluated at ``timestep``.
         x: Clean images.
         labels: Their classes.
         process: The noise process.
-        timestep: Where the signal has that share.
+        timestep: Timestep that defines the brightness.
         black: The value of a black pixel, -1 for images in [-1, 1].
 
     Source:

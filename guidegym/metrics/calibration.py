@@ -1,4 +1,4 @@
-"""Calibration: whether a classifier is right as often as it says."""
+"""Calibration: whether a classifier's confidence matches its accuracy."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram: what a classifier says and how often it is right, bin by bin; empty bins are NaN.
+    """A reliability diagram: confidence and accuracy per bin; empty bins are NaN.
 
     Args:
         confidence: Mean confidence of each bin.
@@ -28,7 +28,7 @@ class Reliability:
 
 
 def reliability(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"], *, bins: int = BINS) -> Reliability:
-    """Sort rows by their confidence into equal bins of (0, 1], and say what each bin holds.
+    """Sort rows by confidence into equal bins of (0, 1], and return the statistics of each bin.
 
     Bin ``m`` of ``M`` is ``((m - 1) / M, m / M]``, so that full confidence belongs to the last one; float64.
 
@@ -62,7 +62,7 @@ def expected_calibration_error(
 ) -> float:
     r"""Return :math:`\mathrm{ECE} = \sum_m \frac{|B_m|}{n} |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|` over bins of confidence.
 
-    The bins are those of ``reliability``, whose arguments and errors it shares.
+    The bins, arguments and errors are those of ``reliability``.
 
     Source:
         CG-SC, section A.2; Yang et al. 2021, eq. 12, both with 20 bins.

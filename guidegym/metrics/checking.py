@@ -1,4 +1,4 @@
-"""Checks that what is measured can be measured at all: sets of features, logits and labels."""
+"""Checks of the inputs of metrics: sets of features, logits and labels."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from guidegym.errors import GuideGymError
 
 
 def check_finite(name: str, values: Tensor) -> None:
-    """Refuse numbers that are not finite: whatever is made of them would look like a measurement.
+    """Reject non-finite numbers, whose results would look like valid measurements.
 
     Raises:
         GuideGymError: If a value is NaN or infinite.
@@ -20,41 +20,41 @@ def check_features(name: str, rows: Tensor, *, least: int = 1, by_class: bool = 
     """Check one set of features.
 
     Args:
-        name: What an error calls it.
+        name: Its name in error messages.
         rows: Features, (n, dim), or by class, (classes, n, dim).
-        least: Fewest rows (by class: fewest rows of each class) that are enough.
+        least: Minimum number of rows (per class if by class).
         by_class: Whether they are by class.
 
     Raises:
-        GuideGymError: If they are of another shape, too few or not finite.
+        GuideGymError: If they have another shape, are too few or not finite.
     """
     shape = "(classes, n, dim)" if by_class else "(n, dim)"
     if rows.ndim != 2 + by_class or 0 in rows.shape:
         raise GuideGymError(f"`{name}` must have shape {shape} and not be empty, got {tuple(rows.shape)}")
     if rows.shape[-2] < least:
-        of = " of each class" if by_class else ""
+        of = " per class" if by_class else ""
         raise GuideGymError(f"`{name}` must have at least {least} rows{of}, got {rows.shape[-2]}")
     check_finite(name, rows)
 
 
 def check_sets(samples: Tensor, real: Tensor, *, least: int = 1, by_class: bool = False) -> None:
-    """Check that two sets of features lie in one space.
+    """Check that two sets of features lie in the same space.
 
     Args:
         samples: Features, (n, dim), or by class, (classes, n, dim).
-        real: The same of other rows.
-        least: Fewest samples (by class: of each class) that are enough.
+        real: Features of real rows, likewise.
+        least: Minimum number of samples (per class if by class).
         by_class: Whether they are by class.
 
     Raises:
-        GuideGymError: If one is empty, of another shape or not finite, the samples are too few, or the two differ in
+        GuideGymError: If one is empty, has another shape or is not finite, the samples are too few, or the two differ in
             dimensions or classes.
     """
     check_features("samples", samples, least=least, by_class=by_class)
     check_features("real", real, by_class=by_class)
     if samples.shape[-1] != real.shape[-1]:
         raise GuideGymError(
-            f"features of {samples.shape[-1]} and of {real.shape[-1]} dimensions are of different spaces and cannot be compared"
+            f"features of {samples.shape[-1]} and {real.shape[-1]} dimensions belong to different spaces and cannot be compared"
         )
     if by_class and len(samples) != len(real):
         raise GuideGymError(f"`samples` have {len(samples)} classes and `real` {len(real)}: one is missing")
@@ -68,17 +68,17 @@ def check_moments(mean: Tensor, covariance: Tensor) -> None:
     """
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise GuideGymError(
-            f"a mean of shape {tuple(mean.shape)} and a covariance of shape {tuple(covariance.shape)} do not belong together"
+            f"a mean of shape {tuple(mean.shape)} and a covariance of shape {tuple(covariance.shape)} are inconsistent"
         )
     check_finite("mean", mean)
     check_finite("covariance", covariance)
 
 
 def check_logits(logits: Tensor) -> None:
-    """Check a classifier's logits; minus infinity is a class that is ruled out, and allowed where others are not.
+    """Check a classifier's logits; minus infinity means an excluded class, and is allowed if not all are excluded.
 
     Raises:
-        GuideGymError: If they are of another shape than (n, classes), empty, or a row's largest is not finite.
+        GuideGymError: If their shape is not (n, classes), they are empty, or a row's largest is not finite.
     """
     if logits.ndim != 2 or 0 in logits.shape:
         raise GuideGymError(f"`logits` must have shape (n, classes) and not be empty, got {tuple(logits.shape)}")
@@ -101,7 +101,7 @@ def check_labels(labels: Tensor, *, num_rows: int, num_classes: int) -> None:
 
 
 def check_weights(weights: Tensor | None, *, num_rows: int) -> None:
-    """Check how often rows are drawn in resamples.
+    """Check the numbers of draws of rows in resamples.
 
     Raises:
         GuideGymError: If they are not (resamples, n), finite and >= 0 with at least one row drawn in each resample.
@@ -112,4 +112,4 @@ def check_weights(weights: Tensor | None, *, num_rows: int) -> None:
         raise GuideGymError(f"`weights` must have shape (resamples, {num_rows}), got {tuple(weights.shape)}")
     check_finite("weights", weights)
     if bool((weights < 0).any()) or bool((weights.sum(dim=1) <= 0).any()):
-        raise GuideGymError("`weights` must be >= 0 and draw a row in each resample")
+        raise GuideGymError("`weights` must be >= 0 and draw at least one row in each resample")

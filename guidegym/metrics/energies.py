@@ -1,4 +1,4 @@
-"""Energies of a classifier by class: how it tells data from noise, and one class from another."""
+"""Energies of a classifier by class: how they separate data from noise, and classes from each other."""
 
 from typing import NamedTuple
 

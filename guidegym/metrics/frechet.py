@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, at their number of samples and extrapolated to infinitely many."""
+"""Frechet distance between two sets of features, at a finite number of samples and extrapolated to infinitely many."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,18 +14,18 @@ def moments(
     """Return the mean and the unbiased covariance in float64.
 
     Args:
-        features: One row a sample.
-        counts: How often each row counts; None counts each once.
+        features: One row per sample.
+        counts: Multiplicity of each row; None counts each once.
 
     Raises:
-        GuideGymError: If a feature is not finite, or rows count once or less altogether: they have no covariance.
+        GuideGymError: If a feature is not finite, or the total count is at most 1, which gives no covariance.
     """
     check_features("features", features)
     rows = features.double()
     counts = torch.ones(len(rows), dtype=torch.float64, device=rows.device) if counts is None else counts.double()
     total = counts.sum()
     if not float(total) > 1:
-        raise GuideGymError(f"a covariance needs more than one row, got rows that count {float(total):g} times in all")
+        raise GuideGymError(f"a covariance needs more than one row, got a total count of {float(total):g}")
     mean = counts @ rows / total
     centred = rows - mean
     return mean, centred.mT @ (counts[:, None] * centred) / (total - 1)
@@ -44,7 +44,7 @@ def frechet_distance(
     It is biased upwards at small n: compare at equal n only.
 
     Raises:
-        GuideGymError: If a moment is not finite, or the two are of different dimensions.
+        GuideGymError: If a moment is not finite, or the two have different dimensions.
     """
     check_moments(mean_1, covariance_1)
     check_moments(mean_2, covariance_2)
@@ -56,7 +56,7 @@ def _distance(own_mean: Tensor, own_covariance: Tensor, mean: Tensor, covariance
     r"""Return the distance, given the root of the second covariance.
 
     :math:`\mathrm{tr}(\Sigma_1 \Sigma_2)^{1/2}` is that of the symmetric :math:`\Sigma_2^{1/2} \Sigma_1 \Sigma_2^{1/2}`, whose
-    eigenvalues are the same and found far faster.
+    eigenvalues are the same and much faster to compute.
     """
     shared = torch.linalg.eigvalsh(root @ own_covariance @ root).clamp_min(0).sqrt().sum()
     distance: Tensor = (
@@ -78,17 +78,17 @@ def resampled_frechet(
     mean: Float[Tensor, " dim"],
     covariance: Float[Tensor, " dim dim"],
 ) -> Float[Tensor, " resamples"]:
-    """Return the Frechet distance of many resamples of one sample set from one reference, whose root is taken once.
+    """Return the Frechet distances of many resamples of a sample set from one reference, whose root is computed once.
 
     Args:
-        features: One row a sample.
-        weights: How often each sample is drawn in each resample; a zero leaves it out.
+        features: One row per sample.
+        weights: Number of draws of each sample in each resample; a zero leaves it out.
         mean: Mean of the reference.
         covariance: Covariance of the reference.
 
     Raises:
-        GuideGymError: If there are fewer than two samples, they or a moment are not finite, or they are of another space
-            than the reference.
+        GuideGymError: If there are fewer than two samples, they or a moment are not finite, or their space is not that
+            of the reference.
     """
     check_sets(features, mean[None], least=2)
     check_moments(mean, covariance)
@@ -108,22 +108,22 @@ def extrapolated_frechet(
 ) -> Float[Tensor, " resamples"]:
     r"""Return the Frechet distance extrapolated to infinitely many samples, :math:`2 F_n - F_{n/2}`.
 
-    The distance at ``n`` samples is biased upwards by a term in :math:`1/n` and smaller ones. The mean distance of the two
-    halves has twice that term; several ways of halving make the difference less noisy.
+    The distance at ``n`` samples is biased upwards by a term in :math:`1/n` and higher-order ones. The mean distance of the two
+    halves has twice that term; averaging over several halvings reduces the noise of the difference.
 
     Args:
-        features: One row a sample.
-        weights: How often each sample is drawn in each resample.
+        features: One row per sample.
+        weights: Number of draws of each sample in each resample.
         mean: Mean of the reference, over many more rows than there are samples: its own bias stays.
         covariance: Covariance of the reference.
-        halves: Ways of halving the samples: True in one half. Halves must keep the classes' shares.
-        num_classes: Number of classes, whose rows stand in turn: in a resample's halves too they keep their shares.
+        halves: Halvings of the samples: True in one half. Halves must keep the classes' shares.
+        num_classes: Number of classes, which the rows cycle through; their shares are also kept in the halves of resamples.
 
     Raises:
-        GuideGymError: If there are fewer than four samples, which have no two halves, or as in ``resampled_frechet``.
+        GuideGymError: If there are fewer than four samples, which cannot be halved, or as in ``resampled_frechet``.
 
     Source:
-        Chong and Forsyth 2020, who fit a line in 1/n; two points of it are enough, and less biased than smaller ones are.
+        Chong and Forsyth 2020, who fit a line in 1/n; two points suffice, and larger sets are less biased.
     """
     check_features("features", features, least=4)
     whole = resampled_frechet(features, weights, mean, covariance)
@@ -138,10 +138,10 @@ def extrapolated_frechet(
 def _of_half(
     weights: Float[Tensor, " resamples n"], half: Bool[Tensor, " n"], num_classes: int
 ) -> Float[Tensor, " resamples n"]:
-    """Return the weights in one half, scaled so that each class has as many rows there as without resampling.
+    """Return the weights in one half, scaled so that each class has as much weight as without resampling.
 
-    A resample draws a class' rows from both halves; without the scale a half's classes would be unequal by chance, which moves
-    its distance more than anything that the interval is to show. A class that was not drawn at all has its rows once each.
+    A resample draws a class' rows from both halves; without scaling, the class shares of a half would vary by chance, which
+    affects its distance more than anything the interval should show. Rows of a class without draws count once each.
     """
     rows = half.to(weights).unflatten(0, (-1, num_classes))
     drawn = weights.unflatten(1, (-1, num_classes)) * rows

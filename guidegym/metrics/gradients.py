@@ -1,4 +1,4 @@
-"""Quality of a classifier's gradients where the true ones are known."""
+"""Quality of a classifier's gradients when the true ones are known."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ def density_score(
 
 
 def of_class(classifier: Attacked, labels: Int[Tensor, " n"]) -> Attacked:
-    r"""Return what gives the one logit :math:`f(x, t)_y` of each row's class: its density score is that of ``p(x, y)``."""
+    r"""Return a function for the single logit :math:`f(x, t)_y` of each row's class: its density score is that of ``p(x, y)``."""
     return lambda *at: classifier(*at).gather(1, labels[:, None])
 
 
@@ -46,15 +46,15 @@ def log_likelihood_gradient(
 
 @dataclass(frozen=True)
 class GradientQuality:
-    """How near gradients are to the true ones.
+    """The agreement of gradients with the true ones.
 
     Args:
         mse: Mean over rows and coordinates of the squared difference.
         cosine: Mean of the cosine over the rows whose true gradient is not 0.
-        best_scale: Factor on the gradients with the smallest error.
-        scaled_mse: That error.
+        best_scale: Factor on the gradients that minimises the error.
+        scaled_mse: The error with that factor.
         score_cosine: Mean cosine of the conditional score, the true unconditional one plus the gradient.
-        scaled_score_cosine: The same with the gradient times ``best_scale``.
+        scaled_score_cosine: Mean cosine of the conditional score with the gradient times ``best_scale``.
     """
 
     mse: float
@@ -68,11 +68,11 @@ class GradientQuality:
 def gradient_quality(
     gradient: Float[Tensor, " n dim"], true: Float[Tensor, " n dim"], score: Float[Tensor, " n dim"]
 ) -> GradientQuality:
-    r"""Compare gradients with the true ones, and the conditional scores that they make of the true unconditional score.
+    r"""Compare gradients with the true ones, and the resulting conditional scores given the true unconditional score.
 
     Args:
         gradient: A classifier's :math:`\nabla \log p(y|x)`.
-        true: The true one.
+        true: The true gradient.
         score: The true :math:`\nabla \log p(x)`.
 
     Raises:
@@ -88,7 +88,7 @@ def gradient_quality(
     gradient, true, score = gradient.double(), true.double(), score.double()
 
     def cosine(first: Tensor, second: Tensor) -> float:
-        pointing = second.norm(dim=1) > 0  # deep inside a class a gradient underflows, and has no direction
+        pointing = second.norm(dim=1) > 0  # deep inside a class a gradient underflows and has no direction
         units = (functional.normalize(rows[pointing], dim=1, eps=1e-300) for rows in (first, second))
         return float(torch.stack(list(units)).prod(dim=0).sum(dim=1).mean())
 

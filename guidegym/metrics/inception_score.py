@@ -1,4 +1,4 @@
-"""Inception Score: confident classes, all of them."""
+"""Inception Score: confident predictions that cover all classes."""
 
 import torch
 from jaxtyping import Float
@@ -14,10 +14,10 @@ def inception_score(
 
     Args:
         logits: A classifier's logits of the samples.
-        weights: How often each sample is drawn in each resample; None takes each once, as one resample.
+        weights: Number of draws of each sample in each resample; None is one resample with each sample once.
 
     Raises:
-        GuideGymError: If logits are not finite, or the weights are of other rows.
+        GuideGymError: If logits are not finite, or the weights do not match the rows.
 
     Source:
         Salimans et al. 2016, section 4.

@@ -1,4 +1,4 @@
-"""Kernel distance (KID), class by class and unbiased, so that it can be searched on at ten samples per class."""
+"""Kernel distance (KID), per class and unbiased, which makes it usable for searches with ten samples per class."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ def cubic_kernel(a: Float[Tensor, " *sets n dim"], b: Float[Tensor, " *sets m di
 
 
 def reference_self_term(reference: Float[Tensor, " classes n dim"]) -> Float[Tensor, " classes"]:
-    """Return each class' mean kernel value between two different reference samples."""
+    """Return each class' mean kernel value over pairs of different reference samples."""
     count = reference.shape[1]
     kernel = cubic_kernel(reference, reference)
     return (kernel.sum(dim=(1, 2)) - kernel.diagonal(dim1=1, dim2=2).sum(dim=1)) / (count * (count - 1))
@@ -27,12 +27,12 @@ def reference_self_term(reference: Float[Tensor, " classes n dim"]) -> Float[Ten
 
 @dataclass(frozen=True, eq=False)
 class ClassKernels:
-    """All that the class-wise kernel distance of one sample set is made of, so that resampling it is cheap.
+    """The terms of the class-wise kernel distance of one sample set, from which resamples are cheap.
 
     Args:
         within: Kernel between the samples of each class, diagonal zeroed.
-        across: Mean kernel between each sample and its class' references.
-        reference: Mean kernel between two references of each class.
+        across: Mean kernel between each sample and the references of its class.
+        reference: Mean kernel between two different references of each class.
     """
 
     within: Float[Tensor, " classes n n"]
@@ -45,12 +45,12 @@ class ClassKernels:
         .. math:: \frac{\sum_{i \ne j} w_i w_j k(x_i, x_j)}{(\sum w)^2 - \sum w^2}
             - \frac{2}{\sum w} \sum_i w_i \bar k(x_i, R) + \bar k(R, R)
 
-        With whole-number weights it is the bootstrap of the U-statistic: copies of one sample are not paired with each
-        other, which would bias it upwards. Where all are copies of one sample there are no pairs, and the mean over all pairs
-        of the set stands for them: so the resamples have the estimate as their mean, at two samples of a class as at many.
+        With integer weights it is the bootstrap of the U-statistic: copies of one sample are not paired with each other,
+        which would bias it upwards. If all draws are copies of one sample, there are no pairs, and the mean over all pairs of
+        the set is used instead: the mean of the resamples is then the estimate, even with two samples per class.
 
         Args:
-            weights: How often each sample is drawn in each resample; None counts each once, as one resample.
+            weights: Number of draws of each sample in each resample; None is one resample with each sample once.
 
         Source:
             Gretton et al. 2012, eq. 3.
@@ -83,9 +83,9 @@ def class_kernels(
     """Compare the samples of each class with the references of that class, in float64.
 
     Args:
-        features: Judge features of the samples by the class that was asked for, at least two a class.
+        features: Judge features of the samples by wanted class, at least two per class.
         reference: Judge features of real images by class.
-        self_term: ``reference_self_term(reference)``, which does not change between sample sets.
+        self_term: ``reference_self_term(reference)``, which is the same for all sample sets.
 
     Raises:
         GuideGymError: If a class has fewer than two samples or is missing, or the spaces differ.
@@ -103,17 +103,17 @@ def mixture_distance(
     reference: Float[Tensor, " classes m dim"],
     weights: Float[Tensor, " resamples classes n"] | None = None,
 ) -> Float[Tensor, " resamples"]:
-    r"""Return the unbiased squared MMD of two mixtures whose classes are drawn in equal shares, not at random.
+    r"""Return the unbiased squared MMD of two mixtures whose classes have fixed equal shares.
 
     .. math:: \frac{1}{K^2} \sum_{kl} \left( \bar k(X_k, X_l) - 2 \bar k(X_k, R_l) + \bar k(R_k, R_l) \right)
 
-    where means of a class with itself leave out each row with itself. Shuffling all rows together would count pairs of one
-    class too rarely: sets that hold equally many of each class are more even than random ones.
+    where means of a class with itself leave out the pairs of a row with itself. Pooling all rows would count pairs within one
+    class too rarely: sets with equally many rows per class are more balanced than random ones.
 
     Args:
-        features: Features of the samples by class, at least two a class.
+        features: Features of the samples by class, at least two per class.
         reference: Features of real data by class.
-        weights: How often each sample is drawn in each resample; None counts each once, as one resample.
+        weights: Number of draws of each sample in each resample; None is one resample with each sample once.
 
     Raises:
         GuideGymError: If a class has fewer than two samples or is missing, or the spaces differ.

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: how two sets of features lie among each other's nearest neighbours."""
+"""Precision, recall, density and coverage: comparison of two sets of features by nearest neighbours."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,19 @@ from guidegym.metrics.checking import check_features, check_sets, check_weights
 
 CHUNK = 1000
 NEAREST_PRECISION = 3
-"""Neighbours that span the manifolds of precision and recall: Kynkaanniemi et al."""
+"""Number of neighbours that define the manifolds of precision and recall: Kynkaanniemi et al."""
 NEAREST_COVERAGE = 5
-"""Neighbours that span the manifold of density and coverage: Naeem et al."""
+"""Number of neighbours that define the manifold of density and coverage: Naeem et al."""
 
 
 class NeighbourScores(NamedTuple):
-    """Four shares, one a resample.
+    """Four scores, with one value per resample.
 
     Args:
         precision: Share of the samples inside the manifold of the real data.
         recall: Share of the real data inside the manifold of the samples.
-        density: Mean number of real balls that a sample lies in, in units of the number of neighbours; 1 is usual.
-        coverage: Share of the real balls that have a sample inside.
+        density: Mean number of real balls around a sample, in units of the number of neighbours; about 1 for equal distributions.
+        coverage: Share of the real balls that contain a sample.
     """
 
     precision: Float[Tensor, " resamples"]
@@ -32,9 +32,9 @@ class NeighbourScores(NamedTuple):
 
 
 def distances(one: Float[Tensor, " n dim"], other: Float[Tensor, " m dim"]) -> Float[Tensor, " n m"]:
-    """Return Euclidean distances from the differences themselves.
+    """Return Euclidean distances, computed from differences.
 
-    The faster way by a matrix product, :math:`|a|^2 - 2ab + |b|^2`, cancels where rows lie near each other and far from 0.
+    The faster matrix product, :math:`|a|^2 - 2ab + |b|^2`, suffers from cancellation for rows close together and far from 0.
     """
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -43,7 +43,7 @@ def nearest_distances(features: Float[Tensor, " n dim"], nearest: tuple[int, ...
     """Return each row's distances to its ``k``-th nearest other rows, for several ``k``.
 
     Raises:
-        GuideGymError: If there are not so many other rows, or they are not finite.
+        GuideGymError: If there are too few other rows, or they are not finite.
     """
     check_features("features", features, least=max(nearest) + 1)
     found = [
@@ -62,7 +62,7 @@ def neighbour_scores(
     nearest_precision: int = NEAREST_PRECISION,
     nearest_coverage: int = NEAREST_COVERAGE,
 ) -> NeighbourScores:
-    r"""Return all four from one look at the distances.
+    r"""Return all four scores from one computation of the distances.
 
     With :math:`B_k(x)` the ball around ``x`` that reaches its ``k``-th nearest neighbour of the same set,
 
@@ -71,19 +71,19 @@ def neighbour_scores(
               \mathrm{density} = \frac1{5n} \sum_{ij} 1[y_i \in B_5(x_j)], \quad
               \mathrm{coverage} = \frac1m \sum_j 1[\exists i: y_i \in B_5(x_j)]
 
-    for samples ``y`` and real rows ``x``. Recall and coverage depend on how many there are of each: compare at equal
-    numbers. In a resample the balls stay as they are, and those of samples that are not drawn are missing.
+    for samples ``y`` and real rows ``x``. Recall and coverage depend on the numbers of both: compare at equal
+    numbers. Resamples keep the balls and leave out those of samples that are not drawn.
 
     Args:
         samples: Features of the samples.
         real: Features of the real data.
-        weights: How often each sample is drawn in each resample; None takes each once, as one resample.
+        weights: Number of draws of each sample in each resample; None is one resample with each sample once.
         nearest_precision: Neighbours for precision and recall, >= 1.
         nearest_coverage: Neighbours for density and coverage, >= 1.
 
     Raises:
-        GuideGymError: If a set has too few rows for its neighbours, they are not finite or of different spaces, or the
-            weights are of other rows.
+        GuideGymError: If a set has too few rows for its neighbours, they are not finite or lie in different spaces, or
+            the weights do not match the rows.
 
     Source:
         Kynkaanniemi et al. 2019, eq. 1-3; Naeem et al. 2020, eq. 2-3.

@@ -1,4 +1,4 @@
-"""Out-of-distribution detection: three scores of how much an input is like the data, and how well they tell."""
+"""Out-of-distribution detection: three scores of an input's likeness to the data, and their detection performance."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from guidegym.support.autograd import ordinary, without_graph
 
 
 class Scores(NamedTuple):
-    r"""Three scores of each row, larger for what is more like the data.
+    r"""Three scores of each row, larger for inputs more like the data.
 
     Args:
         log_density: :math:`\log p(x) = \log \sum_y e^{f(x)_y}` up to a constant.
@@ -42,17 +42,17 @@ def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
             logits = classifier(here, torch.zeros(len(rows), device=x.device))
             density = logits.logsumexp(dim=1)
             (slope,) = torch.autograd.grad(density.sum(), here)
-        # The log of the confidence tells saturated rows apart, which all have confidence 1 in float32.
+        # The log of the confidence distinguishes saturated rows, which all have confidence 1 in float32.
         confidence = logits.detach().double().log_softmax(dim=1).amax(dim=1)
         parts.append((density.detach(), confidence, -slope.flatten(1).norm(dim=1)))
     return Scores(*(torch.cat(part).double() for part in zip(*parts, strict=True)))
 
 
 def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
-    """Return the probability that a row of the data scores higher than an outside one; ties count half.
+    """Return the probability that a row of the data scores higher than an out-of-distribution one; ties count half.
 
     Raises:
-        GuideGymError: If there are none of either, or a score is not finite.
+        GuideGymError: If either set is empty, or a score is not finite.
     """
     check_features("inside", inside[:, None])
     check_features("outside", outside[:, None])
@@ -64,7 +64,7 @@ def auroc(inside: Float[Tensor, " n"], outside: Float[Tensor, " m"]) -> float:
 def detection(
     classifier: Attacked, x: Float[Tensor, " n *event"], outside: Mapping[str, Float[Tensor, " m *event"]]
 ) -> dict[str, dict[str, float]]:
-    """Return the area under the ROC curve by outside set and by score."""
+    """Return the area under the ROC curve by out-of-distribution set and by score."""
     inside = likeness(classifier, x)
     found = {}
     for name, other in outside.items():

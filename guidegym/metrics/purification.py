@@ -1,4 +1,4 @@
-"""Adversarial purification: noise an attacked input, and go back by the classifier's own score."""
+"""Adversarial purification: noise an attacked input, and denoise it by the classifier's own score."""
 
 import itertools
 
@@ -28,12 +28,12 @@ def purify(
     r"""Noise inputs to a fraction of the chain and integrate the probability-flow ODE back with the classifier's own score.
 
     Args:
-        classifier: A classifier of noisy inputs whose energy has a meaning at every level (self-calibrated).
+        classifier: A classifier of noisy inputs whose energy is meaningful at every level (self-calibrated).
         x: Inputs, attacked or not.
         process: The noise process.
-        fraction: How far along the chain, in (0, 1); the paper goes to T/4.
-        num_steps: Steps of the way back.
-        rounds: How often all this is done, >= 0.
+        fraction: Noise level as a fraction of the chain, in (0, 1); the paper uses T/4.
+        num_steps: Steps of the reverse integration.
+        rounds: Number of repetitions, >= 0.
         clip: Bound on the absolute value of clean estimates.
         seed: Seed of the noise.
 

@@ -1,4 +1,4 @@
-"""The bootstrap: how far a number that was measured on samples would move with other samples."""
+"""The bootstrap: the sampling uncertainty of measured numbers."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LEVEL = 0.95
 
 
 def _digits(number: float) -> str:
-    """Write three significant digits, in full between 0.001 and 100 000."""
+    """Format three significant digits, without exponent between 0.001 and 100 000."""
     if 1000 <= abs(number) < 1e5:
         return f"{number:.0f}"
     return f"{number:#.3g}".rstrip(".")
@@ -27,23 +27,23 @@ class Estimate:
     high: float
 
     def text(self, scale: float = 1.0) -> str:
-        """Write it as ``value [low, high]``, three significant digits each; ``failed`` where there is no number."""
+        """Return ``value [low, high]`` with three significant digits each; ``failed`` if there is no number."""
         if not math.isfinite(self.value):
             return "failed"
         value, low, high = (_digits(part * scale) for part in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]"
 
     def to_json(self) -> dict[str, float | None]:
-        """Return its numbers; None, as JSON has no other word, where one is not finite."""
+        """Return its numbers, with None for non-finite ones, which JSON cannot represent."""
         return {name: one if math.isfinite(one) else None for name, one in vars(self).items()}
 
     @classmethod
     def from_json(cls, content: Any, *, worst: float = math.nan) -> "Estimate":
-        """Return what ``to_json`` wrote, or the list of the same numbers that earlier comparisons of agents have.
+        """Parse the output of ``to_json``, or the list of the same numbers in earlier comparisons of agents.
 
         Args:
-            content: What a record has.
-            worst: What stands for numbers that were not finite.
+            content: The entry of a record.
+            worst: Value for numbers that were not finite.
         """
         numbers = content if isinstance(content, list) else [content[name] for name in ("value", "low", "high")]
         return cls(*(worst if one is None else float(one) for one in numbers))
@@ -52,7 +52,7 @@ class Estimate:
 def resampling_weights(
     num_classes: int, samples_per_class: int, *, resamples: int, seed: int
 ) -> Float[Tensor, " resamples classes n"]:
-    """Return how often each sample is drawn in each bootstrap resample, drawn within classes."""
+    """Return the number of draws of each sample in each bootstrap resample, drawn within classes."""
     generator = torch.Generator().manual_seed(seed)
     shape = (resamples, num_classes, samples_per_class)
     drawn = torch.randint(samples_per_class, shape, generator=generator)
@@ -67,10 +67,10 @@ def percentiles(value: float, resampled: Float[Tensor, " resamples"]) -> Estimat
 
 
 def interval_around(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
-    """Return a number with the middle 95 % of its resamples, moved to it where they lie beside it.
+    """Return a number with the middle 95 % of its resamples, shifted to contain it if they do not.
 
-    At a few samples a resample repeats itself so often that the resamples of a number may lie beside it; and an interval that
-    leaves out its own estimate says nothing.
+    With few samples, resamples contain so many repetitions that their values may miss the number, and an interval without its
+    own estimate is meaningless.
     """
     plain = percentiles(value, resampled)
     if plain.low <= value <= plain.high:
@@ -80,8 +80,8 @@ def interval_around(value: float, resampled: Float[Tensor, " resamples"]) -> Est
 
 
 def recentred(value: float, resampled: Float[Tensor, " resamples"]) -> Estimate:
-    """Return a number with its resamples' spread around their own mean, moved to the number.
+    """Return a number with its resamples' spread around their own mean, recentred on the number.
 
-    For numbers that repeated samples bias (Frechet distances, coverage): only the spread of their resamples can be used.
+    For numbers that are biased by repeated samples (Frechet distances, coverage), of which only the spread can be used.
     """
     return percentiles(value, resampled.double() - resampled.double().mean() + value)

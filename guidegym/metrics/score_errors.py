@@ -1,4 +1,4 @@
-"""How well a classifier's gradients predict the noise in noisy data: its own score's, and with the denoiser's its classes'."""
+"""Errors of a classifier's gradients in predicting noise: of its own score, and of its class gradients with the denoiser."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.gradients import density_score, log_likelihood_gradient
 
 SCORE_LEVELS = (100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
-"""Timesteps over which score errors are averaged; at t = 0 there is next to no noise to be seen."""
+"""Timesteps over which score errors are averaged; at t = 0 there is almost no noise."""
 
 
 def own_noise(
@@ -26,17 +26,17 @@ def own_noise(
 def score_error(
     classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int, seed: int = 0
 ) -> float:
-    r"""Return the mean squared error per coordinate of a classifier's own score, as the noise that it means.
+    r"""Return the mean squared error per coordinate of a classifier's own score, as predicted noise.
 
     .. math:: \frac1d E \|-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y} - \epsilon\|^2
 
-    It is 1 for a score of 0 and what the best denoiser has for the score of the data; self-calibration lowers it.
+    It is 1 for a score of 0, and that of the best denoiser for the score of the data; self-calibration lowers it.
 
     Args:
-        classifier: Gives logits at ``(x_t, t)``.
-        x: Clean held-out rows, which are noised to the level.
+        classifier: Returns logits at ``(x_t, t)``.
+        x: Clean held-out rows, which are noised to the timestep.
         process: The noise process.
-        timestep: The level.
+        timestep: The timestep.
         seed: Seed of the noise.
 
     Source:
@@ -49,19 +49,19 @@ def score_error(
 
 
 def mean_score_error(classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process) -> float:
-    """Return the mean of ``score_error`` over ``SCORE_LEVELS``: what a network is said to have learned of the score."""
+    """Return the mean of ``score_error`` over ``SCORE_LEVELS``: a summary of how well a network learned the score."""
     errors = [score_error(classifier, x, process=process, timestep=level) for level in SCORE_LEVELS]
     return sum(errors) / len(errors)
 
 
 @dataclass(frozen=True)
 class GuidedError:
-    r"""What the gradient of the right class adds to a denoiser, as mean squared errors per coordinate beside the noise.
+    r"""The effect of the true class' gradient on a denoiser, as mean squared errors of the noise per coordinate.
 
     Args:
-        denoiser: Of the denoiser alone, which knows nothing of classes.
-        guided: Of :math:`\epsilon_\theta - \sigma_t \nabla \log p(y|x_t, t)`, the right class at weight 1: below the
-            denoiser's where the class gradient is right.
+        denoiser: Error of the unconditional denoiser alone.
+        guided: Error of :math:`\epsilon_\theta - \sigma_t \nabla \log p(y|x_t, t)`, the true class at weight 1: below
+            the denoiser's if the class gradient is accurate.
     """
 
     denoiser: float
@@ -78,7 +78,7 @@ def guided_error(
     timestep: int,
     seed: int = 0,
 ) -> GuidedError:
-    """Measure what the class gradient adds to a denoiser at one noise level, on clean held-out rows of known class.
+    """Measure the effect of the class gradient on a denoiser at one noise level, on clean held-out rows with labels.
 
     Source:
         Chao et al. 2022, eq. 12: the denoising likelihood score matching loss.
@@ -97,7 +97,7 @@ def guided_error(
 def _noised(
     x: Float[Tensor, " n *event"], process: Process, timestep: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield chunks of noisy rows, their timesteps, and the noise in them: the same for the same seed."""
+    """Yield chunks of noisy rows, their timesteps, and their noise, which depends only on the seed."""
     generator = torch.Generator(x.device).manual_seed(seed)
     for rows in x.split(CHUNK):
         noise = torch.randn(rows.shape, generator=generator, device=x.device, dtype=x.dtype)

@@ -1,4 +1,4 @@
-"""Neural networks and nothing else: U-Net, classifier encoders, judges, and the file format of their weights."""
+"""Neural networks: U-Net, classifier encoders, judges, and the file format of their weights."""
 
 from guidegym.networks.class_centres import max_mahalanobis_means
 from guidegym.networks.classifiers import MaxMahalanobisClassifier, OffTheShelfClassifier

@@ -1,4 +1,4 @@
-"""The pieces that the U-Net and the classifier encoders are made of."""
+"""The building blocks of the U-Net and the classifier encoders."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 @functools.lru_cache(maxsize=32)
 def _frequencies(num: int, device: torch.device) -> Float[Tensor, " frequencies"]:
-    """Return the frequencies in single precision: no buffer, which would become half precision with its module."""
+    """Return the frequencies in single precision; a buffer would be cast to half precision with its module."""
     exponents = torch.arange(num, dtype=torch.float64) / num
     return torch.exp(-math.log(10_000.0) * exponents).float().to(device)
 
@@ -22,7 +22,7 @@ class TimestepEmbedding(nn.Module):
     .. math:: e_{2i}(t) = \sin(\omega_i t), \quad e_{2i+1}(t) = \cos(\omega_i t), \quad \omega_i = 10000^{-i / n}
 
     Args:
-        num_frequencies: Number ``n`` of frequencies, from 1 down to 1/10000 radian a timestep.
+        num_frequencies: Number ``n`` of frequencies, from 1 down to 1/10000 radian per timestep.
         dim: Length of the embedding.
 
     Source:
@@ -35,7 +35,7 @@ class TimestepEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(2 * num_frequencies, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
 
     def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, " batch dim"]:
-        """Embed timesteps ``t`` in 0..999, given in single precision: half precision has no 999."""
+        """Embed timesteps ``t`` in 0..999, given in single precision: bfloat16 cannot represent 999."""
         angles = t[:, None] * _frequencies(self.num_frequencies, t.device)
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
         embedding: Tensor = self.layers(waves.to(next(self.parameters()).dtype))
@@ -43,7 +43,7 @@ class TimestepEmbedding(nn.Module):
 
 
 def group_norm(groups: int, channels: int) -> nn.Module:
-    """Return a group normalisation, or nothing that acts where there are no groups."""
+    """Return a group normalisation, or the identity for 0 groups."""
     return nn.GroupNorm(groups, channels) if groups else nn.Identity()
 
 
@@ -65,7 +65,7 @@ class ResidualBlock(nn.Module):
         self.norm_out = group_norm(groups, out_channels)
         self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.skip = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
-        # The block starts as the identity, which keeps deep stacks trainable from the first step.
+        # The block is initialised as the identity, which keeps deep stacks trainable from the first step.
         nn.init.zeros_(self.conv_out.weight)
 
     def forward(

@@ -1,4 +1,4 @@
-"""The centres of a max-Mahalanobis mixture: as far apart as unit vectors can be."""
+"""The centres of a max-Mahalanobis mixture: maximally separated vectors."""
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ def max_mahalanobis_means(num_classes: int, dim: int, scale: float = 10.0) -> Fl
 
     .. math:: \|\mu_i\| = S, \quad \langle \mu_i, \mu_j \rangle = -\frac{S^2}{K - 1} \; (i \ne j), \quad \sum_i \mu_i = 0
 
-    Corner after corner: each has the inner product -1 / (K - 1) with those before it, and the rest of its length in a new
+    Built one corner at a time: each has inner product -1 / (K - 1) with the previous ones, and the rest of its length in a new
     direction.
 
     Args:

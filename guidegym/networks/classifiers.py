@@ -1,4 +1,4 @@
-"""The classifiers of clean images that guide on the image testbeds: plain ones, and the max-Mahalanobis kind."""
+"""The clean-image classifiers that guide on the image testbeds: plain ones, and max-Mahalanobis ones."""
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,15 @@ from guidegym.networks.config import configured
 
 
 class Encoder(nn.Module):
-    """Features of an image, noisy or not, without a time input: one number each of ``dim``.
+    """An encoder from an image, noisy or not, to ``dim`` features, without a time input.
 
     Args:
         image_channels: Channels of the image.
-        channels: Channels of the higher and of the lower resolution.
+        channels: Channels at the higher and the lower resolution.
         image_size: Height and width of the image, a multiple of 4.
         dim: Length of the feature vector.
-        density: Whether its classifier's energy is that of a density that is to be sampled: then nothing is normalised, and
-            the image is seen at its own resolution first, whose gradients are smoother than those of unshuffled pixels.
+        density: Whether the classifier's energy is to be sampled as a density: there is then no normalisation, and the image
+            is first processed at full resolution, whose gradients are smoother than those of unshuffled pixels.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
 
 @configured
 class OffTheShelfClassifier(nn.Module):
-    """Class logits of an image without a time input, as trained on clean images: the off-the-shelf kind.
+    """An off-the-shelf classifier: class logits of an image without a time input, trained on clean images.
 
     Args:
         num_classes: Number ``K`` of classes.
@@ -85,7 +85,7 @@ class OffTheShelfClassifier(nn.Module):
         x: Float[Tensor, " batch channels height width"],
         t: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch classes"]:
-        """Return the logits of ``x``; ``t`` is accepted, as every guide's classifier does, and not used."""
+        """Return the logits of ``x``; ``t`` is accepted for the interface of guides and ignored."""
         del t
         logits: Tensor = self.head(functional.silu(self.encoder(x)))
         return logits
@@ -93,7 +93,7 @@ class OffTheShelfClassifier(nn.Module):
 
 @configured
 class MaxMahalanobisClassifier(nn.Module):
-    r"""A classifier that is a mixture of Gaussians in its features, with centres fixed as far apart as they can be.
+    r"""A classifier that is a mixture of Gaussians in its features, with fixed, maximally separated centres.
 
     .. math:: f(x)_y = -E(x, y) = -\frac{\|\phi(x) - \mu_y\|_2^2}{2 \gamma^2}
 
@@ -149,6 +149,6 @@ class MaxMahalanobisClassifier(nn.Module):
         x: Float[Tensor, " batch channels height width"],
         t: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, " batch classes"]:
-        """Return the logits of ``x``; ``t`` is accepted, as every guide's classifier does, and not used."""
+        """Return the logits of ``x``; ``t`` is accepted for the interface of guides and ignored."""
         del t
         return self.logits_of(self.features(x))

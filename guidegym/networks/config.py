@@ -1,4 +1,4 @@
-"""What a network was built with, for its weight file: captured in one place."""
+"""Capture of a network's constructor settings for its weight file."""
 
 import functools
 import inspect
@@ -10,10 +10,10 @@ Network = TypeVar("Network", bound=type[nn.Module])
 
 
 def configured(network: Network) -> Network:
-    """Let every network of a class keep the settings that it was built with as ``config``; a class decorator.
+    """Store the constructor settings of every network of a class as ``config``; a class decorator.
 
-    The settings are keyword arguments that JSON can hold; tuples are kept as lists, as JSON has them, and options that are
-    off (False, 0 or empty, which is then their default) are left out.
+    The settings are keyword arguments that JSON can represent; tuples are stored as lists, and options that are off (False, 0
+    or empty, which must be their default) are left out.
     """
     build = network.__init__
     signature = inspect.signature(build)

@@ -1,4 +1,4 @@
-"""The judges of the image testbeds: four architectures that share nothing with the guides, and never guide."""
+"""The judges of the image testbeds: four architectures that share nothing with the guides and never guide."""
 
 import torch
 from jaxtyping import Float
@@ -20,9 +20,9 @@ class ConvBatchNorm(nn.Sequential):
 
 
 class BaseJudge(nn.Module):
-    """What all judges share: a trunk that makes a map, its mean and maximum, a hidden layer, and a linear head.
+    """Base class of judges: a trunk that computes maps, their mean and maximum, a hidden layer, and a linear head.
 
-    The hidden layer is the space that samples are measured in.
+    The hidden layer provides the features that samples are measured in.
 
     Args:
         trunk: From images in [-1, 1] to maps.
@@ -57,14 +57,14 @@ class BaseJudge(nn.Module):
     def forward(
         self, x: Float[Tensor, " batch channels height width"], t: Float[Tensor, " batch"] | None = None
     ) -> Float[Tensor, " batch classes"]:
-        """Return the logits of clean images ``x`` in [-1, 1]; ``t`` is accepted, as all classifiers do, and not used."""
+        """Return the logits of clean images ``x`` in [-1, 1]; ``t`` is accepted for the interface of classifiers and ignored."""
         del t
         return self.classify(self.features(x))
 
 
 @configured
 class Judge(BaseJudge):
-    """Plain convolutions, batch normalisation and max-pooling: the judge that samples are measured by.
+    """Plain convolutions, batch normalisation and max-pooling: the judge that measures samples.
 
     Args:
         num_classes: Number ``K`` of classes.
@@ -96,7 +96,7 @@ class Judge(BaseJudge):
 
 
 class _Residual(nn.Module):
-    """Two convolutions beside a skip connection; a stride halves the map."""
+    """Two convolutions with a skip connection; a stride halves the map."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ class DepthwiseJudge(BaseJudge):
 
 
 class _Mixer(nn.Module):
-    """One layer of an MLP-Mixer: across the patches, then across the channels."""
+    """One layer of an MLP-Mixer: mixing across patches, then across channels."""
 
     def __init__(self, patches: int, channels: int) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class _Mixer(nn.Module):
 
 
 class _MixerTrunk(nn.Module):
-    """Patches, a few mixing layers, and the patches as a map again."""
+    """Patch embedding, a few mixing layers, and the patches rearranged as a map."""
 
     def __init__(self, image_channels: int, channels: int, *, image_size: int, patch: int, layers: int) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class _MixerTrunk(nn.Module):
 
 @configured
 class MixerJudge(BaseJudge):
-    """An MLP-Mixer: no convolution but the patches.
+    """An MLP-Mixer, without convolutions except for the patch embedding.
 
     Args:
         num_classes: Number ``K`` of classes.

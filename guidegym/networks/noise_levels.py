@@ -1,4 +1,4 @@
-"""What a network knows of the noise process that it is trained on: the shares of signal and noise at a timestep."""
+"""The noise process of a network's training: the shares of signal and noise at a timestep."""
 
 import functools
 
@@ -14,14 +14,14 @@ PROCESSES: dict[str, Process] = {
     "cosine": VPProcess("cosine"),
     "variance-exploding": VEProcess(),
 }
-"""Processes by the name that a network's weight file gives them."""
+"""Processes by their names in weight files."""
 
 
 def process_name(process: Process) -> str:
     """Return the name of a process among ``PROCESSES``.
 
     Raises:
-        GuideGymError: If it is none of them.
+        GuideGymError: If it is not one of them.
     """
     for name, known in PROCESSES.items():
         if process == known:
@@ -37,7 +37,7 @@ def check_process_name(argument: str, name: str) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _log_levels(name: str, device: torch.device) -> Float[Tensor, " timesteps"]:
-    """Return the logarithm of each timestep's noise level in single precision, whatever the network's own is."""
+    """Return the logarithm of each timestep's noise level in single precision, whatever the network's precision."""
     process = PROCESSES[name]
     return noise_ratio(process, process.grid()).log().float().to(device)
 
@@ -45,8 +45,8 @@ def _log_levels(name: str, device: torch.device) -> Float[Tensor, " timesteps"]:
 def signal_and_noise(name: str, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     r"""Return the shares :math:`a, \sigma` of signal and noise at timesteps, with :math:`a^2 + \sigma^2 = 1`.
 
-    For a variance-preserving process they are its own; for another one those of :math:`x_t` scaled to unit variance, by
-    :math:`a` where the signal is left as it is. Between two timesteps the logarithm of the noise level is linear.
+    For a variance-preserving process they are its own; otherwise they are those of :math:`x_t` scaled to unit variance, by
+    :math:`a` if the signal is unscaled. Between timesteps the logarithm of the noise level is interpolated linearly.
 
     Args:
         name: One of ``PROCESSES``.
@@ -61,7 +61,7 @@ def signal_and_noise(name: str, t: Float[Tensor, " batch"]) -> tuple[Float[Tenso
 def to_unit_variance(
     name: str, x_t: Float[Tensor, " batch *event"], t: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch *event"]:
-    """Scale noisy rows of a process that does not preserve the variance to unit variance; leave others as they are."""
+    """Scale noisy rows of a process that does not preserve the variance to unit variance; leave others unchanged."""
     if not isinstance(PROCESSES[name], VEProcess):
         return x_t
     share = signal_and_noise(name, t)[0].to(x_t.dtype)

@@ -1,4 +1,4 @@
-"""The classifier of noisy images, and the scalar energy that lets it hold a score."""
+"""The classifier of noisy images, and the scalar energy that lets it represent a score."""
 
 from typing import cast
 
@@ -13,7 +13,7 @@ from guidegym.networks.config import configured
 from guidegym.networks.noise_levels import check_process_name, signal_and_noise, to_unit_variance
 
 LEAST_NOISE = 0.05
-"""Share of noise that the energy's scalar product is divided by at least: at less noise its gradient is no larger."""
+"""Lower bound on the share of noise that divides the energy's scalar product, which bounds its gradient at low noise."""
 
 
 class EnergyHead(nn.Module):
@@ -21,8 +21,8 @@ class EnergyHead(nn.Module):
 
     .. math:: g(x_t, t) = -\tfrac12 \|x_t\|^2 + \frac{\langle x_t, U(x_t, t) \rangle}{\sigma_t}
 
-    The first term is the log density of noise alone, to which every process tends; ``U`` is made from the maps of the
-    classifier at both resolutions. Added to all logits it changes :math:`\log \sum_y e^{f_y}` and no probability of a class.
+    The first term is the log density of pure noise, to which every process tends; ``U`` is computed from the classifier's maps
+    at both resolutions. Added to all logits, it changes :math:`\log \sum_y e^{f_y}` but no class probability.
 
     Args:
         image_channels: Channels of the image.
@@ -34,7 +34,7 @@ class EnergyHead(nn.Module):
         high, low = channels
         self.expand = nn.ConvTranspose2d(low, high, 4, stride=2, padding=1)
         self.out = nn.Conv2d(2 * high, 4 * image_channels, 3, padding=1)
-        # It starts as the density of noise alone.
+        # Initialised as the density of pure noise.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(cast(Tensor, self.out.bias))
 
@@ -45,7 +45,7 @@ class EnergyHead(nn.Module):
         low: Float[Tensor, " batch low fewer_rows fewer_columns"],
         sigma: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch"]:
-        """Return the scalar of each row, in single precision at least: it is a sum over all pixels.
+        """Return the scalar of each row, in at least single precision, as it is a sum over all pixels.
 
         Args:
             x_t: Noisy images of unit variance.
@@ -63,18 +63,18 @@ class EnergyHead(nn.Module):
 
 @configured
 class TimeDependentClassifier(nn.Module):
-    r"""Class logits :math:`f(x_t, t)` of a noisy image whose noise level is known.
+    r"""A classifier with logits :math:`f(x_t, t)` of a noisy image with known noise level.
 
-    Its group normalisations take the scale of the image away, and with it the part of the score that is radial: a network
-    that is to hold a score has a scalar added to all logits, which is not normalised (``energy``).
+    Its group normalisations remove the scale of the image, and with it the radial part of the score: a network that is to
+    represent a score has an unnormalised scalar added to all logits (``energy``).
 
     Args:
         num_classes: Number ``K`` of classes.
         image_channels: Channels of the image.
-        channels: Channels of the higher and of the lower resolution.
+        channels: Channels at the higher and the lower resolution.
         embedding_dim: Length of the time embedding.
-        process: Process that it is trained on, by its name among ``noise_levels.PROCESSES``; empty for one of a
-            variance-preserving process that need not know more.
+        process: Process that it is trained on, by name in ``noise_levels.PROCESSES``; empty for a variance-preserving
+            process that the network does not need to know.
         energy: Whether an ``EnergyHead`` is added to all logits; it needs ``process``.
     """
 

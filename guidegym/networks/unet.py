@@ -15,25 +15,25 @@ from guidegym.networks.noise_levels import check_process_name, signal_and_noise,
 class UNet(nn.Module):
     r"""Predict the noise :math:`\epsilon_\theta(x_t, t)` of small images.
 
-    The image is unshuffled by 2 first (four times the channels at half the size): most of the arithmetic then runs at a
-    quarter of the pixels, which is what makes it affordable on a CPU. Two resolutions follow, with self-attention at the
+    The image is first unshuffled by 2 (four times the channels at half the size): most of the arithmetic then runs on a quarter
+    of the pixels, which makes it affordable on a CPU. Two resolutions follow, with self-attention at the
     lower one.
 
     With ``velocity`` its layers predict :math:`v = \sqrt{\bar\alpha_t}\, \epsilon - \sigma_t x_0`, and it returns
 
     .. math:: \epsilon_\theta = \sigma_t x_t + \sqrt{\bar\alpha_t}\, v_\theta(x_t, t)
 
-    so that at high noise, where the noise is nearly ``x_t`` itself, the layers are left with what is not: the clean image.
-    Under a process that does not preserve the variance this is said of :math:`x_t` scaled to unit variance.
+    so that at high noise, where ``x_t`` is almost pure noise, the layers predict the remaining part: the clean image.
+    Under a process that does not preserve the variance, this applies to :math:`x_t` scaled to unit variance.
 
     Args:
         image_channels: Channels of the image.
-        channels: Channels of the higher and of the lower resolution.
-        blocks: Residual blocks at each resolution on the way down; the way up has as many.
+        channels: Channels at the higher and the lower resolution.
+        blocks: Residual blocks at each resolution on the way down; the way up has the same number.
         embedding_dim: Length of the time embedding.
-        num_classes: Number of classes that it can be told to predict for; 0 for an unconditional network.
-        velocity: Process whose velocity its layers predict, by its name among ``noise_levels.PROCESSES``; empty for layers
-            that predict the noise.
+        num_classes: Number of classes to condition on; 0 for an unconditional network.
+        velocity: Process whose velocity its layers predict, by name in ``noise_levels.PROCESSES``; empty for layers that
+            predict the noise.
 
     Source:
         Salimans and Ho 2022, section 4 and appendix D, for the velocity.
@@ -57,7 +57,7 @@ class UNet(nn.Module):
         self.embed = TimestepEmbedding(high // 2, dim)
         self.embed_label = nn.Embedding(num_classes + 1, dim) if num_classes else None
         if self.embed_label is not None:
-            nn.init.zeros_(self.embed_label.weight[0])  # any class: starts as the unconditional network
+            nn.init.zeros_(self.embed_label.weight[0])  # no class: starts as the unconditional network
         self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
         self.down_high = nn.ModuleList(ResidualBlock(high, high, embedding_dim=dim) for _ in range(blocks))
         self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
@@ -79,7 +79,7 @@ class UNet(nn.Module):
     ) -> Float[Tensor, " batch channels height width"]:
         """Predict the noise in ``x_t`` at training timesteps ``t`` (0..999); height and width are multiples of 4.
 
-        A network with classes predicts for the class ``label`` of each row: -1, or None for all rows, is any class.
+        A network with classes predicts for the class ``label`` of each row: -1, or None for all rows, means no class.
         """
         x_t = to_unit_variance(self.velocity, x_t, t) if self.velocity else x_t
         embedding = self.embed(t)
@@ -110,6 +110,6 @@ class UNet(nn.Module):
         x_t: Float[Tensor, " batch channels height width"],
         t: Float[Tensor, " batch"],
     ) -> Float[Tensor, " batch channels height width"]:
-        """Return the noise that a velocity means, from noisy rows of unit variance."""
+        """Return the noise that corresponds to a velocity, for noisy rows of unit variance."""
         alpha, sigma = (rows_like(share.to(x_t.dtype), x_t) for share in signal_and_noise(self.velocity, t))
         return sigma * x_t + alpha * velocity

@@ -1,4 +1,4 @@
-"""Weight files: safetensors with the architecture and the story of the training in their metadata. Nothing is unpickled."""
+"""Weight files: safetensors with the architecture and the training record in their metadata. Nothing is unpickled."""
 
 import json
 from collections.abc import Mapping
@@ -35,20 +35,20 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 
 
 def in_order(content: bytes) -> bytes:
-    """Return the same safetensors file with the keys of its header in order.
+    """Return the same safetensors file with the keys of its header sorted.
 
-    The library writes metadata in another order each time; files are known by their digests, so equal networks must be
-    equal files.
+    The library writes metadata in varying order; files are identified by their digests, so equal networks must give equal
+    files.
     """
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors stay aligned
+    text += b" " * (-len(text) % 8)  # keeps tensors aligned
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def network_digest(network: nn.Module) -> str:
-    """Return a digest of a network's tensors by their names: equal networks, and only they, have equal ones."""
+    """Return a digest of a network's tensors and their names; it is equal for equal networks only."""
     return digest_of_tensors(network.state_dict())[:16]
 
 
@@ -56,9 +56,9 @@ def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any],
     """Write a network's weights, its architecture and its metadata to one safetensors file, atomically.
 
     Args:
-        network: One of the shipped architectures, which carries its settings as ``config``.
+        network: One of the shipped architectures, with its settings as ``config``.
         path: The file.
-        metadata: JSON-able facts about the training.
+        metadata: JSON-serialisable facts about the training.
         dtype: Floating type on disk; half precision halves the file.
     """
     tensors = {
@@ -74,7 +74,7 @@ def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any],
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Return what a weight file says of its architecture and training, without reading the weights.
+    """Return the architecture and training record of a weight file, without reading the weights.
 
     Raises:
         DataNotFoundError: If there is no such file.
@@ -105,7 +105,7 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
     architecture = read_metadata(path)["architecture"]
     name = architecture.get("name")
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise FileFormatError(f"{path} names the architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
+        raise FileFormatError(f"{path} names the architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
     try:
         config = {
             key: tuple(value) if isinstance(value, list) else value for key, value in architecture["config"].items()
@@ -124,5 +124,5 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> nn.Module
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise FileFormatError(f"{path} does not fit {name}: {str(error).splitlines()[0]}") from error
-    # Channels-last is the faster layout for convolutions on CPU and on GPU tensor cores alike.
+    # Channels-last is the faster layout for convolutions on both CPU and GPU tensor cores.
     return network.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)

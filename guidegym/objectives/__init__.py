@@ -1,4 +1,4 @@
-"""Objectives: what finished samples are measured by, as numbers that searches optimise, environments reward and tables report."""
+"""Objectives: measures of finished samples, which searches optimise, environments reward and tables report."""
 
 from guidegym.objectives.definition import Finished, Objective, find_objective
 

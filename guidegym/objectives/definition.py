@@ -1,4 +1,4 @@
-"""An objective: a number per finished sample, or one of the whole set."""
+"""An objective: one number per finished sample, or one for the whole set."""
 
 import functools
 import math
@@ -20,15 +20,15 @@ from guidegym.testbeds.judge import Seen
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """Finished samples, and what can be asked about them.
+    """Finished samples, and the context to measure them in.
 
     Args:
         x: The samples, in the model's data range.
-        labels: Wanted class of each.
-        model: What they were sampled from; a ``Testbed`` where a judge or references are asked.
-        guide: What guided them; None for no guide.
-        group: Samples of one group are alternatives to each other, not a set: none is scored in the company of another of
-            its group. None where each stands for itself.
+        labels: Wanted class of each sample.
+        model: The model they were sampled from; a ``Testbed`` if a judge or references are needed.
+        guide: The guide they were sampled with; None for no guide.
+        group: Samples of one group are alternatives to each other, not a set: no two of a group are scored together. None if
+            each sample is independent.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -39,7 +39,7 @@ class Finished:
 
     @functools.cached_property
     def seen(self) -> Seen:
-        """What the judge makes of them: features, logits, and values by place where it keeps them."""
+        """The judge's outputs: features, logits, and spatial features if it has them."""
         return self.testbed.seen(self.x)
 
     @property
@@ -47,11 +47,11 @@ class Finished:
         """The model, with its judge and its references.
 
         Raises:
-            GuideGymError: If it has none.
+            GuideGymError: If the model has no judge.
         """
         if not isinstance(self.model, Testbed):
             raise GuideGymError(
-                f"model '{self.model.name}' has no judge and no references: give an objective of your own, or make it a Testbed"
+                f"model '{self.model.name}' has no judge and no references: pass your own objective, or make it a Testbed"
             )
         return self.model
 
@@ -59,32 +59,32 @@ class Finished:
         """Return some of the samples."""
         group = None if self.group is None else self.group[rows]
         part = replace(self, x=self.x[rows], labels=self.labels[rows], group=group)
-        if "seen" in vars(self):  # the judge looks at each sample once
+        if "seen" in vars(self):  # the judge evaluates each sample once
             features, logits, spatial = self.seen
             vars(part)["seen"] = Seen(features[rows], logits[rows], None if spatial is None else spatial[rows])
         return part
 
 
 WORST = 1000.0
-"""How bad the worst is where an objective does not say."""
+"""Absolute value of the floor of objectives that do not set one."""
 Function: TypeAlias = Callable[[Finished], Tensor]
-"""``finished samples -> (batch,)``, a number per sample, or ``()``, one of the whole set."""
+"""``finished samples -> (batch,)``, one number per sample, or ``()``, one for the whole set."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What finished samples are measured by.
+    """A measure of finished samples.
 
     Args:
-        name: What tables, files and command lines call it: letters, digits, ``_``, ``-`` and ``.``.
-        function: Returns a number per sample, or one of the whole set.
-        direction: Whether more or less is better.
-        floor: The worst it can be, which a failed sample counts as, and a set with a failed sample; None for 1000 on the bad side
-            of 0. Rewards stay within it, and within as much on the other side of 0.
+        name: Its name in tables, files and command lines: letters, digits, ``_``, ``-`` and ``.``.
+        function: Returns one number per sample, or one for the whole set.
+        direction: ``maximize`` or ``minimize``.
+        floor: The worst value, assigned to a failed sample and to a set with a failed sample; None for 1000 on the bad side of 0.
+            Rewards are clipped to it and to its negative.
         title: Heading in tables; the name by default.
-        credit: For a number of the whole set, how it is spread over the samples where it is a reward: values with that number
-            as their mean. None gives every sample the number itself.
-        influence: The same, with the spread over samples that tells how well the number is known, to first order.
+        credit: For a number of the whole set, how it is distributed over the samples as a reward: values whose mean is that
+            number. None gives every sample the number itself.
+        influence: The same, with values whose spread over samples shows how well the number is known, to first order.
 
     Raises:
         GuideGymError: If the name is malformed, the direction unknown, or the floor not finite.
@@ -100,7 +100,7 @@ class Objective:
 
     @property
     def __wrapped__(self) -> Function:
-        """The function that the objective is made of."""
+        """The function of the objective."""
         return self.function
 
     def __post_init__(self) -> None:
@@ -116,16 +116,16 @@ class Objective:
 
     @property
     def sign(self) -> float:
-        """1 where more is better, -1 where less is."""
+        """1 if higher is better, -1 if lower is."""
         return 1.0 if self.direction == "maximize" else -1.0
 
     @property
     def least_reward(self) -> float:
-        """The floor as a reward, of which more is better."""
+        """The floor as a reward, where higher is better."""
         return self.sign * (self.floor if self.floor is not None else -WORST * self.sign)
 
     def __call__(self, finished: Finished) -> Tensor:
-        """Return the number per sample, or that of the set, float64.
+        """Return the number per sample, or that of the whole set, float64.
 
         Raises:
             GuideGymError: If the function returns another shape.
@@ -133,7 +133,7 @@ class Objective:
         return self._checked(self.function(finished), finished)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle a registered objective by its name: its function goes by the same name in its module."""
+        """Pickle a registered objective by its name: its function has the same name in its module."""
         if find_registered("objective", self.name) is self:
             return find_objective, (self.name,)
         return super().__reduce__()
@@ -142,18 +142,18 @@ class Objective:
         values = torch.as_tensor(found)
         if values.shape not in ((), (len(finished.x),)):
             raise GuideGymError(
-                f"objective '{self.name}' must return a number, or one of each of {len(finished.x)} samples, "
+                f"objective '{self.name}' must return a number, or one for each of {len(finished.x)} samples, "
                 f"got shape {tuple(values.shape)}"
             )
         return values
 
     @torch.no_grad()
     def reward(self, finished: Finished, *, spread: bool = False) -> Float[Tensor, " batch"]:
-        """Return the reward of each sample: more is better, finite, and no worse than the floor.
+        """Return the reward of each sample: higher is better, finite, and no worse than the floor.
 
         Args:
             finished: The samples.
-            spread: Whether the values of a set's number are spread as they influence it; see ``influence``.
+            spread: Whether a set's number is distributed by the samples' influence on it; see ``influence``.
         """
         function = (self.influence if spread else None) or self.credit or self.function
         values = self._checked(function(finished), finished).float().expand(len(finished.x))
@@ -163,10 +163,10 @@ class Objective:
 
 
 def find_objective(given: str | Objective | Function) -> Objective:
-    """Return an objective by its name or a reference; a plain function becomes one that is maximised.
+    """Return an objective by name or reference; a plain function becomes an objective to maximise.
 
     Raises:
-        GuideGymError: If there is none.
+        GuideGymError: If there is no such objective.
     """
     part = find("objective", given) if isinstance(given, str) else given
     if isinstance(part, Objective):
@@ -178,7 +178,7 @@ def find_objective(given: str | Objective | Function) -> Objective:
 
 
 def registered_objective(**settings: Any) -> Callable[[Function], Objective]:
-    """Make an objective of the function below it, called like the function, and register it; a decorator."""
+    """Return a decorator that makes an objective of a function, named like the function, and registers it."""
 
     def make(function: Function) -> Objective:
         objective = Objective(function.__name__, function, **settings)

@@ -1,4 +1,4 @@
-"""Objectives that judge each sample by itself."""
+"""Objectives that measure each sample on its own."""
 
 import torch
 from jaxtyping import Float
@@ -16,13 +16,13 @@ def confidence(finished: Finished) -> Float[Tensor, " batch"]:
 
 @registered_objective(floor=0.0)
 def accuracy(finished: Finished) -> Float[Tensor, " batch"]:
-    """Return 1 where the judge takes the sample for the wanted class, else 0."""
+    """Return 1 where the judge assigns the sample to the wanted class, else 0."""
     return (finished.seen.logits.argmax(dim=1) == finished.labels).double()
 
 
 @registered_objective(floor=-20.0)
 def guide_confidence(finished: Finished) -> Float[Tensor, " batch"]:
-    r"""Return :math:`\log p(c | x)` under the guide's own classifier: the guide then measures itself."""
+    r"""Return :math:`\log p(c | x)` under the guide's own classifier: the guide measures itself."""
     return _guide_logits(finished).log_softmax(dim=1).gather(1, finished.labels[:, None])[:, 0]
 
 
@@ -46,7 +46,7 @@ def energy_divergence(finished: Finished) -> Float[Tensor, " batch"]:
 def _guide_classifier(finished: Finished) -> str:
     name = None if finished.guide is None else finished.guide.classifier
     if name is None:
-        raise GuideGymError("this objective asks the guide's classifier, and the guide has none")
+        raise GuideGymError("this objective needs the guide's classifier, and the guide has none")
     return name
 
 

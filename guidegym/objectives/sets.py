@@ -1,4 +1,4 @@
-"""Objectives of whole sets, and how each is shared out among the samples that make it."""
+"""Objectives of whole sets, and how each is distributed over its samples."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +14,8 @@ def frechet_diagonal(finished: Finished) -> Tensor:
 
     .. math:: \|\mu - \mu_R\|^2 + \|s - s_R\|^2
 
-    A single sample has no spread: it gets the distance of its features alone. Where there are groups, the first samples of
-    all groups are one set, the second ones another, and so on: each sample then has the number of its set.
+    A single sample has no spread: it gets the distance of its mean alone. With groups, the first samples of all groups
+    form one set, the second ones another, and so on; each sample then gets the number of its set.
     """
     features = finished.seen.features.double()
     if finished.group is None:
@@ -32,7 +32,7 @@ def _frechet_diagonal(finished: Finished, features: Tensor) -> Tensor:
 
 
 def _frechet_parts(finished: Finished, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return how far the mean and the spread of features are from real ones, and the spread."""
+    """Return the differences in mean and spread of features from real data, and the spread."""
     mean, covariance = finished.testbed.references.pooled
     shift = features.mean(dim=0) - mean
     if len(features) < 2:
@@ -42,7 +42,7 @@ def _frechet_parts(finished: Finished, features: Tensor) -> tuple[Tensor, Tensor
 
 
 def _frechet_influence(finished: Finished) -> Tensor:
-    r"""Return the distance, plus what one sample more like each would change: the derivative of the two moments."""
+    r"""Return the distance, plus the first-order effect of one more sample like each: the derivative in both moments."""
     features = finished.seen.features.double()
     shift, widening, spread = _frechet_parts(finished, features)
     off = features - features.mean(dim=0)
@@ -51,7 +51,7 @@ def _frechet_influence(finished: Finished) -> Tensor:
 
 
 def _turn(group: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-    """Return how many samples of its group come before each."""
+    """Return the number of preceding samples of the same group, for each sample."""
     order = group.argsort(stable=True)
     sizes = group.unique(return_counts=True)[1]
     turn = torch.cat([torch.arange(int(size), device=group.device) for size in sizes])
@@ -66,7 +66,7 @@ register("objective", "frechet_diagonal")(
 def _kid_parts(finished: Finished) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean kernel of each sample with its peers and with real data of its class, and of real data with itself.
 
-    A sample that is alone in its class has real data for company.
+    A sample that is alone in its class is compared with real data instead of peers.
     """
     references, label, group = finished.testbed.references, finished.labels, finished.group
     features = finished.seen.features.double()
@@ -83,15 +83,15 @@ def _kid_parts(finished: Finished) -> tuple[Tensor, Tensor, Tensor]:
 
 @registered_objective(floor=-1000.0)
 def kid_witness(finished: Finished) -> Float[Tensor, " batch"]:
-    r"""Return minus its class' kernel distance, less twice how far the sample's witness stands out from the class'.
+    r"""Return minus the kernel distance of the sample's class, minus twice the deviation of its witness from the class mean.
 
     .. math:: -D_c - 2 (g_i - \bar g_c), \quad g_i = \frac{1}{n_c - 1} \sum_{j \ne i} k(x_i, x_j) - \bar k(x_i, R_c)
 
     ``g`` is the witness function of the kernel distance: large where there are more samples than real data. The mean over the
     samples of a class is minus its unbiased kernel distance ``D_c``, so a measure of sets becomes a reward per sample; and
-    because a sample is company to the others as they are to it, its own part counts twice: the gradient of the mean reward is
-    that of the distance. (The terms of ``D_c`` that hold ``x_i`` itself, which count it once, have the same mean, but following
-    them seeks modes.)
+    because each sample also enters the others' terms, its own term counts twice: the gradient of the mean reward is that of
+    the distance. (The terms of ``D_c`` with ``x_i`` itself, which count it once, have the same mean, but following them is
+    mode-seeking.)
 
     Source:
         Gretton et al. 2012, section 2.3.

@@ -1,1 +1,1 @@
-"""What people look at: pictures, tables, pages."""
+"""Reports: pictures, tables, pages."""

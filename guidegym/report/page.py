@@ -16,7 +16,7 @@ pre { background: #f4f6f8; padding: 1em; overflow-x: auto; } .note { color: #555
 
 
 def encoded(text: str) -> bytes:
-    """Return a page as bytes; what is no text, as in a file's name of other bytes, is shown by its number."""
+    """Return a page as bytes; invalid characters, as from undecodable file names, are escaped."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -30,7 +30,7 @@ def page(title: str, parts: Iterable[str], *, script: str = "") -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, ranked: bool = False) -> str:
-    """Return a table of plain texts that scrolls where it is too wide; of ranked rows the first stands out."""
+    """Return a table of plain texts that scrolls if it is too wide; the first of ranked rows is emphasised."""
     head = "".join(f"<th>{html.escape(one)}</th>" for one in heads)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     kind = ' class="ranked"' if ranked else ""
@@ -38,7 +38,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, ranked: bool =
 
 
 def picture(name: str, png: bytes) -> str:
-    """Return a picture that is part of the page."""
+    """Return a picture embedded in the page."""
     return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
@@ -48,7 +48,7 @@ def note(text: str) -> str:
 
 
 def sample_grids(pictures: Mapping[str, bytes]) -> str:
-    """Return a section with one picture of samples per method, side by side; nothing where there are none."""
+    """Return a section with one picture of samples per method, side by side; empty if there are none."""
     if not pictures:
         return ""
     grids = "".join(picture(name, png) for name, png in pictures.items())

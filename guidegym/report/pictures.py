@@ -1,4 +1,4 @@
-"""Pictures: a grid of samples with class names, points in the plane, and schedule curves. All PNG, made off screen."""
+"""Pictures: a grid of samples with class names, points in the plane, and schedule curves. All are PNGs, drawn off screen."""
 
 import io
 import math
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE = 2
-"""Screen pixels a pixel of a sample, at least."""
+"""Minimum number of screen pixels per pixel of a sample."""
 SMALLEST = 40
-"""Screen pixels that a sample is high, about, where its own are fewer."""
+"""Approximate height in screen pixels of samples with fewer pixels."""
 GAP = 2
 LABEL_WIDTH = 92
 LONGEST_TEXT = 80
-"""Letters of a name that a picture shows."""
+"""Maximum number of characters of a name in a picture."""
 COLUMNS = 8
-"""Samples of each class that a grid shows."""
+"""Samples per class in a grid."""
 
 
 def drawn_or_noted(what: str, draw: Callable[..., bytes], *arguments: Any, **keywords: Any) -> bytes | None:
-    """Return a picture; None, and a note on the error stream, where it cannot be drawn: it is never worth what it shows.
+    """Return a picture; None, with a note on stderr, if it cannot be drawn: results must not be lost for a picture.
 
     Args:
-        what: What the note calls it.
+        what: Its name in the note.
         draw: Draws it.
-        *arguments: What it draws.
-        **keywords: How.
+        *arguments: Positional arguments of ``draw``.
+        **keywords: Keyword arguments of ``draw``.
     """
     try:
         return draw(*arguments, **keywords)
@@ -56,14 +56,14 @@ def sample_picture(
     columns: int = COLUMNS,
     title: str = "",
 ) -> bytes:
-    """Draw samples as a PNG: images in one labelled row a class, points of the plane as a scatter plot.
+    """Draw samples as a PNG: images in one labelled row per class, points in the plane as a scatter plot.
 
     Args:
-        x: Samples: images ``(B, C, H, W)`` in [-1, 1], of one or three channels, or of others, which are drawn in grey side by
-            side; vectors ``(B, D)``, whose first two numbers are drawn; or anything else, drawn as a flat image.
-        labels: Wanted class of each.
+        x: Samples: images ``(B, C, H, W)`` in [-1, 1], with one or three channels, or with others, which are drawn in grey side
+            by side; vectors ``(B, D)``, whose first two numbers are drawn; or anything else, drawn as a flat image.
+        labels: Wanted class of each sample.
         class_names: One name per class.
-        columns: At most so many samples of each class.
+        columns: Maximum number of samples per class.
         title: A line above them.
     """
     x, labels = x.detach().float().cpu(), labels.cpu()
@@ -75,20 +75,20 @@ def sample_picture(
 
 
 def plain_text(text: str) -> str:
-    """Return a name in one line that any font can draw: what is no text or cannot be seen is shown by its number."""
+    """Return a name on one line that any font can draw: invalid and invisible characters are escaped."""
     text = text.encode("utf-8", "backslashreplace").decode()
     text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
 
 def legend_label(name: str) -> str:
-    """Return a name as a legend takes it: one that is empty or begins with an underscore would be left out."""
+    """Return a name as a legend label: empty names and those with a leading underscore would be left out."""
     name = plain_text(name)
     return name if name.strip() and not name.startswith("_") else f" {name} "
 
 
 def as_images(x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch channels height width"]:
-    """Return samples as images of one or three channels; of any other number they stand side by side, in grey."""
+    """Return samples as images of one or three channels; other channels are placed side by side, in grey."""
     if x.ndim == 4 and x.shape[1] in (1, 3):
         return x
     flat = x.reshape(len(x), -1, *x.shape[-2:]) if x.ndim > 2 else x.reshape(len(x), 1, 1, -1)
@@ -122,7 +122,7 @@ def _image_grid(x: Tensor, labels: Tensor, class_names: Sequence[str], *, column
 
 
 def figure_of(width: float, height: float) -> "Figure":
-    """Return an empty figure of that size in inches, at 100 dots an inch."""
+    """Return an empty figure of that size in inches, at 100 dots per inch."""
     # A Figure without pyplot: no global state, no screen, safe in threads.
     from matplotlib.figure import Figure
 
@@ -133,16 +133,16 @@ def png_of(figure: "Figure") -> bytes:
     """Return a figure as a PNG."""
     buffer = io.BytesIO()
     as_plain_text(figure)
-    # No software name or date inside: the same picture is the same file.
+    # No software name or date in the file: equal pictures are equal files.
     with warnings.catch_warnings():
-        # Of letters that the font lacks, and of names that leave little room: the picture is there all the same.
+        # Warnings of missing glyphs and of tight layouts: the picture is drawn nevertheless.
         warnings.simplefilter("ignore", UserWarning)
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def as_plain_text(figure: "Figure") -> None:
-    """Let titles, labels and legends be what they say: names are text, and a dollar in one begins no formula."""
+    """Show titles, labels and legends literally: names are plain text, in which a dollar sign does not begin a formula."""
     from matplotlib.ticker import FixedFormatter, FuncFormatter
 
     texts = [*figure.texts, *(legend_text for legend in figure.legends for legend_text in legend.get_texts())]
@@ -151,7 +151,7 @@ def as_plain_text(figure: "Figure") -> None:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
         texts += legend.get_texts() if legend is not None else []
         for axis in (axes.xaxis, axes.yaxis):
-            if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks that were given by name
+            if isinstance(axis.get_major_formatter(), FixedFormatter | FuncFormatter):  # ticks with given names
                 texts += axis.get_ticklabels()
     for text in texts:
         text.set_parse_math(False)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from guidegym.errors import one_line
 
 MARKUP = re.compile(r"[\\`*{}\[\]<>$~&|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
-"""What may begin or end something in Markdown, GitHub's formulas included; an underscore within a word does not."""
+"""Characters with a meaning in Markdown, including GitHub's formulas; not underscores within a word."""
 
 
 def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align columns with spaces: texts to the left, numbers to the right; each row is one line, whatever its names hold."""
+    """Align columns with spaces: texts to the left, numbers to the right; each row is one line, whatever its names contain."""
     headings, *rows = [[one_line(cell) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     lines = []
@@ -22,17 +22,17 @@ def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the table in Markdown, one line a row."""
+    """Return the table in Markdown, one line per row."""
     lines = [[_cell(cell) for cell in line] for line in (headings, *rows)]
     lines.insert(1, ["---"] * len(headings))
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def as_markdown(text: str) -> str:
-    """Return a name as Markdown that shows it as it is."""
+    """Return a name escaped for Markdown."""
     return MARKUP.sub(lambda letter: f"\\{letter[0]}", one_line(text))
 
 
 def _cell(text: str) -> str:
-    """Return a text that stays in its cell: a bar would end it, and so would a new line."""
+    """Return a text that stays in its cell: a bar or a line break would end it."""
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.splitlines()))

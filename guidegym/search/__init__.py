@@ -1,6 +1,6 @@
 """Searching guidance: the Study record, the batched ask-and-tell loop, confirmation, and the report.
 
-The record and the scoring need no Optuna; what runs a search is imported from ``guidegym.search.tuning``.
+The record and the scoring do not need Optuna; the code that runs a search is imported from ``guidegym.search.tuning``.
 """
 
 from guidegym.search.plain import objective

@@ -1,4 +1,4 @@
-"""Addresses of storages, as messages may show them: a password is nobody's to read."""
+"""Storage addresses as shown in messages: passwords are hidden."""
 
 import re
 from collections.abc import Iterable
@@ -6,14 +6,14 @@ from urllib.parse import unquote_plus
 
 HIDDEN = "***"
 SHORT = 3
-"""Letters of a password that is hidden in its place only: elsewhere it would be found in every other word."""
-UNREADABLE = "it is no address that can be read; in a password, letters such as @ and / are percent-encoded"
+"""Length up to which a password is hidden only in its own place: elsewhere it would match many other words."""
+UNREADABLE = "it cannot be parsed; in a password, characters such as @ and / must be percent-encoded"
 
 
 def _parts(address: str) -> tuple[str, list[str]] | None:
-    """Return an address without its passwords, and what was taken out; None where nobody can tell what is one.
+    """Return an address without its passwords, and the passwords; None if they cannot be identified.
 
-    Any setting behind the question mark may be a secret, whatever it is called.
+    Any setting after the question mark may be a secret, whatever its name.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -24,7 +24,7 @@ def _parts(address: str) -> tuple[str, list[str]] | None:
         return None
     known_by = (url.username, url.password, url.host)
     if any(known_by) and any("@" in (part or "") for part in (url.host, url.database)):
-        return None  # the password had an @ of its own, and its end stands in another part
+        return None  # the password contained an @, and its end is in another part
     given = [url.password, *(value for values in url.normalized_query.values() for value in values)]
     raw = [part.partition("=")[2] for part in address.partition("?")[2].split("&")]
     between = re.search(r"://[^:/]*:([^@]*)@", address)
@@ -35,10 +35,10 @@ def _parts(address: str) -> tuple[str, list[str]] | None:
 
 
 def shown_address(address: str) -> str:
-    """Return an address as messages show it: without its password, and without the values of its settings.
+    """Return an address as shown in messages: without its password and the values of its settings.
 
-    A rule on all texts, good addresses or not: of one that does not parse, or whose password has an ``@`` that is not
-    percent-encoded, the scheme alone is shown, unless it has none of the letters that a password stands between.
+    Works on any text: if the address does not parse, or its password has an ``@`` that is not percent-encoded, only the scheme
+    is shown, unless the text has none of the characters that delimit a password.
     """
     if (parts := _parts(address)) is not None:
         return parts[0]
@@ -49,7 +49,7 @@ def shown_address(address: str) -> str:
 
 
 def without_passwords(text: str, addresses: Iterable[str]) -> str:
-    """Return a message with the addresses in it as they may be shown, and their passwords hidden wherever else it has them."""
+    """Return a message with its addresses as shown in messages, and with their passwords hidden wherever else they occur."""
     for address in addresses:
         shown = shown_address(address)
         if shown == address:
@@ -64,9 +64,9 @@ def without_passwords(text: str, addresses: Iterable[str]) -> str:
 
 
 def reason_of(error: BaseException, address: str) -> str:
-    """Return what is wrong with a storage, in one line: the cause of the library's own wrapper, where there is one.
+    """Return what is wrong with a storage, in one line: the cause of the library's wrapping error, if there is one.
 
-    A library quotes any part of an address that it cannot read, as part of what it takes for a port: then nothing is quoted.
+    A library may quote an unparsable part of an address, mistaken for a port; then nothing is quoted.
     """
     if _parts(address) is None and shown_address(address) != address:
         return UNREADABLE

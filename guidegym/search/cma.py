@@ -1,7 +1,7 @@
-"""CMA-ES whose state is never stored: it is worked out from the finished trials whenever a trial is asked for.
+"""CMA-ES whose state is never stored: it is recomputed from the finished trials whenever a trial is asked for.
 
-Optuna's own keeps a pickled optimizer in the storage and unpickles it from there, so that whoever may write to the storage may
-run code here; and it seeds each trial by its number, which a stop shifts.
+Optuna's own version unpickles an optimizer from the storage, so that anyone who can write to the storage can run code here;
+and it seeds each trial by its number, which changes after an interruption.
 """
 
 import math
@@ -25,20 +25,20 @@ SPREAD = 1 / 6
 
 
 def _ends(distribution: Number) -> tuple[float, float]:
-    """Return the ends of a range on the scale that it is searched on; whole numbers have half a step of room beyond theirs."""
+    """Return the ends of a range on its search scale; integer ranges are extended by half a step on both sides."""
     half = (distribution.step or 0) / 2
     ends = distribution.low - half, distribution.high + half
     return (math.log(ends[0]), math.log(ends[1])) if distribution.log else ends
 
 
 def to_unit(value: float, distribution: Number) -> float:
-    """Return where in its range a parameter stands, in [0, 1]."""
+    """Return the position of a parameter in its range, in [0, 1]."""
     low, high = _ends(distribution)
     return ((math.log(value) if distribution.log else value) - low) / (high - low)
 
 
 def from_unit(place: float, distribution: Number) -> float:
-    """Return the parameter that stands at a place of its range, in [0, 1]; the inverse of ``to_unit`` but for rounding."""
+    """Return the parameter at a position of its range, in [0, 1]; the inverse of ``to_unit`` up to rounding."""
     low, high = _ends(distribution)
     value = low + place * (high - low)
     value = math.exp(value) if distribution.log else value
@@ -49,16 +49,16 @@ def from_unit(place: float, distribution: Number) -> float:
 
 
 def evolved(trials: Sequence[FrozenTrial], space: dict[str, Number], *, sign: float, seed: int) -> CMA:
-    """Return the optimizer as it stands after finished trials.
+    """Return the optimizer's state after the finished trials.
 
-    A generation is told when it is complete. Trials that were asked for before the last one was told are of no generation
-    that is still open, and are left out.
+    A generation is told once it is complete. Other trials that were asked for before the last generation was told
+    belong to no open generation and are left out.
 
     Args:
-        trials: Finished trials in the order in which they were asked for, with all parameters of the space.
-        space: What is searched.
-        sign: 1 where values are minimised, -1 where they are maximised.
-        seed: Seed of what is asked next.
+        trials: Finished trials in the order they were asked for, with all parameters of the space.
+        space: The search space.
+        sign: 1 if values are minimised, -1 if they are maximised.
+        seed: Seed of the next trial.
 
     Source:
         Hansen 2016, sections 2-4.
@@ -78,7 +78,7 @@ def evolved(trials: Sequence[FrozenTrial], space: dict[str, Number], *, sign: fl
 
 
 class CmaEs(optuna.samplers.BaseSampler):
-    """Asks CMA-ES for the numbers of a space, and draws the rest at random.
+    """A sampler that proposes numeric parameters by CMA-ES and draws the rest at random.
 
     Args:
         seed: Seed of one trial.
@@ -89,7 +89,7 @@ class CmaEs(optuna.samplers.BaseSampler):
         self.independent = optuna.samplers.RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the numbers that every finished trial has, by name in order."""
+        """Return the numeric parameters that every finished trial has, sorted by name."""
         known = intersection_search_space(complete(study))
         return {
             name: known[name] for name in sorted(known) if isinstance(known[name], Number) and not known[name].single()
@@ -98,7 +98,7 @@ class CmaEs(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return the next trial's numbers."""
+        """Return the next trial's numeric parameters."""
         space = {name: one for name, one in search_space.items() if isinstance(one, Number)}
         if not space:
             return {}

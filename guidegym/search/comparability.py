@@ -1,4 +1,4 @@
-"""What makes two trials comparable, and a check that a study says one thing only."""
+"""Conditions for trials to be comparable, and a check that a study is consistent."""
 
 import hashlib
 import warnings
@@ -18,7 +18,7 @@ from guidegym.testbeds import Testbed
 
 
 def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any]:
-    """Return all that two trials must share for their scores to be compared, JSON-able."""
+    """Return the settings that two trials must share for their scores to be comparable, JSON-serialisable."""
     baselines = "".join(
         baseline.name + baseline.guidance.to_json() + repr(baseline.sampler) for baseline in study.baselines
     )
@@ -36,7 +36,7 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
 
 
 def check_study(study: Study, testbed: Testbed) -> None:
-    """Check, before anything is written, that a study fits its testbed and that its baselines are what they say.
+    """Check, before anything is written, that a study fits its testbed and that its baselines are consistent.
 
     Raises:
         GuideGymError: If the testbed lacks a classifier, a sampler has too many steps, or a baseline's ``params`` do not
@@ -46,7 +46,7 @@ def check_study(study: Study, testbed: Testbed) -> None:
         fewest, least = min(study.samples_per_class, study.confirm_per_class), METRICS[name].least
         if fewest < least:
             raise GuideGymError(
-                f"have '{name}', which needs at least {least} samples of each class, got {fewest}",
+                f"have '{name}', which needs at least {least} samples per class, got {fewest}",
                 argument="objectives",
             )
     for baseline in study.baselines:
@@ -56,7 +56,7 @@ def check_study(study: Study, testbed: Testbed) -> None:
             continue
         if baseline.sampler not in (None, study.sampler):
             raise GuideGymError(
-                f"baseline '{baseline.name}' has a `sampler` of its own, and so no `params` in the space"
+                f"baseline '{baseline.name}' has its own `sampler` and therefore cannot have `params` in the space"
             )
         try:
             with warnings.catch_warnings():
@@ -65,11 +65,13 @@ def check_study(study: Study, testbed: Testbed) -> None:
         except (ValueError, UserWarning) as error:
             raise GuideGymError(f"`params` of baseline '{baseline.name}' are not in the space: {error}") from error
         if not _same(described, baseline.guidance, sampler, testbed.process):
-            raise GuideGymError(f"`params` of baseline '{baseline.name}' describe another guidance than its `guidance`")
+            raise GuideGymError(
+                f"`params` of baseline '{baseline.name}' describe a guidance that differs from its `guidance`"
+            )
 
 
 def _same(one: Guidance, other: Guidance, sampler: Sampler, process: Process) -> bool:
-    """Return whether two guidances do the same at every step."""
+    """Return whether two guidances are equal at every step."""
     if (one.guide, one.base_model, one.target, one.policy) != (
         other.guide,
         other.base_model,

@@ -13,32 +13,32 @@ from guidegym.search.scoring import Scored
 RESAMPLES = 1000
 FRECHET_RESAMPLES = 200
 Confirmed: TypeAlias = Standing[Scored]
-"""One method on the fresh seeds."""
+"""One method's results on the fresh seeds."""
 COLUMNS = (
     Column("kid", "KID"),
     Column("frechet_distance", "Frechet distance"),
     Column("accuracy", "accuracy", share=True),
 )
-"""What is known of each method: class-wise kernel distance, Frechet distance to all real data, accuracy under the judge."""
+"""Metrics of each method: class-wise kernel distance, Frechet distance to all real data, accuracy under the judge."""
 
 
 def confirm(scored: list[Scored], *, seed: int, objectives: Sequence[Objective | str] = ("kid",)) -> list[Confirmed]:
-    """Put intervals on methods that were scored on the same fresh rows, the best in the first objective first.
+    """Compute intervals for methods scored on the same fresh rows, best in the first objective first.
 
-    Those with failed samples come after all others, whatever they score. The intervals speak of the samples; the
-    references are taken as they are.
+    Methods with failed samples come last, whatever their scores. The intervals reflect sampling only; the references are
+    treated as fixed.
 
     Args:
         scored: The methods.
         seed: Seed of the resampling.
-        objectives: What trials were scored by; the first decides which is best.
+        objectives: Objectives of the trials; the first one ranks the methods.
     """
     wanted, standings = [find_objective(one) for one in objectives], []
     for one in scored:
         own, references = one.own, one.references
         found = measure_set(own, references, ["intra_kid", "accuracy"], resamples=RESAMPLES, seed=seed)
         found |= measure_set(own, references, ["frechet"], resamples=FRECHET_RESAMPLES, seed=seed)
-        # At the floor there is nothing to resample: one failed sample is enough to be there.
+        # No resampling at the floor, which one failed sample suffices to reach.
         kid = found["intra_kid"] if one.sound else Measurement.constant(one.floor, resamples=RESAMPLES)
         numbers = {"kid": kid, "frechet_distance": found["frechet"], "accuracy": found["accuracy"]}
         for objective in wanted:
@@ -49,7 +49,7 @@ def confirm(scored: list[Scored], *, seed: int, objectives: Sequence[Objective |
 
 
 def _measured(scored: Scored, objective: Objective, *, seed: int) -> Measurement:
-    """Return an objective's number with its interval; the floor where samples failed."""
+    """Return an objective's value with its interval; the floor if samples failed."""
     metric = METRIC_OF.get(objective.name)
     if metric is None:
         return scored.measure(objective, resamples=FRECHET_RESAMPLES, seed=seed)
@@ -59,7 +59,7 @@ def _measured(scored: Scored, objective: Objective, *, seed: int) -> Measurement
 
 
 def columns_of(objectives: Sequence[Objective]) -> list[Column]:
-    """Return what tables show: the first objective first, then the others, then what every study has been told by."""
+    """Return the columns of tables: the objectives in order, then the metrics that every study reports."""
     known = {column.name: column for column in COLUMNS}
     own = [known.get(one.name) or Column(one.name, one.title or one.name) for one in objectives]
     names = {objective.name for objective in objectives}

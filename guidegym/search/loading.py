@@ -1,4 +1,4 @@
-"""Finding a study by its name."""
+"""Loading studies by name."""
 
 import inspect
 
@@ -16,8 +16,8 @@ def load_study(where: str, *, testbed: str | None = None) -> Study:
         testbed: The testbed to make it for; None for the study's own.
 
     Raises:
-        GuideGymError: If there is no such study, or its file has no such function. An error inside the study's own
-            file is left as it is.
+        GuideGymError: If there is no such study, or its file has no such function. Errors raised inside the study's
+            file are not caught.
     """
     make = find("study", where)
     if not callable(make):

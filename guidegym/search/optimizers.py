@@ -1,6 +1,6 @@
-"""What asks for trials: Optuna's samplers, called optimizers here.
+"""Optimizers, which propose trials: Optuna's samplers, called optimizers here.
 
-They are seeded anew for every trial so that a resumed search asks what an uninterrupted one would.
+They are reseeded for every trial, so that a resumed search proposes the same trials as an uninterrupted one.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ def check_optimizer(name: str, num_objectives: int) -> None:
     """Check the name of an optimizer.
 
     Raises:
-        GuideGymError: If there is none of that name, or it is CMA-ES for more than one objective, which it cannot do.
+        GuideGymError: If there is none of that name, or it is CMA-ES with more than one objective, which is unsupported.
     """
     if name not in OPTIMIZERS:
         raise GuideGymError(f"must be one of {', '.join(OPTIMIZERS)}, got {name!r}", argument="optimizer")
@@ -30,10 +30,10 @@ def check_optimizer(name: str, num_objectives: int) -> None:
 
 
 def make_optimizer(name: str, *, seed: int, num_complete: int, position: int) -> optuna.samplers.BaseSampler:
-    """Return the optimizer of one trial: the one at ``position`` of the batch that begins after ``num_complete`` trials.
+    """Return the optimizer of the trial at ``position`` in the batch that begins after ``num_complete`` trials.
 
-    Optuna's samplers draw from a stream that starts when they are made; seeding by what is finished makes what is asked for
-    a function of the storage alone.
+    Optuna's samplers draw from a stream that starts at their construction; seeding by the number of finished trials makes each
+    proposal a function of the storage alone.
     """
     digest = hashlib.sha256(f"{name}:{seed}:{num_complete}:{position}".encode()).digest()
     trial_seed = int.from_bytes(digest[:4], "big")

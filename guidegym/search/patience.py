@@ -1,4 +1,4 @@
-"""A storage that does not answer at once is waited for; one that does not answer at all ends the run in one line."""
+"""Retries for a storage that does not answer; after a timeout the run ends with a one-line error."""
 
 import sys
 import time
@@ -14,22 +14,22 @@ from guidegym.errors import GuideGymError
 from guidegym.search.address import reason_of
 
 PATIENCE = 60.0
-"""Seconds for which a storage that does not answer is asked again."""
+"""Seconds for which calls to an unresponsive storage are retried."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 REFUSALS = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
-"""What a storage says when it has answered: the same question would get the same answer."""
+"""Errors that are definite answers of the storage: a retry would give the same."""
 
 
 class StorageError(GuideGymError):
-    """The storage stopped answering: what is finished lies in it, and the same command goes on from there."""
+    """The storage stopped answering; finished trials are in it, and the same command continues from there."""
 
 
 def _say(note: str) -> None:
-    tqdm.write(f"note: {note}", file=sys.stderr)  # above a progress bar, where there is one
+    tqdm.write(f"note: {note}", file=sys.stderr)  # above the progress bar, if there is one
 
 
 class _Call:
-    """A call of the storage that is made again for a while where the storage does not answer."""
+    """A storage call that is retried for a while if the storage does not answer."""
 
     def __init__(self, call: Callable[..., Any], address: str) -> None:
         self.call, self.address = call, address
@@ -40,13 +40,13 @@ class _Call:
         answered, answer = self._attempt(arguments, keywords, again=False)
         if answered:
             return answer
-        _say(f"the storage does not answer ({answer}); it is asked again for {PATIENCE:g} s")
+        _say(f"the storage does not answer ({answer}); retrying for {PATIENCE:g} s")
         while not answered:
             left = PATIENCE - (time.monotonic() - began)
             if left <= 0:
                 raise StorageError(
                     f"the storage has not answered for {PATIENCE:g} s: {answer}; "
-                    "finished trials are kept, and the same command goes on from there"
+                    "finished trials are kept, and the same command continues from there"
                 )
             time.sleep(min(wait, left))
             wait = min(2 * wait, LONGEST_WAIT)
@@ -55,17 +55,17 @@ class _Call:
         return answer
 
     def _attempt(self, arguments: tuple[Any, ...], keywords: dict[str, Any], *, again: bool) -> tuple[bool, Any]:
-        """Return whether the storage answered, and what; or why it did not.
+        """Return whether the storage answered, and its answer or the reason for none.
 
-        A connection may break after a change was made and before that was said: asked again to change a trial's state, the
-        storage then says that it has changed already. Nobody else changes a trial of ours.
+        A connection may break after a change was made but before it was confirmed: on a retry of a state change, the storage then
+        reports that the trial has already changed. No other process changes our trials.
         """
         try:
             answer = self.call(*arguments, **keywords)
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
             reason = reason_of(error, self.address)
             if isinstance(error, REFUSALS) or isinstance(error.__cause__, REFUSALS):
-                raise StorageError(f"the storage refuses what it is asked: {reason}") from None
+                raise StorageError(f"the storage rejected a request: {reason}") from None
             return False, reason
         except optuna.exceptions.UpdateFinishedTrialError:
             if not (again and self.changes_state):
@@ -75,13 +75,13 @@ class _Call:
 
 
 def patient_storage(address: str) -> BaseStorage:
-    """Return Optuna's storage at an address, every call of which is tried for ``PATIENCE`` seconds.
+    """Return Optuna's storage at an address, with every call retried for ``PATIENCE`` seconds.
 
     Raises:
-        Exception: Whatever the library raises where the storage cannot be opened.
+        Exception: Whatever the library raises if the storage cannot be opened.
     """
     storage = optuna.storages.get_storage(address)
-    # The outermost calls: a cache stands before the database, and asks it by other names.
+    # Wrap the outermost calls: a cache in front of the database calls it under other names.
     for name in (name for name in vars(BaseStorage) if not name.startswith("_")):
         setattr(storage, name, _Call(getattr(storage, name), address))
     return storage

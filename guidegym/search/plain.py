@@ -18,17 +18,17 @@ def objective(
     """Return a function of trials for ``optuna.Study.optimize``, with any optimizer, pruner or callbacks.
 
     Every trial is scored on the same rows (common random numbers), one trial at a time; ``guidegym tune`` samples several
-    together, and confirms what it finds on fresh rows. Each trial keeps its guidance file as the attribute
+    together, and confirms the best on fresh rows. Each trial keeps its guidance file as the attribute
     ``guidegym:guidance`` and its failed samples as ``failed_samples``.
 
     Args:
-        study: The search space, the sampler and what trials are scored by; its directions are
+        study: The search space, the sampler and the objectives; its directions are
             ``[objective.direction for objective in study.scored_by]``.
-        testbed: What is guided and measured; the study's own by default.
+        testbed: The testbed; the study's own by default.
         seed: Seed of the rows, in 0 .. 2**31 - 1.
 
     Returns:
-        A function that returns the trial's score, or a tuple where the study has several objectives.
+        A function that returns the trial's score, or a tuple if the study has several objectives.
     """
     scorer = Scorer(testbed if testbed is not None else load_testbed(study.testbed), seed, study.samples_per_class)
 

@@ -1,4 +1,4 @@
-"""What differs between testbeds for all studies: classifiers, useful weights, and what a sample costs."""
+"""Testbed-specific settings of all studies: classifiers, useful weights, and numbers of samples."""
 
 from dataclasses import dataclass, replace
 
@@ -10,17 +10,17 @@ SAMPLER = DDIM(15, eta=1.0)
 
 @dataclass(frozen=True)
 class Scope:
-    """What a study needs to know of a testbed.
+    """A testbed's settings for studies.
 
     Args:
-        classifier: The classifier that guides best: on noisy images.
-        off_the_shelf: One that was trained on clean images alone; the same where there is none.
-        max_scale: Largest weight that is tried.
-        constants: Constant weights of the class energy that are worth a baseline.
-        likelihoods: The same of the likelihood, whose gradient fades where the classifier is sure and so needs larger ones.
-        samples_per_class: Samples of each class that a trial is scored on.
-        confirm_per_class: Fresh samples of each class at the end.
-        similarity: Name of the similarity matrix; None where there is none.
+        classifier: The classifier that guides best, trained on noisy images.
+        off_the_shelf: One that was trained on clean images only; the same if there is none.
+        max_scale: Largest weight to try.
+        constants: Constant weights of the class energy used as baselines.
+        likelihoods: Those of the likelihood, which are larger because its gradient vanishes where the classifier is certain.
+        samples_per_class: Samples per class that a trial is scored on.
+        confirm_per_class: Fresh samples per class for the confirmation.
+        similarity: Name of the similarity matrix; None if there is none.
     """
 
     classifier: str
@@ -51,5 +51,5 @@ SCOPES = {
 
 
 def scope_of(testbed: str) -> Scope:
-    """Return the scope of a testbed; a user's own is searched like ``fashion``, and is expected to name its classifiers alike."""
+    """Return the scope of a testbed; a user's testbed is searched like ``fashion`` and must name its classifiers the same way."""
     return SCOPES.get(testbed, FASHION_SCOPE)

@@ -1,4 +1,4 @@
-"""Scoring methods: many of them and many seeds advance together in one batch, with common random numbers."""
+"""Scoring of methods: many methods and seeds advance together in one batch, with common random numbers."""
 
 import functools
 import math
@@ -21,16 +21,16 @@ from guidegym.testbeds import References, Testbed
 from guidegym.testbeds.judge import Seen
 
 FLOOR_FACTOR = 10.0
-"""The worst kernel distance a method can have, in units of that of blank samples (zeros)."""
+"""The worst kernel distance of a method, in units of that of blank samples (zeros)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """One method's samples with what a search goes by.
+    """One method's samples and scores.
 
     Args:
-        own: The samples as they were seen, all kept whole.
-        scorer: What scored them.
+        own: The samples with the judge's outputs, kept in full.
+        scorer: The scorer that sampled them.
     """
 
     own: SampleSet
@@ -38,37 +38,37 @@ class Scored:
 
     @property
     def method(self) -> Method:
-        """What was scored."""
+        """The scored method."""
         return self.own.method
 
     @property
     def references(self) -> References:
-        """What the samples are measured against."""
+        """The references that the samples are compared with."""
         return self.scorer.testbed.references
 
     @property
     def floor(self) -> float:
-        """The worst kernel distance there is, which a method with a failed sample gets."""
+        """The worst kernel distance, assigned to a method with a failed sample."""
         return self.scorer.floor
 
     @property
     def sound(self) -> bool:
-        """Whether no sample failed, and the set is nearer to real data than the floor."""
+        """Whether no sample failed and the set is closer to real data than the floor."""
         return self.kid != self.floor
 
     @functools.cached_property
     def kid(self) -> float:
-        """Class-wise kernel distance, capped at the floor; the floor itself where a sample failed."""
+        """Class-wise kernel distance, capped at the floor; the floor itself if a sample failed."""
         return self._metric("intra_kid")
 
     @property
     def accuracy(self) -> float:
-        """Share of samples that the judge takes for the wanted class."""
+        """Share of samples that the judge assigns to the wanted class."""
         return self._metric("accuracy")
 
     @functools.cached_property
     def finished(self) -> Finished:
-        """The samples as objectives are given them; what the judge saw is not looked at again."""
+        """The samples as passed to objectives; the judge's outputs are reused."""
         own = self.own
         labels = torch.arange(len(own.shown), device=own.shown.device) % own.num_classes
         finished = Finished(own.shown.nan_to_num(0.0), labels, self.scorer.testbed, self.method.guidance.guide)
@@ -76,7 +76,7 @@ class Scored:
         return finished
 
     def score(self, objective: Objective) -> float:
-        """Return the number of an objective; its floor where samples failed."""
+        """Return the value of an objective; its floor if samples failed."""
         if objective.name in METRIC_OF:
             return self._metric(METRIC_OF[objective.name])
         return float(values_by(objective, self.finished, self.own.failed).mean())
@@ -85,11 +85,11 @@ class Scored:
         value, worst = values_of(self.own, self.references, [name])[name], self.scorer.worst(name)
         if not METRICS[name].lower_is_better:
             return value if math.isfinite(value) else worst
-        # An unbiased estimate may be below zero, but an absurd set can be absurdly far below: that is no merit.
+        # An unbiased estimate may be below zero, but a degenerate set can be far below, which is no merit.
         return value if abs(value) <= worst else worst
 
     def measure(self, objective: Objective, *, resamples: int, seed: int) -> Measurement:
-        """Return the number of an objective with its interval; see ``measure_objective``."""
+        """Return the value of an objective with its interval; see ``measure_objective``."""
         return measure_objective(objective, self.finished, self.own, resamples=resamples, seed=seed)
 
 
@@ -98,12 +98,12 @@ class Scorer:
     """Scores methods on the same seeds.
 
     Args:
-        testbed: What is guided, and what measures.
+        testbed: The model to guide, and its judge.
         seed: Seed of the rows; every method gets the same rows.
-        samples_per_class: Samples of each class.
+        samples_per_class: Samples per class.
         batch_size: Rows that advance together.
         first_row: Number of the first row under the seed.
-        bank: Whether all judges of the bank look at the samples, or the judge alone.
+        bank: Whether all judges of the bank evaluate the samples, or the judge alone.
     """
 
     testbed: Testbed
@@ -119,11 +119,11 @@ class Scorer:
 
     @property
     def floor(self) -> float:
-        """The worst kernel distance a method can have."""
+        """The worst kernel distance of a method."""
         return self.worst("intra_kid")
 
     def worst(self, metric: str) -> float:
-        """Return the worst that a method can score in a metric: ten times a blank set's, or 0 where more is better."""
+        """Return the worst score in a metric: ten times that of a blank set, or 0 if higher is better."""
         if not METRICS[metric].lower_is_better:
             return 0.0
         if metric not in self._floors:
@@ -136,15 +136,15 @@ class Scorer:
 
     @property
     def seeds(self) -> Int[Tensor, " rows"]:
-        """Noise seed of each row, class by class in turn."""
+        """Noise seed of each row, cycling through the classes."""
         return row_seeds(self.seed, self.rows_of(1), first=self.first_row)
 
     def rows_of(self, num_methods: int) -> int:
-        """Return the number of samples that so many methods take."""
+        """Return the number of samples for the given number of methods."""
         return num_methods * self.samples_per_class * self.testbed.num_classes
 
     def measure(self, methods: Sequence[Method], *, on_rows: OnRows | None = None) -> list[Scored]:
-        """Sample and score methods, in their order."""
+        """Sample and score methods, in order."""
         testbed, extractor = self.testbed, judge_extractor(self.testbed)
         samples = sample_methods(
             testbed,

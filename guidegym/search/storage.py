@@ -1,4 +1,4 @@
-"""Where trials live: an Optuna study that a killed search leaves whole and the same command goes on with."""
+"""Storage of trials: an Optuna study that survives a killed search and from which the same command continues."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from guidegym.support.files import only_one, write_atomically
 SETTINGS = "guidegym:settings"
 OWNER = "guidegym:owner"
 BATCH = "guidegym:batch"
-"""Trials that were finished when a trial's batch began."""
+"""Number of finished trials when a trial's batch began."""
 BASELINE_SCORES = "guidegym:baseline_scores"
 
 
@@ -28,33 +28,33 @@ def default_storage(out: Path) -> str:
     """Return the address of the SQLite file in a run's folder.
 
     Raises:
-        GuideGymError: If the folder's name has a character that ends the file's name in such an address.
+        GuideGymError: If the folder's name contains a character that ends the file name in such an address.
     """
     if "?" in str(out):
         raise GuideGymError(
-            f"must not have a '?', which ends a file's name in SQLite's addresses, got {str(out)!r}", argument="out"
+            f"must not contain a '?', which ends the file name in SQLite addresses, got {str(out)!r}", argument="out"
         )
     return f"sqlite:///{out / 'study.db'}"
 
 
 def only_one_search(out: Path) -> AbstractContextManager[None]:
-    """Hold the run's folder for this process; see ``only_one``."""
+    """Lock the run's folder for this process; see ``only_one``."""
     return only_one(out / ".lock", busy=f"another search is running in {out}; use another --study-name or --out")
 
 
 def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping[str, Any], owner: str) -> optuna.Study:
-    """Open the Optuna study, or create it; no trial of this ``owner`` is left running.
+    """Open or create the Optuna study; no trial of this ``owner`` is left running.
 
     Args:
-        study: What is searched.
+        study: The study to search.
         study_name: The study's name in the storage.
-        storage: Address of the storage, in Optuna's manner.
-        settings: All that makes two trials comparable; kept with the study.
-        owner: Whose running trials are known to be dead: the run whose folder this process holds.
+        storage: Address of the storage, in Optuna's format.
+        settings: The settings that comparable trials must share; stored with the study.
+        owner: The run whose folder this process has locked: its running trials are known to be dead.
 
     Raises:
-        GuideGymError: If the storage cannot be opened, or the study in it was run with other settings, or another search
-            works on it.
+        GuideGymError: If the storage cannot be opened, or its study was run with other settings or is in use by another
+            search.
     """
     try:
         opened = optuna.create_study(
@@ -64,7 +64,7 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
             load_if_exists=True,
         )
     except Exception as error:
-        # Not chained: the error itself may quote the password.
+        # Not chained: the error may contain the password.
         raise GuideGymError(
             f"{shown_address(storage)!r} cannot be opened: {reason_of(error, storage)}", argument="storage"
         ) from None
@@ -73,7 +73,7 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
     if known is None and opened.get_trials(deepcopy=False):
         raise GuideGymError(f"study '{study_name}' in this storage is not guidegym's; use another --study-name")
     if known is not None and not isinstance(known, dict):
-        raise GuideGymError(f"study '{study_name}' in this storage is damaged: its settings are no object")
+        raise GuideGymError(f"study '{study_name}' in this storage is damaged: its settings are not an object")
     if known is not None and known != wanted:
         changed = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
         old = ", ".join(f"{key} {known.get(key)!r}" for key in changed)
@@ -88,43 +88,43 @@ def open_study(study: Study, *, study_name: str, storage: str, settings: Mapping
 
 
 def clear_unfinished(opened: optuna.Study, owner: str) -> None:
-    """Fail the trials of this ``owner`` that were queued or running when it stopped; the loop runs them again.
+    """Mark as failed the trials of this ``owner`` that were queued or running when it stopped; the loop reruns them.
 
     Raises:
-        GuideGymError: If another owner has trials in hand: one search at a time works on a study.
+        GuideGymError: If another owner has unfinished trials: only one search at a time may use a study.
     """
     unfinished = opened.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
     foreign = [trial.number for trial in unfinished if trial.user_attrs.get(OWNER) != owner]
     if foreign:
         raise GuideGymError(
-            f"study '{opened.study_name}' has trials of another search in hand ({', '.join(map(str, foreign))}); "
-            "use another --study-name, or fail them in the dashboard"
+            f"study '{opened.study_name}' has unfinished trials of another search ({', '.join(map(str, foreign))}); "
+            "use another --study-name, or mark them as failed in the dashboard"
         )
     for trial in unfinished:
         opened.tell(opened.ask() if trial.state == TrialState.WAITING else trial.number, state=TrialState.FAIL)
 
 
 def baseline_scores(opened: optuna.Study) -> dict[str, dict[str, float]]:
-    """Return the scores on the search seeds of baselines that have no place in the search space."""
+    """Return the search-seed scores of baselines outside the search space."""
     scores: Any = opened.user_attrs.get(BASELINE_SCORES, {})
     sound = isinstance(scores, dict) and all(
         isinstance(own, dict) and all(isinstance(one, float) for one in own.values()) for own in scores.values()
     )
     if not sound:
         raise GuideGymError(
-            f"study '{opened.study_name}' in this storage is damaged: its baselines' scores are no numbers"
+            f"study '{opened.study_name}' in this storage is damaged: its baselines' scores are not numbers"
         )
     found: dict[str, dict[str, float]] = scores
     return found
 
 
 def keep_baseline_score(opened: optuna.Study, name: str, scores: dict[str, float]) -> None:
-    """Keep the scores of a baseline that has no place in the search space with the study."""
+    """Store with the study the scores of a baseline outside the search space."""
     opened.set_user_attr(BASELINE_SCORES, {**baseline_scores(opened), name: scores})
 
 
 def save_note(opened: optuna.Study, text: str) -> None:
-    """Keep what the dashboard shows of a study, where the dashboard is installed."""
+    """Save the study's note for the dashboard, if the dashboard is installed."""
     with contextlib.suppress(ModuleNotFoundError):
         from optuna_dashboard import save_note as keep
 
@@ -132,20 +132,20 @@ def save_note(opened: optuna.Study, text: str) -> None:
 
 
 def complete(opened: optuna.Study) -> list[FrozenTrial]:
-    """Return the finished trials of searches in the order they were asked for; those of others have no guidance."""
+    """Return the finished trials of searches in the order they were asked for; others have no guidance."""
     finished = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [trial for trial in finished if GUIDANCE in trial.user_attrs]
 
 
 def foreign_trials(opened: optuna.Study) -> int:
-    """Return how many finished trials were put into the study by something else than a search."""
+    """Return the number of finished trials that were not added by a search."""
     return len(opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) - len(complete(opened))
 
 
 def owner_of(out: Path) -> str:
-    """Return the name under which the run in ``out`` owns its trials, made once and kept in the folder.
+    """Return the name under which the run in ``out`` owns its trials, created once and kept in the folder.
 
-    It outlives the process and moves with the folder; only one process at a time holds the folder.
+    It outlives the process and moves with the folder; only one process at a time locks the folder.
     """
     path = out / ".owner"
     if not path.is_file():
@@ -153,4 +153,4 @@ def owner_of(out: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise GuideGymError(f"{path} is damaged; remove it to go on") from error
+        raise GuideGymError(f"{path} is damaged; remove it to continue") from error

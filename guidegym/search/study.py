@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import optuna
 
 GUIDANCE = "guidegym:guidance"
-"""The guidance of a trial, as JSON: what a search asked for has it, and what others put into the study has not."""
+"""The guidance of a trial, as JSON: set for trials of a search, missing for trials added by others."""
 MOST = 1_000_000
-"""Trials, or samples of each class, beyond which a number is a slip of the finger."""
+"""Upper bound on trials and on samples per class; a larger number is taken for a typing error."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Baseline:
     """A guidance that the search must beat.
 
     Args:
-        name: What the table calls it.
+        name: Its name in tables.
         guidance: The guidance.
         sampler: Its own diffusion sampler; None for the study's.
-        params: Its place in the search space, where it has one: then it is among the study's first trials and the
-            search learns from it.
+        params: Its parameters in the search space, if it lies within: it is then among the study's first trials, and
+            the search learns from it.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Study:
-    """What is searched, on what, against what, and how carefully.
+    """A search space with its testbed, sampler, baselines, objectives and sample sizes.
 
     Args:
         name: Its name.
@@ -47,11 +47,11 @@ class Study:
         testbed: Name of the testbed it was made for.
         sampler: The diffusion sampler of every trial.
         space: Asks a trial for parameters and returns the guidance they describe.
-        baselines: What is measured beside the search, first.
-        objectives: What trials are scored by, as names, references or objectives; more than one makes a Pareto search.
-        num_trials: Trials of a default run, baselines with a place in the space counted in.
-        samples_per_class: Samples of each class that a trial is scored on, >= 2.
-        confirm_per_class: Fresh samples of each class that the best and the baselines are measured on, >= 2.
+        baselines: Methods to compare the search with, measured first.
+        objectives: Objectives of trials, as names, references or ``Objective``; more than one makes a Pareto search.
+        num_trials: Trials of a default run, including baselines within the search space.
+        samples_per_class: Samples per class that a trial is scored on, >= 2.
+        confirm_per_class: Fresh samples per class that the best and the baselines are measured on, >= 2.
 
     Raises:
         GuideGymError: If a number is out of range, an objective is unknown, or two baselines share a name.
@@ -74,7 +74,7 @@ class Study:
         for sampler in (self.sampler, *(one.sampler for one in self.baselines if one.sampler is not None)):
             if not isinstance(sampler, Sampler):
                 raise GuideGymError(f"`sampler` must be a Sampler, got {shown(sampler)}")
-            sampler_name(sampler)  # the replay command, and the files of a run, must be able to name it
+            sampler_name(sampler)  # the replay command and the files of a run must be able to name it
         if not callable(self.space):
             raise GuideGymError(f"`space` must be a function from a trial to a Guidance, got {shown(self.space)}")
         for name, least in (("num_trials", 1), ("samples_per_class", 2), ("confirm_per_class", 2)):
@@ -93,14 +93,14 @@ class Study:
 
     @property
     def scored_by(self) -> tuple[Objective, ...]:
-        """The objectives themselves."""
+        """The objectives as ``Objective`` records."""
         return tuple(find_objective(one) for one in self.objectives)
 
     def guidance(self, trial: "optuna.trial.BaseTrial") -> Guidance:
         """Return the guidance that a trial's parameters describe.
 
         Raises:
-            GuideGymError: If the study's space returns something else.
+            GuideGymError: If the space does not return a ``Guidance``.
         """
         described: object = self.space(trial)
         if not isinstance(described, Guidance):
@@ -121,6 +121,6 @@ class Study:
         )
 
     def with_sampler(self, sampler: Sampler) -> "Study":
-        """Return the study with another diffusion sampler; baselines with one of their own keep it."""
+        """Return the study with another diffusion sampler; baselines with their own sampler keep it."""
         baselines = (replace(b, sampler=None) if b.sampler == self.sampler else b for b in self.baselines)
         return replace(self, sampler=sampler, baselines=tuple(baselines))

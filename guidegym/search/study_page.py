@@ -94,7 +94,7 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
     figure.add_scatter(x=places, y=best, mode="lines", name="best so far", line={"shape": "hv"})
     ends = [min(places), max(places)] if places else [0, 1]
     for name, scores in baseline_scores(opened).items():
-        # A line with a name in the legend: a label's height on a logarithmic axis is an exponent, and stretches it.
+        # A line named in the legend: a label's height on a logarithmic axis is an exponent, which would stretch the axis.
         line = {"dash": "dot", "width": 1}
         figure.add_scatter(x=ends, y=[scores[objective.name]] * 2, mode="lines", name=_plain(name), line=line)
     figure.update_xaxes(title="trial")
@@ -107,11 +107,11 @@ def _history(study: Study, opened: optuna.Study) -> go.Figure:
 def _importances(study: Study, opened: optuna.Study) -> str:
     if len(complete(opened)) < 4:
         return ""
-    ours = optuna.create_study(directions=opened.directions)  # without the trials that others put into the study
+    ours = optuna.create_study(directions=opened.directions)  # without the trials that others added to the study
     ours.add_trials(complete(opened))
     try:
         with warnings.catch_warnings():
-            # Optuna only warns where the trials are too few or too alike to tell the parameters apart.
+            # Optuna only warns if the trials are too few or too similar to tell the parameters apart.
             warnings.simplefilter("error", UserWarning)
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             importances = get_param_importances(
@@ -128,7 +128,7 @@ def _importances(study: Study, opened: optuna.Study) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name as Plotly shows it as it is: it takes some HTML for markup."""
+    """Return a name escaped for Plotly, which interprets some HTML as markup."""
     return html.escape(plain_text(name), quote=False)
 
 

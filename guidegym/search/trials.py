@@ -19,15 +19,15 @@ from guidegym.search.study import GUIDANCE, Study
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How the loop runs.
+    """Settings of the loop.
 
     Args:
-        num_trials: Finished trials after which it stops, those of earlier runs counted in.
+        num_trials: Number of finished trials at which it stops, including those of earlier runs.
         batch_trials: Trials asked for and sampled together.
-        optimizer: Name of what asks for trials, of ``OPTIMIZERS``.
+        optimizer: Name of the optimizer, one of ``OPTIMIZERS``.
         seed: Seed of the search.
-        timeout: Seconds after which no new batch is begun; None for no limit.
-        owner: Who runs the trials.
+        timeout: Seconds after which no new batch starts; None for no limit.
+        owner: Owner of the trials.
     """
 
     num_trials: int
@@ -39,7 +39,7 @@ class SearchSettings:
 
 
 OnTrial = Callable[[Trial, Scored], None]
-"""Told of each trial right before its values are."""
+"""Called with each trial right before its values are told."""
 
 
 def search(
@@ -51,9 +51,9 @@ def search(
     on_trial: OnTrial,
     on_rows: OnRows | None = None,
 ) -> None:
-    """Run trials until there are enough or the time is up.
+    """Run trials until there are enough or the time limit is reached.
 
-    An interrupt fails the trials in hand; the same command runs them again first.
+    An interrupt marks the running trials as failed; the same command reruns them first.
     """
     began = time.monotonic()
     while True:
@@ -78,7 +78,7 @@ def search(
                 trial.set_user_attr(GUIDANCE, study.guidance(trial).to_json())
             _score(opened, study, scorer, trials, on_trial, on_rows)
         except StorageError:
-            raise  # there is nobody to tell; the next run clears what this one had in hand
+            raise  # the storage cannot be told; the next run clears this run's unfinished trials
         except BaseException:
             clear_unfinished(opened, settings.owner)
             raise
@@ -102,7 +102,7 @@ def _score(
 
 
 def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Scored) -> None:
-    """Record what a trial measured and tell the study its values."""
+    """Record a trial's measurements and tell the study its values."""
     trial.set_user_attr("kid", measured.kid)
     trial.set_user_attr("accuracy", measured.accuracy)
     trial.set_user_attr("failed_samples", measured.own.num_failed)
@@ -120,9 +120,9 @@ def _beats(one: FrozenTrial, other: FrozenTrial, signs: list[int]) -> bool:
 def best_trials(
     opened: optuna.Study, study: Study, count: int, *, with_baselines: bool = False, sound: bool = False
 ) -> list[Method]:
-    """Return the best distinct searched trials, best first; for a Pareto search, the best of the front by first objective.
+    """Return the best distinct searched trials, best first; for a Pareto search, the best on the front by first objective.
 
-    Baselines are left out unless asked for: they are confirmed in any case. ``sound`` leaves out those that failed.
+    Baselines are left out by default because they are always confirmed. ``sound`` leaves out failed trials.
     """
     finished = [trial for trial in complete(opened) if with_baselines or BASELINE not in trial.user_attrs]
     finished = [

@@ -44,24 +44,24 @@ from guidegym.support.settings import check_count, plain_fields, whole_number
 from guidegym.testbeds import Testbed
 
 RESERVED_SEEDS = 2**30
-"""Searches use the upper half of the seeds: plain sampling with a small seed never sees their rows."""
+"""Searches use the upper half of the seeds: plain sampling with a small seed never shares their rows."""
 MAX_SEARCH_SEED = 2**29 - 1
 NUM_CONFIRMED = 3
-"""Searched trials that are measured again on the fresh seeds; of a Pareto front twice as many."""
+"""Searched trials that are remeasured on the fresh seeds; twice as many for a Pareto front."""
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a study is run.
+    """Settings of one run of a study.
 
     Args:
         study_name: Name in the storage.
         out: Folder of the run.
         storage: Optuna storage address; None for a SQLite file in ``out``.
         seed: Seed of everything, in 0 .. 2**29 - 1.
-        optimizer: Name of what asks for trials, of ``OPTIMIZERS``.
+        optimizer: Name of the optimizer, one of ``OPTIMIZERS``.
         batch_trials: Trials that are sampled together.
-        timeout: Seconds after which no new batch of trials is begun; None for no limit.
+        timeout: Seconds after which no new batch of trials starts; None for no limit.
 
     Raises:
         GuideGymError: If a number is out of range or the optimizer unknown.
@@ -69,7 +69,7 @@ class RunSettings:
 
     study_name: str
     out: Path
-    storage: str | None = field(default=None, repr=False)  # it may hold a password
+    storage: str | None = field(default=None, repr=False)  # it may contain a password
     seed: int = 0
     optimizer: str = "tpe"
     batch_trials: int = 4
@@ -85,14 +85,14 @@ class RunSettings:
 
 
 def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
-    """Run a study to its end, or as far as it gets, and write its files to ``settings.out``.
+    """Run a study to its end, or until it is interrupted, and write its files to ``settings.out``.
 
     Writes ``best.json`` (a guidance file), ``results.json``, ``report.html``, ``samples/``, and for every trial its
-    schedule and its samples as artifacts. The same call goes on where an interrupted one stopped.
+    schedule and its samples as artifacts. The same call continues an interrupted run.
 
     Raises:
-        GuideGymError: If the study does not fit the testbed, or the storage cannot be used or holds other trials.
-        KeyboardInterrupt: After an interrupt, when the files are written with what there is.
+        GuideGymError: If the study does not fit the testbed, or the storage is unusable or contains other trials.
+        KeyboardInterrupt: After an interrupt, once the files are written with the results so far.
     """
     check_optimizer(settings.optimizer, len(study.objectives))
     check_study(study, testbed)
@@ -101,20 +101,20 @@ def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
 
 
 def first_fresh_row(num: int) -> int:
-    """Return where the rows of a confirmation on ``num`` samples begin: confirmations of two sizes share none.
+    """Return the first row of a confirmation on ``num`` samples: confirmations of different sizes share no rows.
 
-    So a larger one checks what a smaller one picked.
+    A larger one can therefore check the selection of a smaller one.
     """
     return num * (num - 1) // 2
 
 
 class _Run:
-    """One run of a study: what its steps share."""
+    """One run of a study: the state shared by its steps."""
 
     def __init__(self, study: Study, testbed: Testbed, settings: RunSettings) -> None:
         self.study, self.testbed, self.settings = study, testbed, settings
         bank = any(objective.name == "robustness" for objective in study.scored_by)
-        # Even seeds search, odd ones confirm: no row is in both.
+        # Even seeds for the search, odd ones for the confirmation: no row is in both.
         self.scorer = Scorer(testbed, RESERVED_SEEDS + 2 * settings.seed, study.samples_per_class, bank=bank)
         self.fresh = Scorer(
             testbed,
@@ -136,7 +136,7 @@ class _Run:
         )
 
     def go(self) -> Outcome:
-        """Measure the baselines, search, confirm, write."""
+        """Measure the baselines, search, confirm, and write the files."""
         study = self.study
         outside = [b for b in study.baselines if b.params is None and b.name not in baseline_scores(self.opened)]
         remaining = max(study.num_trials - len(complete(self.opened)), 0)
@@ -149,16 +149,14 @@ class _Run:
 
             def advance(num: int) -> None:
                 bar.update(num)
-                if interrupted():  # between two sampling steps, never amid a query of the storage
+                if interrupted():  # between two sampling steps, never during a storage query
                     raise KeyboardInterrupt
 
             if remaining and remaining <= self._num_baselines_left():
-                bar.write(
-                    "note: all these trials are baselines; more --trials leave some to search with", file=sys.stderr
-                )
+                bar.write("note: all these trials are baselines; increase --trials to search", file=sys.stderr)
             if left_out := foreign_trials(self.opened):
                 bar.write(
-                    f"note: {left_out} finished trials of this study are not a search's own; they are left out of all "
+                    f"note: {left_out} finished trials of this study were not added by a search; they are left out of all "
                     "results, though tpe and gp see them",
                     file=sys.stderr,
                 )
@@ -169,7 +167,7 @@ class _Run:
                 loop = self._loop_settings()
                 search(self.opened, study, self.scorer, loop, on_trial=self._keep(bar), on_rows=advance)
                 bar.set_description("confirm")
-                # Fewer may be confirmed than planned, where few were searched.
+                # Fewer may be confirmed than planned if few were searched.
                 bar.total = bar.n + study.sampler.num_steps * self.fresh.rows_of(len(self._to_confirm()))
                 confirmed = self._confirm(advance)
             except KeyboardInterrupt:
@@ -179,7 +177,7 @@ class _Run:
         outcome = self._write(confirmed, best.of.method if best.sound else None)
         columns = columns_of(study.scored_by)
         table = format_table(headings(columns), ranked_rows(confirmed, columns))
-        fence = "`" * (3 + table.count("`"))  # longer than any that a name could end it with
+        fence = "`" * (3 + table.count("`"))  # longer than any in a name, which could close it
         save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n{fence}\n{table}\n{fence}"))
         return outcome
 
@@ -201,7 +199,7 @@ class _Run:
         return Method(baseline.name, baseline.guidance, baseline.sampler or self.study.sampler)
 
     def _score_outside(self, baselines: list[Baseline], on_rows: OnRows) -> None:
-        """Measure the baselines that have no place in the search space on the search seeds."""
+        """Measure the baselines outside the search space on the search seeds."""
         for baseline in baselines:
             measured = self.scorer.measure([self._candidate(baseline)], on_rows=on_rows)[0]
             scores = {one.name: measured.score(one) for one in self._baseline_objectives()}
@@ -210,12 +208,12 @@ class _Run:
             save_note(self.opened, self._note())
 
     def _baseline_objectives(self) -> list[Objective]:
-        """Return what baselines are scored by: the study's objectives, and the two that every study has had."""
+        """Return the objectives of baselines: the study's, and the two that every study has."""
         own = {one.name: one for one in self.study.scored_by}
         return [*({name: find_objective(name) for name in ("kid", "accuracy")} | own).values()]
 
     def _keep(self, bar: "tqdm[Any]") -> Callable[[Trial, Scored], None]:
-        """Return what is done with each measured trial: artifacts, and the best value on the bar."""
+        """Return the callback for measured trials: it attaches artifacts and shows the best value on the bar."""
         objective = self.study.scored_by[0]
         best: list[float] = [trial.values[0] for trial in complete(self.opened)]
         pick = max if objective.sign > 0 else min
@@ -236,7 +234,7 @@ class _Run:
         return keep
 
     def _attach(self, trial: Trial, pictures: Mapping[str, bytes | None], name: str) -> None:
-        """Give a trial its pictures, those that could be drawn."""
+        """Attach to a trial the pictures that could be drawn."""
         out = self.settings.out
         with tempfile.TemporaryDirectory(dir=out, prefix=unfinished_prefix(out), suffix=".part") as folder:
             for kind, png in pictures.items():
@@ -246,7 +244,7 @@ class _Run:
                     upload_artifact(artifact_store=self.store, file_path=str(path), study_or_trial=trial)
 
     def _num_baselines_left(self) -> int:
-        """Return how many baselines are still to be trials."""
+        """Return the number of baselines that are not yet trials."""
         done = {trial.user_attrs.get(BASELINE) for trial in complete(self.opened)}
         return sum(baseline.params is not None and baseline.name not in done for baseline in self.study.baselines)
 
@@ -270,7 +268,7 @@ class _Run:
         )
 
     def _write_unconfirmed(self) -> None:
-        """Write what an interrupted run has, unless confirmed results of an earlier one would be lost."""
+        """Write an interrupted run's results, unless confirmed results of an earlier run would be lost."""
         found = best_trials(self.opened, self.study, 1, with_baselines=True, sound=True)
         if found and not holds_confirmed_results(self.settings.out):
             self._write([], found[0])

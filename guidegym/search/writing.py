@@ -1,4 +1,4 @@
-"""The files that a run leaves behind."""
+"""The files written by a run."""
 
 import json
 import shlex
@@ -26,11 +26,11 @@ from guidegym.testbeds import Testbed
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a study found.
+    """The results of a study.
 
     Args:
-        confirmed: Every method on the fresh seeds, best first; empty where the run was interrupted before.
-        best: The best guidance there is so far, with what it was called; None where all methods failed.
+        confirmed: Every method on the fresh seeds, best first; empty if the run was interrupted before.
+        best: The best method so far, with its name; None if all methods failed.
         report: The HTML report.
     """
 
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def failure(self) -> str:
-        """What went wrong where no method gave sound samples, by what was wrong with how many of them."""
+        """What went wrong if no method gave sound samples: counts of the faults."""
         counts: dict[str, int] = {}
         for one in self.confirmed:
             for name, count in (one.of.own.failures or {}).items():
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def holds_confirmed_results(out: Path) -> bool:
-    """Return whether a finished run's results lie in ``out``."""
+    """Return whether ``out`` contains a finished run's results."""
     try:
         return bool(read_json(out / "results.json")["confirmed_on_fresh_seeds"])
     except (GuideGymError, KeyError, TypeError):
@@ -61,10 +61,10 @@ def holds_confirmed_results(out: Path) -> bool:
 
 
 def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Check, before anything is sampled, that a run's files can go to ``out`` and take no other run's place.
+    """Check, before sampling, that a run's files can be written to ``out`` without replacing another run's.
 
     Raises:
-        GuideGymError: If something in their place is in the way, or the results of other settings lie there.
+        GuideGymError: If something is in the way, or the folder contains results of other settings.
     """
     for name, is_folder in (("best.json", False), ("results.json", False), ("report.html", False), ("samples", True)):
         path = out / name
@@ -79,7 +79,7 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
     except OSError as error:
         raise GuideGymError(f"{out} cannot be written: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise GuideGymError(f"{out / 'results.json'} is not guidegym's; use another --out") from error
+        raise GuideGymError(f"{out / 'results.json'} was not written by guidegym; use another --out") from error
     if differ:
         theirs = ", ".join(f"{name} {known.get(name)!r}" for name in differ)
         ours = ", ".join(f"{name} {settings[name]!r}" for name in differ)
@@ -87,7 +87,7 @@ def check_folder(out: Path, settings: Mapping[str, Any]) -> None:
 
 
 def replay_command(file: Path, study: Study, best: Method) -> str:
-    """Return the command that samples under the guidance file of the best method as the search did."""
+    """Return the command that samples under the best method's guidance file in the same way as the search."""
     sampler = sampler_flags(best.sampler)
     imports = import_flags(best.guidance.to_json() + sampler)
     return (
@@ -106,9 +106,9 @@ def write_files(
     confirmed: list[Confirmed],
     best: Method | None,
 ) -> Outcome:
-    """Write ``best.json``, ``results.json``, ``report.html`` and the sample pictures, each atomically, the numbers first.
+    """Write ``best.json``, ``results.json``, ``report.html`` and the sample pictures, each atomically, numbers first.
 
-    Where all methods failed there is no best one, and no ``best.json``.
+    If all methods failed, there is no ``best.json``.
     """
     outcome = Outcome(confirmed, best, out / "report.html")
     if best is None:

@@ -1,1 +1,1 @@
-"""What everything rests on and nothing of diffusion is in: files, interrupts, settings, code of users."""
+"""General support code, independent of diffusion: files, interrupts, settings, user code."""

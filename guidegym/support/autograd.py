@@ -1,4 +1,4 @@
-"""Gradients that are wanted wherever a function is called from: inside ``no_grad``, and inside ``inference_mode`` as well."""
+"""Gradients that work in every calling context, including ``no_grad`` and ``inference_mode``."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,7 +10,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def without_graph(function: Function) -> Function:
-    """Return a function that builds no graph of its own, and may build one inside, whatever the caller's mode is.
+    """Return a function that returns results without a graph and can build one internally, whatever the caller's mode.
 
     ``torch.enable_grad`` alone does not record inside ``torch.inference_mode``.
     """
@@ -19,5 +19,5 @@ def without_graph(function: Function) -> Function:
 
 
 def ordinary(tensor: Tensor) -> Tensor:
-    """Return a tensor that a graph may hold: one that was made in inference mode is copied."""
+    """Return a tensor that can be part of a graph: one created in inference mode is copied."""
     return tensor.clone() if tensor.is_inference() else tensor

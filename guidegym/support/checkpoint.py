@@ -1,4 +1,4 @@
-"""Checkpoints: files that killed runs go on from, and the loop that writes them."""
+"""Checkpoints: files from which interrupted runs resume, and the loop that writes them."""
 
 import io
 import json
@@ -19,28 +19,28 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that a killed run goes on from.
+    """A file from which an interrupted run resumes.
 
     Args:
         path: The file.
-        identity: What makes two runs the same, by name: a run goes on from a checkpoint with an equal one alone.
+        identity: The settings that identify a run, by name: a run resumes only from a checkpoint with equal ones.
     """
 
     path: Path
     identity: Mapping[str, Any]
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write tensors, numbers, texts, and lists and mappings of them, atomically."""
+        """Write tensors, numbers, strings, and lists and mappings of them, atomically."""
         buffer = io.BytesIO()
         torch.save({**state, "identity": self._text()}, buffer)
         write_atomically(self.path, buffer.getvalue())
 
     def load(self, restore: Callable[[dict[str, Any]], None], *, device: torch.device | str = "cpu") -> bool:
-        """Hand what was saved to ``restore``; return whether there was anything.
+        """Pass the saved state to ``restore``; return whether there was one.
 
         Raises:
-            GuideGymError: If it is of another run: it is never overwritten silently.
-            FileFormatError: If it cannot be read, or ``restore`` cannot make use of it.
+            GuideGymError: If the file belongs to another run: it is never overwritten silently.
+            FileFormatError: If it cannot be read, or ``restore`` cannot use it.
         """
         if not self.path.is_file():
             return False
@@ -51,11 +51,11 @@ class Checkpoint:
             raise FileFormatError(f"{self.path} is not a readable checkpoint; remove it to start over") from error
         if saved != own:
             raise GuideGymError(
-                f"{self.path} is of another run: {_difference(saved, own)}; remove it or use another --out"
+                f"{self.path} belongs to another run: {_difference(saved, own)}; remove it or use another --out"
             )
         try:
             restore(state)
-        except Exception as error:  # what the agents and losses of users raise is anybody's guess
+        except Exception as error:  # user-defined agents and losses may raise anything
             reason = f"{type(error).__name__} {error}"
             raise FileFormatError(f"{self.path} is damaged; remove it to start over: {reason}") from error
         return True
@@ -67,21 +67,21 @@ class Checkpoint:
 def _difference(saved: Any, own: Mapping[str, Any]) -> str:
     """Return the first setting in which two identities differ."""
     if not isinstance(saved, dict):
-        return "what it is of, it does not say"
+        return "it does not record which"
     name = next(name for name in {**saved, **own} if saved.get(name) != own.get(name))
     return f"{name} {saved.get(name)} there, {own.get(name)} here"
 
 
 def keep_on(step: Callable[[], bool], save: Callable[[], None], *, is_done: Callable[[], bool]) -> None:
-    """Take step after step to the end; save once a minute, after each step that asks for it, and at the end.
+    """Run steps to the end; save once a minute, after each step that requests it, and at the end.
 
     Args:
-        step: Takes one step, and returns whether it asks to be saved.
+        step: Takes one step, and returns whether to save.
         save: Writes the checkpoint.
-        is_done: Says whether the end is reached.
+        is_done: Returns whether the end is reached.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C or ``SIGTERM``, when the step under way is done and saved.
+        KeyboardInterrupt: After Ctrl-C or ``SIGTERM``, once the current step is done and saved.
     """
     saved_at, is_saved = time.monotonic(), False
     with hold_interrupts() as interrupted:

@@ -1,4 +1,4 @@
-"""Files: written so that a reader never sees half of one, held by one process, and read in one way."""
+"""Files: atomic writes, locks that one process holds, and reading of JSON."""
 
 import contextlib
 import functools
@@ -17,14 +17,14 @@ from typing import Any
 from guidegym.errors import FileFormatError, GuideGymError
 
 UNFINISHED = re.compile(r"\.guidegym-(?P<host>[0-9a-z]*)-(?P<process>[0-9]+)-\w+\.part")
-"""Names of files that are being written: whose process is gone, or which are a day old, will never be finished."""
+"""Names of files that are being written; those whose process has ended, or that are a day old, are abandoned."""
 DAY = 24 * 3600.0
 LONGEST_NAME = 80
-"""Letters of a name that the name of its file keeps."""
+"""Maximum number of characters of a name in its file name."""
 
 
 def _host() -> str:
-    """Return this machine's name as a file's name may have it."""
+    """Return this machine's name in characters that are valid in file names."""
     return "".join(letter for letter in socket.gethostname().lower() if letter.isascii() and letter.isalnum())[:40]
 
 
@@ -34,13 +34,13 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # it is there, and somebody else's
+        return True  # it exists and belongs to another user
     return True
 
 
 @functools.lru_cache(maxsize=256)
 def _sweep(folder: Path) -> None:
-    """Remove what killed runs left unfinished in a folder; once per process and folder."""
+    """Remove unfinished files of killed runs from a folder, once per process and folder."""
     for path in folder.glob(".guidegym-*.part"):
         match = UNFINISHED.fullmatch(path.name)
         with contextlib.suppress(OSError):
@@ -50,7 +50,7 @@ def _sweep(folder: Path) -> None:
 
 
 def unfinished_prefix(folder: Path) -> str:
-    """Return how names of files begin that are being written in a folder; what dead processes left there is removed.
+    """Return the prefix of files that are being written in a folder, after removing those of dead processes.
 
     Such names end in ``.part``.
     """
@@ -59,10 +59,10 @@ def unfinished_prefix(folder: Path) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` by way of a temporary file beside it and a rename.
+    """Write ``content`` to ``path`` through a temporary file beside it and a rename.
 
     A crash leaves either the old file or the new one, and a temporary one that the next run removes. Missing parent folders
-    are made.
+    are created.
 
     Raises:
         GuideGymError: If the file cannot be written.
@@ -79,7 +79,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes the file private; a result is as readable as any other
+        Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes the file private; restore the usual permissions
         Path(temporary).replace(path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_or_remove(path: Path, content: bytes | None) -> None:
-    """Write ``content`` atomically; where there is none, remove an earlier run's file, which would pass for this one's.
+    """Write ``content`` atomically; if it is None, remove an earlier run's file, which could be mistaken for this run's.
 
     Raises:
         GuideGymError: If the file cannot be written or removed.
@@ -104,10 +104,10 @@ def write_or_remove(path: Path, content: bytes | None) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for files to come, so that a place they cannot go to is found before the work and not after.
+    """Create a folder for later files, so that an unwritable place is reported before the work starts.
 
     Raises:
-        GuideGymError: If it cannot be made.
+        GuideGymError: If it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -119,13 +119,13 @@ def make_folder(path: Path) -> None:
 
 
 def file_name(name: str) -> str:
-    """Return a name as a file's: its ASCII letters, digits and ``.=_``, with dashes for all else, cut short; it may be empty."""
+    """Return a file name for a name: ASCII letters, digits and ``.=_``, dashes for all else, truncated; it may be empty."""
     kept = "".join(letter if (letter.isascii() and letter.isalnum()) or letter in ".=_" else "-" for letter in name)
     return "-".join(part for part in kept.split("-") if part).lstrip(".")[:LONGEST_NAME]
 
 
 def file_names(names: Sequence[str]) -> dict[str, str]:
-    """Return a file name for each name; those that would be alike, on any file system, carry a digest of the name."""
+    """Return a file name for each name; those that would collide, on any file system, get a digest of the name."""
     plain = {name: file_name(name) for name in names}
     taken = [own.casefold() for own in plain.values()]
     return {
@@ -138,11 +138,11 @@ def file_names(names: Sequence[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def only_one(lock: Path, *, busy: str) -> Iterator[None]:
-    """Hold a lock file for this process; the system lets go of it even after a kill.
+    """Hold a lock file for this process; the system releases it even after a kill.
 
     Args:
-        lock: The file, which stays; its folder is made.
-        busy: What is said where another process holds it.
+        lock: The file, which is kept; its folder is created.
+        busy: The error message if another process holds it.
 
     Raises:
         GuideGymError: If another process holds it, or it cannot be written.
@@ -157,7 +157,7 @@ def only_one(lock: Path, *, busy: str) -> Iterator[None]:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows has no fcntl; there two runs in one folder are the user's to avoid
+        except ImportError:  # Windows has no fcntl; there the user must avoid two runs in one folder
             pass
         except BlockingIOError as error:
             raise GuideGymError(busy) from error
@@ -167,23 +167,23 @@ def only_one(lock: Path, *, busy: str) -> Iterator[None]:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Return what a JSON text holds.
+    """Parse a JSON text.
 
     Raises:
-        FileFormatError: If it is not JSON, is nested too deeply, or holds a number of thousands of digits.
+        FileFormatError: If it is not JSON, is nested too deeply, or contains a number with thousands of digits.
     """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise FileFormatError(
-            f"{source} is not complete JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"{source} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from error
     except (RecursionError, ValueError) as error:
-        raise FileFormatError(f"{source} is nested too deeply or holds a number that is too long") from error
+        raise FileFormatError(f"{source} is nested too deeply or contains too long a number") from error
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Parse a JSON file.
 
     Raises:
         FileFormatError: If it cannot be read, is not UTF-8, or not JSON; see ``parse_json``.

@@ -1,4 +1,4 @@
-"""Ctrl-C, the ``SIGTERM`` of a batch system, and the ``SIGHUP`` of a closed terminal, at a place where they do no harm."""
+"""Deferred handling of Ctrl-C, the ``SIGTERM`` of a batch system, and the ``SIGHUP`` of a closed terminal."""
 
 import signal
 import threading
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What asks a run to stop; Windows has no ``SIGHUP``."""
+"""Signals that ask a run to stop; Windows has no ``SIGHUP``."""
 
 
 @contextmanager
 def hold_interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold them back: the body asks at its safe points whether there was one. A second one is not held back.
+    """Defer stop signals: the body checks for one at its safe points. A second signal is not deferred.
 
-    Half a training step must not be saved, and a storage must not be left amid a query. Where one is ignored, as Ctrl-C is
-    under ``nohup``, it stays so; in another thread than the main one nothing can be held back.
+    Half a training step must not be saved, and a storage query must not be interrupted. Ignored signals, such as Ctrl-C under
+    ``nohup``, stay ignored; outside the main thread no signal can be deferred.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -1,4 +1,4 @@
-"""Settings given by name, from a command line or in code: checked against a function's own signature, in one clear line."""
+"""Settings given by name, on a command line or in code, checked against a function's signature, with one-line errors."""
 
 import contextlib
 import dataclasses
@@ -14,34 +14,34 @@ from guidegym.errors import GuideGymError
 
 MAX_SEED = 2**31 - 1
 MAX_WHOLE = 2**63 - 1
-"""Whole numbers end where torch's and every file's do."""
+"""Largest whole number, as in torch and in files."""
 SHOWN = 60
-"""Letters of a wrong value that an error shows."""
+"""Maximum number of characters of a value in error messages."""
 WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text", types.NoneType: "null"}
 
 
 def shown(value: object) -> str:
-    """Return a value as errors show it: in one line, and not more than the beginning of it."""
+    """Return a value as shown in error messages: the beginning of it, on one line."""
     try:
         text = repr(value)
-    except Exception as error:  # a number of 5000 digits refuses to be printed, and so may any object of a user's
+    except Exception as error:  # numbers of 5000 digits cannot be printed, and user-defined objects may raise, too
         text = f"{type(value).__name__} that cannot be shown ({type(error).__name__})"
     text = text if text.isprintable() else ascii(text)[1:-1]
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _plain(value: object) -> object:
-    """Return a NumPy scalar, or an array or tensor without dimensions, as the Python number that it holds."""
+    """Return a NumPy scalar, or a zero-dimensional array or tensor, as a Python number."""
     if type(value) in (bool, int, float) or getattr(value, "shape", None) != () or not hasattr(value, "item"):
         return value
     return value.item()
 
 
 def whole_number(name: str, value: object, *, least: int = -MAX_WHOLE, most: int = MAX_WHOLE) -> int:
-    """Return a whole number as a Python int: what Python, NumPy or torch has as one, and no boolean.
+    """Return a whole number as a Python int: one of Python, NumPy or torch, but not a boolean.
 
     Raises:
-        GuideGymError: If it is none, or not in ``least`` .. ``most``.
+        GuideGymError: If it is not one, or not in ``least`` .. ``most``.
     """
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, int) or not least <= plain <= most:
@@ -52,10 +52,10 @@ def whole_number(name: str, value: object, *, least: int = -MAX_WHOLE, most: int
 
 
 def finite_number(name: str, value: object) -> float:
-    """Return a finite number as a Python number: what Python, NumPy or torch has as one, and no boolean.
+    """Return a finite number as a Python number: one of Python, NumPy or torch, but not a boolean.
 
     Raises:
-        GuideGymError: If it is none, or not finite.
+        GuideGymError: If it is not a number, or not finite.
     """
     plain = _plain(value)
     if (
@@ -68,10 +68,10 @@ def finite_number(name: str, value: object) -> float:
 
 
 def true_or_false(name: str, value: object) -> bool:
-    """Return a boolean, Python's or NumPy's, as Python's.
+    """Return a Python or NumPy boolean as a Python one.
 
     Raises:
-        GuideGymError: If it is none.
+        GuideGymError: If it is not a boolean.
     """
     plain = _plain(value)
     if not isinstance(plain, bool):
@@ -80,7 +80,7 @@ def true_or_false(name: str, value: object) -> bool:
 
 
 def _sequence(name: str, value: object, hint: Any) -> tuple[Any, ...]:
-    """Return a list, tuple, array or tensor as a tuple of what the annotation says, which compares by value."""
+    """Return a list, tuple, array or tensor as a tuple of the annotated type, which compares by value."""
     if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
         value = value.tolist()
     kinds = typing.get_args(hint) or (Any, ...)
@@ -102,19 +102,19 @@ def options_of(hint: Any) -> tuple[Any, ...]:
 
 
 def coerce(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as its annotation says: numbers as Python's own, sequences as tuples where the annotation says tuple.
+    """Return a value converted to its annotation: numbers as Python numbers, sequences as tuples if annotated as such.
 
-    The one rule for what fits an annotation. Numbers are ints, floats, NumPy scalars and tensors without dimensions; booleans,
-    texts, NaN and infinities are none. What an annotation says beyond simple types, literals, tuples, sequences, mappings and
-    classes is not checked.
+    Defines which values fit an annotation. Numbers are ints, floats, NumPy scalars and zero-dimensional tensors; booleans,
+    strings, NaN and infinities are not. Annotations beyond simple types, literals, tuples, sequences, mappings and classes are
+    not checked.
 
     Args:
-        name: What an error calls it.
+        name: Its name in error messages.
         value: The value.
         hint: The annotation.
 
     Raises:
-        GuideGymError: If the value is something else.
+        GuideGymError: If the value does not fit.
     """
     options = options_of(hint)
     if value is None and types.NoneType in options:
@@ -129,7 +129,7 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
 
 
 def _coerced(name: str, value: Any, option: Any) -> Any:
-    """Return a value as one simple annotation says."""
+    """Return a value converted to one simple annotation."""
     kind = typing.get_origin(option) or option
     rules: dict[Any, Callable[[str, Any], Any]] = {int: whole_number, float: finite_number, bool: true_or_false}
     if kind in rules:
@@ -137,7 +137,7 @@ def _coerced(name: str, value: Any, option: Any) -> Any:
     if kind is typing.Literal:
         allowed = typing.get_args(option)
         if value not in allowed:
-            raise GuideGymError(f"must be of {', '.join(map(str, allowed))}, got {shown(value)}", argument=name)
+            raise GuideGymError(f"must be one of {', '.join(map(str, allowed))}, got {shown(value)}", argument=name)
         return value
     if kind is tuple:
         return _sequence(name, value, option)
@@ -148,14 +148,14 @@ def _coerced(name: str, value: Any, option: Any) -> Any:
 
 
 def plain_fields(record: Any) -> None:
-    """Give a dataclass, as it is made, plain Python numbers in all fields that are annotated as numbers or booleans.
+    """Convert all fields of a new dataclass that are annotated as numbers or booleans to plain Python numbers.
 
-    The one rule for what a number is: ints, floats, NumPy scalars and tensors without dimensions are; booleans, texts, None
-    (where the annotation does not name it), NaN and infinities are not. Sequences of numbers become tuples. Equal records are
-    then equal, hash alike and write the same file, whatever the numbers came as.
+    Numbers are ints, floats, NumPy scalars and zero-dimensional tensors; booleans, strings, None (unless annotated), NaN and
+    infinities are not. Sequences of numbers become tuples. Records with equal values are then equal, have the same hash and
+    write the same file, whatever the types of the given numbers.
 
     Raises:
-        GuideGymError: If a field holds something else.
+        GuideGymError: If a field has another value.
     """
     for field in dataclasses.fields(record):
         value, options = (
@@ -174,16 +174,16 @@ def plain_fields(record: Any) -> None:
 def check_settings(
     function: Callable[..., Any], given: Mapping[str, Any], *, what: str, but: Collection[str] = ()
 ) -> None:
-    """Check that a function takes the settings given by name, and that each is of the type that it says.
+    """Check that a function takes the settings given by name, and that each has the annotated type.
 
     Args:
         function: The function, with annotations.
         given: Settings by name.
-        what: What an error calls the function.
+        what: Name of the function in error messages.
         but: Parameters that are not settings.
 
     Raises:
-        GuideGymError: If it takes none of that name, or a value is of another type.
+        GuideGymError: If it has no such parameter, or a value has another type.
     """
     parameters = inspect.signature(function).parameters.values()
     allowed = [one.name for one in parameters if one.name not in but and one.kind != one.VAR_KEYWORD]
@@ -198,7 +198,7 @@ def check_settings(
 
 
 def with_defaults(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a function then has: those given, and its defaults for what is left out."""
+    """Return the settings of a function: the given ones, and its defaults for the others."""
     parameters = inspect.signature(function).parameters.items()
     return {**{name: one.default for name, one in parameters if one.default is not one.empty}, **given}
 
@@ -211,10 +211,10 @@ def _word(option: Any) -> str:
 
 
 def check_name(name: str) -> None:
-    """Check that a name can stand in files and on command lines: letters, digits, ``_``, ``-`` and ``.``.
+    """Check that a name is valid in files and on command lines: letters, digits, ``_``, ``-`` and ``.``.
 
     Raises:
-        GuideGymError: If it cannot.
+        GuideGymError: If it is not.
     """
     if not name or any(not (letter.isalnum() or letter in "_-.") for letter in name):
         raise GuideGymError(f"must be letters, digits, '_', '-' and '.', got {name!r}", argument="name")

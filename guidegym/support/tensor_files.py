@@ -1,4 +1,4 @@
-"""Reading safetensors files: one way, with one line for whatever may be wrong with one."""
+"""Reading of safetensors files, with one-line errors for all faults."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ def read_header(path: Path) -> dict[str, str]:
     """Return a safetensors file's metadata, without reading its tensors.
 
     Raises:
-        FileFormatError: If it is no regular file (a pipe would be waited for without end), or is damaged.
+        FileFormatError: If it is not a regular file (a pipe would block forever), or is damaged.
     """
     return _read(path, torch.device("cpu"), tensors=False)[0]
 
@@ -24,16 +24,16 @@ def read_tensors(path: Path, *, device: torch.device | str = "cpu") -> tuple[dic
     """Return a safetensors file's metadata and its tensors.
 
     Raises:
-        FileFormatError: If it is no regular file, or is damaged.
+        FileFormatError: If it is not a regular file, or is damaged.
     """
     return _read(path, torch.device(device), tensors=True)
 
 
 def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Return a digest of tensors by their names, types and shapes: equal ones, and only they, have equal ones."""
+    """Return a digest of tensors with their names, types and shapes; it is equal for equal tensors only."""
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
-        # As bytes: numpy knows no bfloat16.
+        # As bytes: NumPy has no bfloat16.
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -48,5 +48,5 @@ def _read(path: Path, device: torch.device, *, tensors: bool) -> tuple[dict[str,
             return file.metadata() or {}, {name: file.get_tensor(name).to(device) for name in names}
     except FileFormatError:
         raise
-    except (SafetensorError, OSError, ValueError) as error:  # a name that is no text is a ValueError
+    except (SafetensorError, OSError, ValueError) as error:  # a name that is not valid text is a ValueError
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error

@@ -1,4 +1,4 @@
-"""Code of users: files and modules that are imported because a user names them, and never because a file does."""
+"""User code: files and modules are imported only if a user names them, never because a file does."""
 
 import functools
 import hashlib
@@ -14,20 +14,20 @@ from types import ModuleType
 from guidegym.errors import GuideGymError
 
 USER_MODULE = "guidegym_user_"
-"""What the modules of users' files are called, before the file's own name."""
+"""Prefix of the module names of users' files."""
 ENTRY_POINTS = "guidegym.parts"
-"""Entry points of installed packages under this name are imported before a part is looked up."""
+"""Entry point group of installed packages, imported before a part is looked up."""
 _IMPORTED: list[str] = []
-"""What was imported for its parts."""
+"""Files and modules imported for their parts."""
 _FILES: dict[str, str] = {}
-"""Users' files that were imported for anything, by their names: the path of each as it was given."""
+"""Paths, as given, of all imported users' files, by file name."""
 
 
 def import_file(path: Path) -> ModuleType:
-    """Import a user's Python file; one that was imported already, and has not changed since, is not run again.
+    """Import a user's Python file; an already imported and unchanged file is not run again.
 
     Raises:
-        GuideGymError: If there is no such file. An error inside it is left as it is.
+        GuideGymError: If there is no such file. Errors raised inside it are not caught.
     """
     if not path.is_file() or path.suffix != ".py":
         raise GuideGymError(f"no Python file {path}")
@@ -40,7 +40,7 @@ def import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise GuideGymError(f"no Python file {path}")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up by its name
+    sys.modules[name] = module  # dataclasses look up their module by name
     spec.loader.exec_module(module)
     vars(module)["__digest__"] = digest
     _FILES[path.name] = str(path)
@@ -48,12 +48,12 @@ def import_file(path: Path) -> ModuleType:
 
 
 def is_file(where: str) -> bool:
-    """Return whether a user means a Python file, and not a module."""
+    """Return whether a user names a Python file rather than a module."""
     return where.endswith(".py") or "/" in where
 
 
 def import_module(where: str) -> ModuleType | None:
-    """Import a dotted module; None where it is that very module that is missing."""
+    """Import a dotted module; None if this very module is missing."""
     try:
         return importlib.import_module(where)
     except ModuleNotFoundError as error:
@@ -66,23 +66,23 @@ def import_parts(where: str) -> ModuleType:
     """Import a user's parts, so that they register themselves: a Python file, or a dotted module.
 
     Raises:
-        GuideGymError: If there is no such file or module. An error inside it is left as it is.
+        GuideGymError: If there is no such file or module. Errors raised inside it are not caught.
     """
     if not where:
         raise GuideGymError("needs a Python file or a module", argument="--import")
     module = import_file(Path(where)) if is_file(where) else import_module(where)
     if module is None:
-        raise GuideGymError(f"no module {where!r}, and no path to a .py file")
+        raise GuideGymError(f"no module {where!r}, and it is not a path to a .py file")
     if where not in _IMPORTED:
         _IMPORTED.append(where)
     return module
 
 
 def import_flags(naming: str) -> str:
-    """Return the flags of a command that needs the same parts, each with a space behind it.
+    """Return the flags of a command that needs the same parts, each followed by a space.
 
     Args:
-        naming: What the command is about; users' files whose parts it names are imported, too.
+        naming: Text that names the command's parts; users' files with named parts are imported, too.
     """
     named = [path for file, path in _FILES.items() if f"{file}:" in naming]
     return "".join(f"--import {shlex.quote(where)} " for where in dict.fromkeys([*_IMPORTED, *named]))
@@ -97,13 +97,13 @@ def loaded_file(name: str) -> ModuleType | None:
 
 @functools.cache
 def import_entry_points() -> None:
-    """Import what installed packages list as their parts, once."""
+    """Import the parts listed by installed packages, once."""
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         _import_entry_point(point)
 
 
 def _import_entry_point(point: importlib.metadata.EntryPoint) -> None:
-    """Import one; somebody else's package must not keep ours from working."""
+    """Import one entry point; a fault in another package must not break ours."""
     try:
         point.load()
     except Exception as error:

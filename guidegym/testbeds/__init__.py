@@ -1,4 +1,4 @@
-"""What is guided, and what measures it: the shipped testbeds, and the records that a user's own is made of."""
+"""Models to guide and their measurement: the shipped testbeds, and the records for a user's own."""
 
 import inspect
 from pathlib import Path
@@ -36,17 +36,17 @@ __all__ = [
 
 
 def load_model(name: str, *, device: torch.device | str = "cpu", weights: str | Path | None = None) -> Model:
-    """Load what is guided.
+    """Load a model.
 
     Args:
         name: A registered testbed (``-ve`` is the same under a variance-exploding process), or a module or Python file whose
-            function ``testbed(device)`` returns a ``Model`` or a ``Testbed``; if it takes ``weights``, too, it gets the folder.
-        device: Where the networks go.
-        weights: Folder with other weights than the shipped ones, for testbeds of images.
+            function ``testbed(device)`` returns a ``Model`` or a ``Testbed``; if it also takes ``weights``, it gets the folder.
+        device: Device of the networks.
+        weights: Folder with weights to use instead of the shipped ones, for testbeds of images.
 
     Raises:
-        GuideGymError: If there is no testbed of that name, its file has no such function, or it has no weights to
-            replace.
+        GuideGymError: If there is no testbed of that name, its file has no such function, or its weights cannot be
+            replaced.
         DataNotFoundError: If a weight file is missing.
         FileFormatError: If a weight file is damaged.
     """
@@ -61,7 +61,7 @@ def load_model(name: str, *, device: torch.device | str = "cpu", weights: str | 
         if "weights" not in inspect.signature(make).parameters:
             known = ", ".join(IMAGE_SETS)
             raise GuideGymError(
-                f"is for the testbeds of images ({known}), got {str(weights)!r} for '{name}'", argument="weights"
+                f"applies to testbeds of images only ({known}), got {str(weights)!r} for '{name}'", argument="weights"
             )
         further = {"weights": Path(weights)}
     loaded = make(torch.device(device), **further)
@@ -73,12 +73,12 @@ def load_model(name: str, *, device: torch.device | str = "cpu", weights: str | 
 
 
 def load_testbed(name: str, *, device: torch.device | str = "cpu", weights: str | Path | None = None) -> Testbed:
-    """Load a model with what measures it; see ``load_model``.
+    """Load a testbed: a model with its judge; see ``load_model``.
 
     Raises:
-        GuideGymError: See ``load_model``, or if what is loaded has no judge.
+        GuideGymError: See ``load_model``, or if the model has no judge.
     """
     loaded = load_model(name, device=device, weights=weights)
     if not isinstance(loaded, Testbed):
-        raise GuideGymError(f"'{name}' is a Model without a judge: what measures samples needs a guidegym.Testbed")
+        raise GuideGymError(f"'{name}' is a Model without a judge: measuring samples needs a guidegym.Testbed")
     return loaded

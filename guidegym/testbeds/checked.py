@@ -1,4 +1,4 @@
-"""What a testbed's networks are handed, and what they must return: checked once, where every network is asked."""
+"""Inputs and outputs of a testbed's networks, checked in the one place where every network is called."""
 
 import warnings
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from guidegym.errors import GuideGymError
 
 MIXING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
-"""Modules that in train mode make a row depend on chance, or on the other rows of its batch."""
+"""Modules that in train mode make a row's output random or dependent on the other rows of its batch."""
 
 
 def own_dtype(network: object, default: torch.dtype) -> torch.dtype:
-    """Return the floating type that a network computes in; ``default`` where it does not say."""
+    """Return the floating type that a network computes in; ``default`` if unknown."""
     parameters = network.parameters() if isinstance(network, nn.Module) else iter(())
     return next((one.dtype for one in parameters if one.is_floating_point()), default)
 
 
 def warn_of_train_mode(network: object, what: str) -> None:
-    """Warn of a module whose rows depend on each other, or on chance, as it is."""
+    """Warn of a module whose rows, in its present mode, are random or depend on each other."""
     if isinstance(network, nn.Module) and any(m.training and isinstance(m, MIXING) for m in network.modules()):
         warnings.warn(
-            f"{what} is in train mode and has dropout or batch normalisation: its rows depend on chance or on each other; "
+            f"{what} is in train mode and has dropout or batch normalisation: its rows are random or depend on each other; "
             "call `.eval()` on it",
             UserWarning,
             stacklevel=3,
@@ -32,16 +32,16 @@ def warn_of_train_mode(network: object, what: str) -> None:
 
 
 class Checked:
-    """A network as it is asked: it gets tensors of its own, time in single precision at least, and its answer is checked.
+    """A network with checked calls: it gets copies of its inputs, time in at least single precision, and its output is checked.
 
-    Copies are handed over, so that a network which changes its input in place changes nothing else. Time does not take the
-    samples' type: bfloat16 has no 999. A network of another floating type than the samples' gets them in its own.
-    An answer may be an object with a tensor ``sample``, as diffusers' networks return.
+    Copies protect against networks that change their input in place. Time is not cast to the samples' type: bfloat16 cannot
+    represent 999. A network of another floating type than the samples' gets them in its own type. The output may be an object
+    with a tensor ``sample``, as diffusers' networks return.
 
     Args:
         network: ``(x, t, ...) -> Tensor``.
-        what: What an error calls it.
-        num_classes: Number of logits of a classifier; None for a denoiser, whose answer has the shape of ``x``.
+        what: Name of the network in error messages.
+        num_classes: Number of logits of a classifier; None for a denoiser, whose output has the shape of ``x``.
     """
 
     def __init__(self, network: Callable[..., Any], what: str, *, num_classes: int | None = None) -> None:
@@ -49,10 +49,10 @@ class Checked:
         self._first = True
 
     def __call__(self, x: Float[Tensor, " batch *event"], t: Tensor, *further: Tensor) -> Float[Tensor, " batch ..."]:
-        """Ask the network about rows ``x`` at timesteps ``t``.
+        """Evaluate the network on rows ``x`` at timesteps ``t``.
 
         Raises:
-            GuideGymError: If its answer is no tensor of the right shape.
+            GuideGymError: If its output is not a tensor of the right shape.
         """
         if self._first:
             warn_of_train_mode(self.network, self.what)
@@ -66,7 +66,7 @@ class Checked:
         return told.to(x.dtype if self.num_classes is None else wide)
 
     def _tensor_of(self, answer: Any, x: Tensor) -> Tensor:
-        """Return the answer as a tensor of the right shape."""
+        """Return the output as a tensor of the right shape."""
         inside = getattr(answer, "sample", None)
         told = inside if isinstance(inside, Tensor) and not isinstance(answer, Tensor) else answer
         if not isinstance(told, Tensor):
@@ -85,11 +85,11 @@ class Checked:
 
 
 def _warn_of_probabilities(logits: Tensor, what: str) -> None:
-    """Warn of rows that sum to one: guidance by their softmax would be far weaker than meant, and wrong."""
+    """Warn of rows that sum to one: guidance by their softmax would be wrong and far weaker than intended."""
     rows = logits.detach().double()
     if logits.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 1e-3).all()):
         warnings.warn(
-            f"{what} seems to return probabilities (its rows sum to 1), where logits are expected: return their logarithms",
+            f"{what} seems to return probabilities (its rows sum to 1), but logits are expected: return their logarithms",
             UserWarning,
             stacklevel=3,
         )

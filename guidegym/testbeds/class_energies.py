@@ -1,4 +1,4 @@
-"""Class energies: what a classifier's energy is on real data of each class, kept beside its weights."""
+"""Class energies: a classifier's mean energy on real data of each class, stored beside its weights."""
 
 import json
 import math
@@ -49,10 +49,10 @@ def save_energies(energies: dict[str, Float[Tensor, " classes"]], folder: Path) 
 def load_energies(
     folder: Path, *, num_classes: int, device: torch.device | str
 ) -> dict[str, Float[Tensor, " classes"]]:
-    """Read the class energies of a folder of weights: empty where there are none.
+    """Read the class energies of a folder of weights; empty if there are none.
 
     Raises:
-        FileFormatError: If the file is damaged, or its numbers belong to other weights than those beside it.
+        FileFormatError: If the file is damaged, or its values belong to other weights than those beside it.
     """
     path = folder / "energies.json"
     if not path.is_file():
@@ -74,7 +74,7 @@ def load_energies(
             raise FileFormatError(f"{path}: '{name}' must have {num_classes} finite energies, got {energies}")
         file = folder / f"{Path(name).name}.safetensors"
         if not file.is_file():
-            raise FileFormatError(f"{path} holds energies of '{name}', whose {file.name} is missing; build them anew")
+            raise FileFormatError(f"{path} holds energies of '{name}', whose {file.name} is missing; rebuild them")
         if weights != file_digest(file):
-            raise FileFormatError(f"{path} holds energies of other weights than '{name}' has; build them anew")
+            raise FileFormatError(f"{path} holds energies of weights other than those of '{name}'; rebuild them")
     return {name: torch.tensor(energies, device=device) for name, (energies, _) in found.items()}

@@ -17,7 +17,7 @@ from guidegym.testbeds.under_ve import variance_exploding
 
 def _load(folder: Path | None) -> ImageData:
     if folder is not None:
-        raise GuideGymError(f"the digits come with scikit-learn and are read from no folder, got {str(folder)!r}")
+        raise GuideGymError(f"the digits come with scikit-learn and are not read from a folder, got {str(folder)!r}")
     return load_digits()
 
 
@@ -35,7 +35,7 @@ DIGITS_TRAINED_VE = replace(
     networks=("denoiser", "time_dependent", "self_calibrated"),
     judged_as="digits",
 )
-"""The same with networks that were trained under a variance-exploding process themselves."""
+"""The same data, with networks trained under a variance-exploding process."""
 
 
 @register("testbed", "digits")
@@ -46,11 +46,11 @@ def digits(device: torch.device, weights: Path | None = None) -> Testbed:
 
 @register("testbed", "digits-ve")
 def digits_ve(device: torch.device, weights: Path | None = None) -> Testbed:
-    """Return the testbed, its networks asked under a variance-exploding process."""
+    """Return the testbed with its networks used under a variance-exploding process."""
     return variance_exploding(digits(device, weights))
 
 
 @register("testbed", "digits-trained-ve")
 def digits_trained_ve(device: torch.device, weights: Path | None = None) -> Testbed:
-    """Return the testbed of networks that were trained under a variance-exploding process."""
+    """Return the testbed whose networks were trained under a variance-exploding process."""
     return load_images_testbed(DIGITS_TRAINED_VE, device, weights=weights)

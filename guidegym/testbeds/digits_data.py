@@ -1,4 +1,4 @@
-"""The 8x8 digits that come with scikit-learn, split once and for all."""
+"""The 8x8 digits that come with scikit-learn, with a fixed split."""
 
 import hashlib
 import importlib
@@ -14,7 +14,7 @@ SPLIT_SEED = 0
 
 
 def sklearn_datasets() -> ModuleType:
-    """Return ``sklearn.datasets``: only training and measuring classifiers need it, and it takes a second to import.
+    """Return ``sklearn.datasets``: only training and classifier evaluation need it, and it takes a second to import.
 
     Raises:
         DataNotFoundError: If scikit-learn is not installed.
@@ -23,15 +23,15 @@ def sklearn_datasets() -> ModuleType:
         return importlib.import_module("sklearn.datasets")
     except ModuleNotFoundError as error:
         raise DataNotFoundError(
-            "the digits, and the photographs that classifiers are measured on, come with scikit-learn: "
+            "the digits and the photographs for evaluating classifiers come with scikit-learn:  "
             "pip install 'guidegym[digits]'"
         ) from error
 
 
 def load_digits() -> ImageData:
-    """Load 1437 training and 360 test images of 8x8 grey levels in ten classes; no download, no file.
+    """Load 1437 training and 360 test images of 8x8 grey levels in ten classes; needs no download or file.
 
-    scikit-learn has levels 0..16; they are spread over 0..255.
+    scikit-learn's levels 0..16 are rescaled to 0..255.
     """
     bunch = sklearn_datasets().load_digits()
     images = torch.from_numpy(bunch.images * (255 / 16)).round().to(torch.uint8)[:, None]

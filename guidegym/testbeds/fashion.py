@@ -39,5 +39,5 @@ def fashion(device: torch.device, weights: Path | None = None) -> Testbed:
 
 @register("testbed", "fashion-ve")
 def fashion_ve(device: torch.device, weights: Path | None = None) -> Testbed:
-    """Return the testbed, its networks asked under a variance-exploding process."""
+    """Return the testbed with its networks used under a variance-exploding process."""
     return variance_exploding(fashion(device, weights))

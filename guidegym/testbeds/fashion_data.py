@@ -1,4 +1,4 @@
-"""Fashion-MNIST as tensors, from a folder, from Debian's package, or by torchvision's download.
+"""Fashion-MNIST as tensors, from a folder, Debian's package, or torchvision's download.
 
 Only training needs the data set; sampling and tuning run on what the package ships.
 """
@@ -43,7 +43,7 @@ def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     shape = tuple(int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(num_dims))
     body = np.frombuffer(raw, dtype=np.uint8, offset=min(4 + 4 * num_dims, len(raw)))
     if body.size != math.prod(shape):
-        raise FileFormatError(f"{path} is truncated: {body.size} bytes of data where its header says {shape}")
+        raise FileFormatError(f"{path} is truncated: {body.size} bytes of data, but its header says {shape}")
     return body.reshape(shape)
 
 
@@ -75,15 +75,15 @@ def _locate(folder: Path | None) -> dict[str, Path]:
     if found is not None:
         return found
     try:
-        # Imported here: torchvision takes a second to import and only this line needs it.
+        # Imported here: torchvision takes a second to import and is needed only here.
         from torchvision.datasets import FashionMNIST
 
         FashionMNIST(str(cache), download=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataNotFoundError(
-            "Fashion-MNIST was found in none of three places: a folder given by --data, the Debian package "
-            f"dataset-fashion-mnist ({DEBIAN_FOLDER}), torchvision's download ({reason})"
+            "Fashion-MNIST was not found: no folder given by --data, no Debian package "
+            f"dataset-fashion-mnist ({DEBIAN_FOLDER}), no download by torchvision ({reason})"
         ) from error
     found = _find(raw)
     if found is None:
@@ -96,11 +96,11 @@ def load_fashion_mnist(folder: Path | None = None) -> ImageData:
 
     Args:
         folder: Folder with the four idx files (plain or gzipped). Without it, Debian's ``dataset-fashion-mnist`` is
-            used where it is installed, else torchvision downloads the files to ``~/.cache/guidegym``.
+            used if it is installed, else torchvision downloads the files to ``~/.cache/guidegym``.
 
     Raises:
         DataNotFoundError: If the data is in none of these places.
-        FileFormatError: If a file is damaged or the four do not belong together.
+        FileFormatError: If a file is damaged or the four are inconsistent.
     """
     arrays = {role: read_idx(path) for role, path in _locate(folder).items()}
     digest = hashlib.sha256()
@@ -109,9 +109,7 @@ def load_fashion_mnist(folder: Path | None = None) -> ImageData:
     for split in ("train", "test"):
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or len(images) == 0:
-            raise FileFormatError(
-                f"the {split} files do not belong together: images {images.shape}, labels {labels.shape}"
-            )
+            raise FileFormatError(f"the {split} files are inconsistent: images {images.shape}, labels {labels.shape}")
         if images.shape[1:] != SIZE or labels.max() >= NUM_CLASSES:
             raise FileFormatError(
                 f"the {split} files must hold images of {SIZE[0]}x{SIZE[1]} in classes 0..{NUM_CLASSES - 1}, got "

@@ -1,4 +1,4 @@
-"""The ``gaussians`` testbed: two classes in the plane, several modes each, everything known in closed form."""
+"""The ``gaussians`` testbed: two classes in the plane with several modes each, known in closed form."""
 
 import functools
 from dataclasses import replace
@@ -22,7 +22,7 @@ SHARES = ((0.5, 0.3, 0.2), (0.4, 0.35, 0.25))
 """Share of each mode within its class; the classes are equally likely."""
 
 LINEAR = VPProcess("linear")
-"""The process of the testbed by default."""
+"""The testbed's default process."""
 
 
 class GaussianMixture:
@@ -33,7 +33,7 @@ class GaussianMixture:
     Args:
         process: The noise process.
         dtype: Floating type of the parameters.
-        device: Where they live.
+        device: Device of the parameters.
         widen: Factor on the modes' standard deviations.
         offset: Added to the modes' centres.
     """
@@ -54,7 +54,7 @@ class GaussianMixture:
         self.num_classes = len(MEANS)
 
     def _moments(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the share of signal variance, and the variance of each mode, of each row."""
+        """Return, for each row, the share of signal variance and the variance of each mode."""
         alpha_bar_t = self.process.alpha_bar(t, x.dtype)[:, None, None]
         noise = self.process.sigma(t, x.dtype).square()[:, None, None]
         return alpha_bar_t, alpha_bar_t * self.spreads.square() + noise
@@ -77,7 +77,7 @@ class GaussianMixture:
         return self._score(x, t, self.log_joint(x, t))
 
     def _score(self, x: Tensor, t: Tensor, log_joint: Tensor) -> Tensor:
-        """Return the score of the modes, weighed by their log-densities."""
+        """Return the score of the mixture: the modes' scores weighted by their posterior."""
         alpha_bar_t, variance = self._moments(x, t)
         share = log_joint.flatten(1).softmax(dim=1).reshape(variance.shape)
         pull = (alpha_bar_t.sqrt()[..., None] * self.means - x[:, None, None, :]) / variance[..., None]
@@ -90,7 +90,7 @@ class GaussianMixture:
     def conditional_noise(
         self, x_t: Float[Tensor, " batch 2"], t: Float[Tensor, " batch"], label: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch 2"]:
-        """Return the exact noise prediction for the class of each row, for any class where the label is -1."""
+        """Return the exact noise prediction for the class of each row, unconditional where the label is -1."""
         other = torch.arange(self.num_classes, device=label.device) != label[:, None]
         joint = self.log_joint(x_t, t).masked_fill((other & (label >= 0)[:, None])[..., None], -torch.inf)
         return -self.process.sigma(t, x_t.dtype)[:, None] * self._score(x_t, t, joint)
@@ -105,7 +105,7 @@ class GaussianMixture:
 
 
 class PlaneJudge:
-    """The exact posterior as judge; the space distances are measured in is the plane itself."""
+    """The exact posterior as judge; distances are measured in the plane itself."""
 
     def __init__(self, mixture: GaussianMixture) -> None:
         self.mixture = mixture
@@ -120,7 +120,7 @@ class PlaneJudge:
 
 
 def _references(mixture: GaussianMixture) -> References:
-    """Draw 20 000 points per class with a fixed seed: moments over all of them, the first 1000 kept."""
+    """Draw 20 000 points per class with a fixed seed: moments are over all of them, and the first 1000 are kept."""
     labels = torch.arange(mixture.num_classes).repeat_interleave(20_000)
     points = mixture.sample(labels.to(mixture.means.device), torch.Generator().manual_seed(20_000))
     return references_from_features(
@@ -136,20 +136,20 @@ def _class_energies(mixture: GaussianMixture, references: References) -> Float[T
 
 
 def _test_rows(mixture: GaussianMixture, source: Path | None) -> Rows:
-    """Draw 2000 points per class that are none of the references."""
+    """Draw 2000 points per class, none of them among the references."""
     if source is not None:
-        raise GuideGymError(f"the mixture is drawn, not read from a folder, got {str(source)!r}")
+        raise GuideGymError(f"the mixture is sampled, not read from a folder, got {str(source)!r}")
     labels = torch.arange(mixture.num_classes, device=mixture.means.device).repeat_interleave(2000)
     return Rows(mixture.sample(labels, torch.Generator().manual_seed(2000)), labels)
 
 
 @register("testbed", "gaussians-imperfect")
 def load_imperfect(device: torch.device) -> Testbed:
-    """Build ``gaussians-imperfect``: the same data, with a denoiser and a guide that are wrong as trained ones are.
+    """Build ``gaussians-imperfect``: the same data, with a denoiser and a guide that err as trained ones do.
 
-    The denoiser blurs - it is exact for modes 1.5 times as wide - and the classifier ``skewed`` is overconfident and a little
-    off: it is exact for modes 0.7 times as wide, moved by (0.25, -0.2). What weight is best then depends on where a sample
-    stands, and no constant is. Judge and references are exact.
+    The denoiser blurs - it is exact for modes 1.5 times as wide - and the classifier ``skewed`` is overconfident and
+    slightly shifted: it is exact for modes 0.7 times as wide, moved by (0.25, -0.2). The best weight then depends on the
+    sample's position, so no constant is optimal. Judge and references are exact.
     """
     perfect = load_gaussians(device)
     blurred = GaussianMixture(LINEAR, dtype=perfect.dtype, device=device, widen=1.5)
@@ -167,7 +167,7 @@ def load_imperfect(device: torch.device) -> Testbed:
 
 
 def load_gaussians(device: torch.device, *, dtype: torch.dtype = torch.float32, process: Process = LINEAR) -> Testbed:
-    """Build the testbed under a noise process; float64 makes it an oracle.
+    """Build the testbed under a noise process; float64 makes it an oracle for tests.
 
     Its one classifier ``exact`` is the exact posterior, with log-densities as logits: class energies are exact, too.
     """

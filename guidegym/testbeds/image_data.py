@@ -1,4 +1,4 @@
-"""Labelled images as tensors, and the part of their labels that a training may see."""
+"""Labelled images as tensors, and the labels that training may use."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class ImageData:
         train_labels: Their classes.
         test_images: Test images.
         test_labels: Their classes.
-        digest: SHA-256 over the four arrays, which weight files quote.
+        digest: SHA-256 over the four arrays, recorded in weight files.
     """
 
     train_images: UInt8[Tensor, " train 1 height width"]
@@ -34,7 +34,7 @@ def to_unit_range(images: UInt8[Tensor, " batch *event"]) -> Tensor:
 
 
 def to_grey_levels(x: Float[Tensor, " batch *event"]) -> UInt8[Tensor, " batch *event"]:
-    """Map [-1, 1] to grey levels 0..255, rounded; what is beyond is clamped, and what is no number is grey."""
+    """Map [-1, 1] to grey levels 0..255, rounded; values out of range are clamped, and NaN becomes grey."""
     levels: Tensor = ((x.nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round()
     return levels.to(torch.uint8)
 
@@ -42,13 +42,13 @@ def to_grey_levels(x: Float[Tensor, " batch *event"]) -> UInt8[Tensor, " batch *
 def hide_labels(
     labels: Int[Tensor, " train"], fraction: float, *, num_classes: int, seed: int
 ) -> Int[Tensor, " train"]:
-    """Return the labels of which only a share is told, the same share of each class; -1 is not told.
+    """Return labels with all but a share hidden (-1), the same share in each class.
 
     Args:
         labels: Classes.
-        fraction: Share that is told, in (0, 1]; at least one of each class is.
+        fraction: Share of labels that is kept, in (0, 1]; at least one per class.
         num_classes: Number of classes.
-        seed: Which rows these are: a larger share with the same seed tells those of a smaller one as well.
+        seed: Selects the rows: with the same seed, a larger share includes the rows of a smaller one.
 
     Raises:
         GuideGymError: If the fraction is out of range.

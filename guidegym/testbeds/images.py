@@ -1,4 +1,4 @@
-"""Testbeds of images: a folder of weight files, each of which says what it is, made into a testbed."""
+"""Testbeds of images: a folder of self-describing weight files, made into a testbed."""
 
 import functools
 import hashlib
@@ -33,16 +33,16 @@ KEPT_REFERENCES = 1000
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What a testbed of images is made of beside its networks.
+    """The parts of a testbed of images other than its networks.
 
     Args:
         name: Its name.
-        class_names: One name a class.
+        class_names: One name per class.
         event_shape: Channels, height and width.
         process: The noise process that the networks are trained on.
-        load: Loads the data, from a folder or from where it is looked for.
-        networks: Names of the networks that are trained for it; none for all that there are recipes for.
-        judged_as: Name of the testbed whose judges measure it; empty where it has its own.
+        load: Loads the data, from a folder or from its default location.
+        networks: Names of the networks to train for it; empty for all that have recipes.
+        judged_as: Name of the testbed whose judges measure it; empty if it has its own.
     """
 
     name: str
@@ -65,12 +65,12 @@ class ImageSet:
 
     @property
     def judges(self) -> Path:
-        """Folder of the shipped judges and of what they saw in the data."""
+        """Folder of the shipped judges and their reference statistics."""
         return WEIGHTS / (self.judged_as or self.name)
 
 
 class LazyNetworks(Mapping[str, torch.nn.Module]):
-    """Networks by name, read from their files when they are first asked for."""
+    """Networks by name, read from their files on first access."""
 
     def __init__(self, files: Mapping[str, Path], device: torch.device) -> None:
         self._files, self._device = dict(files), device
@@ -89,7 +89,7 @@ class LazyNetworks(Mapping[str, torch.nn.Module]):
 
 
 def role_of(path: Path) -> str:
-    """Return what a weight file's network is for: ``denoiser``, ``conditional``, ``judge`` or ``guide``.
+    """Return the role of a weight file's network: ``denoiser``, ``conditional``, ``judge`` or ``guide``.
 
     Raises:
         FileFormatError: If it is not a weight file.
@@ -135,7 +135,7 @@ def build_energies(images: ImageSet, folder: Path, data: ImageData, *, device: t
     """
     guides = LazyNetworks(files_by_role(folder)["guide"], device)
     if not guides:
-        raise DataNotFoundError(f"{folder} has no classifier that could guide; train one first")
+        raise DataNotFoundError(f"{folder} has no classifier to guide with; train one first")
     x, labels = to_unit_range(data.train_images).to(device), data.train_labels.to(device)
     energies = {
         name: class_energies(network, x, labels, num_classes=images.num_classes) for name, network in guides.items()
@@ -149,7 +149,7 @@ def _test_rows(images: ImageSet, source: Path | None) -> Rows:
 
 
 def _training_of(path: Path) -> Training | None:
-    """Return what a weight file tells of its training; None where it does not."""
+    """Return the training record of a weight file; None if it has none."""
     told: Any = read_metadata(path).get("training")
     try:
         updates, batch_size = (check_count(key, told[key], least=1) for key in ("steps", "batch_size"))
@@ -160,13 +160,13 @@ def _training_of(path: Path) -> Training | None:
 
 
 def _check_belonging(images: ImageSet, folder: Path, roles: Mapping[str, Mapping[str, Path]]) -> None:
-    """Check that a folder's weight files are of this testbed and of the kinds that their names say."""
+    """Check that a folder's weight files belong to this testbed and have the roles that their names imply."""
     if not roles["guide"]:
-        raise DataNotFoundError(f"{folder} has no weight file of a classifier that could guide")
+        raise DataNotFoundError(f"{folder} has no weight file of a classifier to guide with")
     for role, files in roles.items():
         for name, path in files.items():
             if name in ("denoiser", "judge") and name != role:
-                raise FileFormatError(f"{path} is the weight file of another kind of network: of a {role}")
+                raise FileFormatError(f"{path} is the weight file of another kind of network: a {role}")
             training = read_metadata(path).get("training")
             of = training.get("testbed") if isinstance(training, dict) else None
             if of not in (None, images.name):
@@ -174,14 +174,14 @@ def _check_belonging(images: ImageSet, folder: Path, roles: Mapping[str, Mapping
 
 
 def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path | None = None) -> Testbed:
-    """Load a testbed from the shipped weights or from a folder that ``guidegym.train_models`` filled.
+    """Load a testbed from the shipped weights or from a folder written by ``guidegym.train_models``.
 
-    Whatever classifiers the folder has may guide, each by the name of its file, and all its judges are the bank. Where it
-    has no denoiser, or no judge, the shipped ones stand in: a classifier that was trained by itself can be measured and used.
+    All classifiers in the folder may guide, each under its file's name, and all its judges form the bank. Without a denoiser
+    or a judge, the shipped ones are used, so that a separately trained classifier can be evaluated and used.
 
     Raises:
         DataNotFoundError: If there is no guide, or the references of the folder's judge are missing.
-        FileFormatError: If a file is damaged, was trained on another testbed, or they do not belong together.
+        FileFormatError: If a file is damaged, was trained on another testbed, or the files are inconsistent.
     """
     folder = weights if weights is not None else images.shipped
     roles = files_by_role(folder)

@@ -10,9 +10,9 @@ from guidegym.errors import GuideGymError
 from guidegym.testbeds.checked import own_dtype
 
 CHUNK = 500
-"""Samples that a judge sees at a time."""
+"""Number of samples that a judge evaluates at a time."""
 SPATIAL_MAPS = 4
-"""Maps of the judge whose values by place make the space of the spatial Frechet distance."""
+"""Number of the judge's feature maps that form the space of the spatial Frechet distance."""
 
 
 @runtime_checkable
@@ -20,7 +20,7 @@ class JudgeNetwork(Protocol):
     """A classifier that measures: features of clean samples, and logits of those features."""
 
     def features(self, x: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch dim"]:
-        """Return the space that distances are measured in."""
+        """Return the features that distances are measured in."""
         ...
 
     def classify(self, features: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch classes"]:
@@ -30,22 +30,22 @@ class JudgeNetwork(Protocol):
 
 @runtime_checkable
 class SpatialJudge(JudgeNetwork, Protocol):
-    """A judge that also tells what it saw where."""
+    """A judge that also returns spatial feature maps."""
 
     def features_and_maps(
         self, x: Float[Tensor, " batch *event"]
     ) -> tuple[Float[Tensor, " batch dim"], Float[Tensor, " batch maps rows columns"]]:
-        """Return the features, and the maps that they are pooled from."""
+        """Return the features and the maps that they are pooled from."""
         ...
 
 
 class Seen(NamedTuple):
-    """What a judge makes of samples.
+    """A judge's outputs for a set of samples.
 
     Args:
-        features: The space that distances are measured in.
+        features: The features that distances are measured in.
         logits: Its logits.
-        spatial: Values by place; None where it keeps no places.
+        spatial: Spatial features; None if the judge has none.
     """
 
     features: Float[Tensor, " n dim"]
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 @torch.no_grad()
 def seen_by(judge: JudgeNetwork, x: Float[Tensor, " n *event"]) -> Seen:
-    """Show clean samples to a judge once, in chunks, and return all it makes of them: memory does not grow with the batch.
+    """Evaluate a judge on clean samples once, in chunks so that memory does not grow with the batch, and return all outputs.
 
     Raises:
         GuideGymError: If the judge's features are not one vector per row.

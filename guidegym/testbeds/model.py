@@ -1,4 +1,4 @@
-"""The Model record: everything that a guided sample is made with."""
+"""The Model record: everything needed to generate a guided sample."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model:
-    r"""What is sampled and guided: a noise process, a denoiser, and classifiers to guide with.
+    r"""A model to sample and guide: a noise process, a denoiser, and classifiers to guide with.
 
     Args:
         process: The noise process that the networks were trained on.
@@ -27,20 +27,20 @@ class Model:
         event_shape: Shape of one sample.
         class_names: One name per class.
         classifiers: Classifiers that may guide, by name, ``(x_t, t) -> logits``.
-        conditionals: Label-conditional denoisers by name, ``(x_t, t, label) -> eps`` with label -1 for any class; guides look
-            for ``conditional`` unless told otherwise.
-        clip: Bound on the absolute value of clean data; None where there is none.
-        device: Where the networks live.
+        conditionals: Label-conditional denoisers by name, ``(x_t, t, label) -> eps`` with label -1 for no class; guides use
+            ``conditional`` by default.
+        clip: Bound on the absolute value of clean data; None if there is none.
+        device: Device of the networks.
         dtype: Floating type of the samples.
         name: Its name in results.
-        identity: Digest of the weights, or any text that changes when the networks do: trials of different networks are
-            not comparable.
+        identity: Digest of the weights, or any text that changes with the networks: trials of different networks are not
+            comparable.
         class_energies: For classifiers by name, the mean energy :math:`E(x) = -\log \sum_y e^{f(x)_y}` of real data of each
-            class; what is not there is not known.
-        similarities: How alike the classes' descriptions are: matrices of cosines by the text encoder's name.
+            class; missing ones are unknown.
+        similarities: Similarity of the classes' descriptions: matrices of cosines, by text encoder name.
 
     Raises:
-        GuideGymError: If a bound is not positive, or a matrix is not one of cosines of the classes.
+        GuideGymError: If a bound is not positive, or a matrix does not contain cosines between the classes.
     """
 
     process: Process
@@ -75,7 +75,7 @@ class Model:
 
     @functools.cached_property
     def _asked(self) -> dict[tuple[str, str], Checked]:
-        """The networks that were asked so far: each is warned of once."""
+        """The networks that were called so far: each warning is given once."""
         return {}
 
     def _checked(self, role: str, name: str, network: Callable[..., Tensor], num_classes: int | None = None) -> Checked:
@@ -85,23 +85,23 @@ class Model:
         return self._asked[role, name]
 
     def unconditional(self) -> Denoiser:
-        """Return the denoiser, as it is asked; see ``Checked``."""
+        """Return the denoiser with checked calls; see ``Checked``."""
         return self._checked("denoiser", "", self.denoiser)
 
     def classifier(self, name: str) -> Classifier:
-        """Return the classifier called ``name``, as it is asked; see ``Checked``.
+        """Return the classifier called ``name`` with checked calls; see ``Checked``.
 
         Raises:
-            GuideGymError: If the model has none of that name.
+            GuideGymError: If the model has no network of that name.
         """
         network = self._named("classifier", name, self.classifiers)
         return self._checked("classifier", name, network, self.num_classes)
 
     def conditional(self, name: str) -> ConditionalNetwork:
-        """Return the label-conditional denoiser called ``name``, as it is asked; see ``Checked``.
+        """Return the label-conditional denoiser called ``name`` with checked calls; see ``Checked``.
 
         Raises:
-            GuideGymError: If the model has none of that name.
+            GuideGymError: If the model has no network of that name.
         """
         return self._checked("conditional denoiser", name, self._named("conditional denoiser", name, self.conditionals))
 

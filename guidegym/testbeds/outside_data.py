@@ -1,4 +1,4 @@
-"""Images that are not of a testbed's kind, from what the dependencies bring along."""
+"""Out-of-distribution images for a testbed, from data shipped with the dependencies."""
 
 import torch
 from jaxtyping import Float
@@ -14,16 +14,16 @@ STRIDE = 7
 def outside_images(
     x: Float[Tensor, " n channels height width"], *, num: int, seed: int = 0
 ) -> dict[str, Float[Tensor, " num channels height width"]]:
-    """Return sets of outside images in [-1, 1], each of at most ``num``.
+    """Return sets of out-of-distribution images in [-1, 1], at most ``num`` each.
 
-    ``digits`` are scikit-learn's, resized (not where the images have their size already: they are digits then);
-    ``photographs`` are patches of its two sample photographs, reduced so that a patch shows something; ``interpolated`` are
+    ``digits`` are scikit-learn's, resized (left out if the images have that size already: they are digits then);
+    ``photographs`` are patches of its two sample photographs, downscaled so that a patch has content; ``interpolated`` are
     means of two images of the testbed; ``noise`` is uniform.
 
     Args:
-        x: Images of the testbed, for their size and for the interpolated ones.
-        num: How many of each.
-        seed: Seed of what is drawn.
+        x: Images of the testbed, which give the size and the interpolated images.
+        num: Number of images per set.
+        seed: Seed of the random draws.
     """
     generator = torch.Generator().manual_seed(seed)
     channels, height, width = x.shape[1:]
@@ -40,7 +40,7 @@ def outside_images(
 
 
 def _patches(height: int, width: int, num: int, generator: torch.Generator) -> Float[Tensor, " num 1 height width"]:
-    """Return random patches of the sample photographs in grey."""
+    """Return random greyscale patches of the sample photographs."""
     patches = []
     for picture in sklearn_datasets().load_sample_images().images:
         grey = torch.from_numpy(picture.copy()).float().mean(dim=2)[None, None] / 127.5 - 1

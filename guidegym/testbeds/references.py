@@ -1,4 +1,4 @@
-"""Reference statistics: what real data looks like in the judge's features, class by class."""
+"""Reference statistics of real data in the judge's features, per class."""
 
 import functools
 import hashlib
@@ -21,14 +21,14 @@ FORMAT = "guidegym-references/1"
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """Real data in the judge's features: enough for kernel and Frechet distances, over all and per class.
+    """Real data in the judge's features, for kernel and Frechet distances, overall and per class.
 
     Args:
         features: A fixed subset of each class, for kernel distances.
         mean: Mean of each class over all the training data.
         covariance: Covariance of each class over all the training data.
         extractor: Digest of the judge whose features these are: distances in different spaces must not be compared.
-        spatial: Mean and covariance of the judge's spatial features over all the data; None where it has none.
+        spatial: Mean and covariance of the judge's spatial features over all the data; None if it has none.
     """
 
     features: Float[Tensor, " classes n dim"]
@@ -38,7 +38,7 @@ class References:
     spatial: tuple[Float[Tensor, " places"], Float[Tensor, " places places"]] | None = None
 
     def to(self, device: torch.device) -> "References":
-        """Return the same on a device."""
+        """Return the references on a device."""
         return replace(
             self,
             features=self.features.to(device),
@@ -49,12 +49,12 @@ class References:
 
     @functools.cached_property
     def self_term(self) -> Float[Tensor, " classes"]:
-        """The references' share of the kernel distance, computed once."""
+        """The references' term of the kernel distance, computed once."""
         return reference_self_term(self.features.double())
 
     @functools.cached_property
     def pooled(self) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim dim"]]:
-        """Mean and covariance of all classes together, each class counted alike (law of total covariance)."""
+        """Mean and covariance of all classes together, with equal class weights (law of total covariance)."""
         mean = self.mean.mean(dim=0)
         centred = self.mean - mean
         return mean, self.covariance.mean(dim=0) + centred.mT @ centred / len(self.mean)
@@ -75,9 +75,9 @@ def references_from_features(
         features: Judge features of real data.
         labels: Their classes, in 0 .. num_classes - 1.
         num_classes: Number of classes.
-        kept: Rows kept of each class, or as many as the smallest class has.
+        kept: Rows to keep per class, at most the size of the smallest class.
         extractor: Digest or name of the judge.
-        spatial: Its spatial features of the same data, where it has them.
+        spatial: Its spatial features of the same data, if it has any.
 
     Raises:
         GuideGymError: If a class has fewer than two rows.
@@ -85,7 +85,7 @@ def references_from_features(
     rows = [features[labels == label] for label in range(num_classes)]
     smallest = min(len(row) for row in rows)
     if smallest < 2:
-        raise GuideGymError(f"references need at least 2 rows of each class, the smallest has {smallest}")
+        raise GuideGymError(f"references need at least 2 rows per class, the smallest has {smallest}")
     kept = min(kept, smallest)
     statistics = [moments(row) for row in rows]
     return References(
@@ -98,15 +98,15 @@ def references_from_features(
 
 
 def _balancing(labels: Tensor, num_classes: int) -> Float[Tensor, " n"]:
-    """Return weights of rows under which all classes have equal shares, as among samples."""
+    """Return row weights under which all classes have equal shares, as among samples."""
     counts = torch.bincount(labels, minlength=num_classes).double()
     return (len(labels) / num_classes / counts)[labels]
 
 
 def _narrowed(features: Float[Tensor, " classes n dim"]) -> Float[Tensor, " classes n dim"]:
-    """Return features in half precision where that keeps its three digits of each row's length, and as they are elsewhere.
+    """Return features in half precision if that keeps three digits of each row's length, and unchanged otherwise.
 
-    Half precision ends at 65504 and thins out below 6e-5: features are whatever size a judge gives them.
+    Half precision ends at 65504 and loses digits below 6e-5, and a judge's features may have any size.
     """
     half = features.half()
     off = (half.double() - features.double()).norm(dim=-1)
@@ -114,7 +114,7 @@ def _narrowed(features: Float[Tensor, " classes n dim"]) -> Float[Tensor, " clas
 
 
 def save_references(references: References, path: Path) -> None:
-    """Write the references to one safetensors file, features in half precision where that is enough.
+    """Write the references to one safetensors file, features in half precision if that suffices.
 
     Raises:
         GuideGymError: If a number is too large for single precision.
@@ -135,8 +135,8 @@ def load_references(path: Path, *, extractor: str, device: torch.device | str = 
 
     Args:
         path: The file.
-        extractor: Digest of the judge at hand, which must be the one whose features these are.
-        device: Where the tensors go.
+        extractor: Digest of the current judge, which must be the one that computed the features.
+        device: Device of the tensors.
 
     Raises:
         DataNotFoundError: If there is no such file.
@@ -148,14 +148,14 @@ def load_references(path: Path, *, extractor: str, device: torch.device | str = 
     if header.get("format") != FORMAT:
         raise FileFormatError(f"{path} must have format {FORMAT!r}, got {header.get('format')!r}")
     if header.get("extractor") != extractor:
-        raise FileFormatError(f"{path} holds features of another judge than the one beside it; build it anew")
+        raise FileFormatError(f"{path} holds features of another judge than the one beside it; rebuild it")
     if not {"features", "mean", "covariance"} <= tensors.keys():
         raise FileFormatError(f"{path} must hold features, mean and covariance, got {', '.join(tensors) or 'none'}")
     features, mean, covariance = (tensors[name] for name in ("features", "mean", "covariance"))
     shapes = (features.shape[:1] + features.shape[2:], (*mean.shape, *mean.shape[1:]))
     if features.ndim != 3 or 0 in features.shape or mean.shape != shapes[0] or covariance.shape != shapes[1]:
         raise FileFormatError(
-            f"{path}: features, mean and covariance must be of one space, got shapes "
+            f"{path}: features, mean and covariance must be of the same space, got shapes "
             f"{tuple(features.shape)}, {tuple(mean.shape)}, {tuple(covariance.shape)}"
         )
     for name, value in tensors.items():

@@ -1,4 +1,4 @@
-"""How alike classes are: descriptions in words, and matrices of cosines that a text encoder makes of them."""
+"""Similarity of classes: descriptions in words, and matrices of their cosines under a text encoder."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def load_descriptions(path: Path) -> dict[str, str]:
     content = _read(path, DESCRIPTIONS)
     classes = content.get("classes")
     if not isinstance(classes, dict) or len(classes) < 2 or not all(map(_is_text, [*classes, *classes.values()])):
-        raise FileFormatError(f"{path}: `classes` must have two texts or more by class name, none of them empty")
+        raise FileFormatError(f"{path}: `classes` must have two or more non-empty texts by class name")
     return classes
 
 
@@ -64,11 +64,11 @@ def load_similarity(path: Path, *, class_names: Sequence[str]) -> Float[Tensor, 
 
     Raises:
         DataNotFoundError: If there is no such file.
-        FileFormatError: If it is not one of these classes, or its numbers are no cosines.
+        FileFormatError: If it is not for these classes, or its values are not cosines.
     """
     content = _read(path, FORMAT)
     if content.get("classes") != list(class_names):
-        raise FileFormatError(f"{path} is of the classes {content.get('classes')}, not of {list(class_names)}")
+        raise FileFormatError(f"{path} is for the classes {content.get('classes')}, not {list(class_names)}")
     try:
         matrix = torch.tensor(content["cosines"], dtype=torch.float64)
     except (KeyError, TypeError, ValueError) as error:
@@ -80,7 +80,7 @@ def load_similarity(path: Path, *, class_names: Sequence[str]) -> Float[Tensor, 
 
 
 def shipped_similarities(testbed: str, class_names: Sequence[str]) -> Mapping[str, Float[Tensor, " classes classes"]]:
-    """Return the shipped matrices of a testbed by the encoder's name."""
+    """Return the shipped matrices of a testbed, by encoder name."""
     prefix = f"{testbed}-"
     found = sorted(path for path in SHIPPED.glob(f"{prefix}*.json") if not path.stem.endswith("-descriptions"))
     return {path.stem.removeprefix(prefix): load_similarity(path, class_names=class_names) for path in found}
@@ -96,7 +96,7 @@ def shipped_descriptions(testbed: str) -> Path:
     if not path.is_file():
         known = ", ".join(one.stem.removesuffix("-descriptions") for one in sorted(SHIPPED.glob("*-descriptions.json")))
         raise GuideGymError(
-            f"there are no shipped descriptions for '{testbed}'; there are for {known}; give `--descriptions`"
+            f"there are no shipped descriptions for '{testbed}', only for {known}; give `--descriptions`"
         )
     return path
 
@@ -106,11 +106,11 @@ def _is_text(text: Any) -> bool:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object that has a key twice: the second would silently take the place of the first."""
+    """Reject an object with a repeated key: the second value would silently replace the first."""
     names = [name for name, _ in pairs]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"the key '{twice[0]}' comes twice in one object")
+        raise ValueError(f"the key '{twice[0]}' is repeated in one object")
     return dict(pairs)
 
 
@@ -120,7 +120,7 @@ def _read(path: Path, wanted: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} is not complete JSON: {error}") from error
+        raise FileFormatError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != wanted:
         found = content.get("format") if isinstance(content, dict) else None
         raise FileFormatError(f"{path} must have format '{wanted}', got {found!r}")

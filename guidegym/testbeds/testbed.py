@@ -1,4 +1,4 @@
-"""The Testbed record: a model, and what its samples are measured by."""
+"""The Testbed record: a model, and the means to measure its samples."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Training:
-    """What a network has seen, as its weight file tells.
+    """A network's training, as recorded in its weight file.
 
     Args:
-        examples: Labelled examples, each counted as often as it was seen.
-        updates: Steps of the optimiser.
+        examples: Labelled examples, counted each time they are seen.
+        updates: Optimiser steps.
         score_error: Mean squared error of a classifier's own score over the noise levels, per coordinate, as
-            ``metrics.score_errors`` counts it: 1 for a score of 0; None where it was not measured.
+            ``metrics.score_errors`` counts it: 1 for a score of 0; None if not measured.
     """
 
     examples: int
@@ -44,20 +44,20 @@ class Training:
 class Testbed(Model):
     """A model with a judge that measures its samples, and real data to compare them with.
 
-    Its further arguments are those of ``Model``.
+    The other arguments are those of ``Model``.
 
     Args:
         judge: Measures samples; never used to guide.
         references: Real data in the judge's features.
-        judge_note: What a reader must know where the judge is not independent of the guides; empty otherwise.
-        judges: The bank of judges by name, the judge among them, for measuring by several; by default that one alone.
-        test_data: Returns held-out real rows and their classes, from a folder or from where they are looked for; None where
+        judge_note: A caveat to report if the judge is not independent of the guides; empty otherwise.
+        judges: The bank of judges by name, including the judge, for measuring with several; by default that one alone.
+        test_data: Returns held-out real rows and their classes, from a folder or from their default location; None if
             there are none.
-        trained: What is known of the training of classifiers and conditional denoisers, by name; what is not there is not known.
-        exact: Logits whose softmax is the true class posterior and whose logsumexp the true log-density; None where unknown.
+        trained: Training records of classifiers and conditional denoisers, by name; missing ones are unknown.
+        exact: Logits whose softmax is the true class posterior and whose logsumexp the true log-density; None if unknown.
 
     Raises:
-        GuideGymError: If the references are on another device, or of another number of classes.
+        GuideGymError: If the references are on another device or have another number of classes.
     """
 
     __test__ = False  # its name begins like a pytest class
@@ -77,15 +77,17 @@ class Testbed(Model):
             object.__setattr__(self, "judges", {"judge": self.judge})
         classes = len(self.references.features)
         if classes != self.num_classes:
-            raise GuideGymError(f"`references` must have one block a class, got {classes} for {self.num_classes} names")
+            raise GuideGymError(
+                f"`references` must have one block per class, got {classes} for {self.num_classes} names"
+            )
         if self.references.features.device != torch.zeros(0, device=self.device).device:
             raise GuideGymError(f"`references` must be on {self.device}, got {self.references.features.device}")
 
     def seen(self, x: Float[Tensor, " n *event"]) -> Seen:
-        """Return what the judge makes of clean samples.
+        """Return the judge's outputs for clean samples.
 
         Raises:
-            GuideGymError: If its features are not one vector, or its logits not one number per class, for each.
+            GuideGymError: If it does not return one feature vector and one logit per class for each sample.
         """
         seen, wanted = seen_by(self.judge, x), (len(x), self.num_classes)
         if seen.logits.shape != wanted:

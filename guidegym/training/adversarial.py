@@ -10,7 +10,7 @@ from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
 
 def adversarial_cross_entropy(*, radius: float, num_steps: int, norm: Norm = "l2") -> Loss:
-    """Cross-entropy on the worst images within a ``radius``, found by PGD from a random start; 0 is no attack.
+    """Return cross-entropy on the worst images within a ``radius``, found by PGD from a random start; 0 is no attack.
 
     Source:
         Wang 2024, section 4.2; Madry et al. 2018.
@@ -30,14 +30,14 @@ def adversarial_cross_entropy(*, radius: float, num_steps: int, norm: Norm = "l2
 
 
 def noisy_adversarial_cross_entropy(process: Process, *, radius: float, num_steps: int = 7, norm: Norm = "l2") -> Loss:
-    r"""Cross-entropy on attacked noisy images, each attack stopped as soon as it has fooled the network.
+    r"""Return cross-entropy on attacked noisy images, with each attack stopped as soon as it fools the network.
 
     .. math:: E_t\, [-\log p(y | A(x_t), t)], \qquad \|A(x_t) - x_t\| \le r
 
     Args:
         process: The noise process.
         radius: Radius ``r`` of the attack in units of [-1, 1] images; the paper uses 0.5 in L2.
-        num_steps: Steps of the attack at most, of 2.5 r / n each.
+        num_steps: Maximum number of attack steps, of length 2.5 r / n each.
         norm: ``l2`` or ``linf``.
 
     Source:

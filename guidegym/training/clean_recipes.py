@@ -1,4 +1,4 @@
-"""How classifiers of clean images are trained: adversarially, as densities, as mixtures."""
+"""Recipes of clean-image classifiers: adversarially trained, energy-based, and mixtures."""
 
 from collections.abc import Callable
 
@@ -17,9 +17,9 @@ from guidegym.training.recipe import Needed, Plan, Recipe
 from guidegym.training.replay import ReplayBuffer
 
 JOINT_MAGNITUDE = 0.1
-"""The same for images without noise: with less the energies of data and of chains part, and chains never come near the data."""
+"""Weight of the squared energies: with less, energies of data and chains drift apart, and chains never reach the data."""
 RADII = {"robust_r0": 0.0, "robust_r025": 0.25, "robust_r05": 0.5, "robust": 1.0}
-"""L2 radii of the off-the-shelf classifiers for images in [0, 1], as the thesis counts; in [-1, 1] they are twice that."""
+"""L2 radii of the off-the-shelf classifiers for images in [0, 1], as in the thesis; in [-1, 1] they are twice as large."""
 
 
 def off_the_shelf(plan: Plan) -> dict[str, Recipe]:
@@ -93,7 +93,7 @@ def mixtures(plan: Plan) -> dict[str, Recipe]:
 def _encoder_of(
     kind: type[OffTheShelfClassifier] | type[MaxMahalanobisClassifier], plan: Plan, *, density: bool = False
 ) -> Callable[[], nn.Module]:
-    """Return what builds a classifier of clean images, or one whose energy is that of a density of images."""
+    """Return a builder of a clean-image classifier, optionally one whose energy defines a density."""
     return lambda: kind(
         num_classes=plan.images.num_classes,
         image_channels=plan.images.event_shape[0],

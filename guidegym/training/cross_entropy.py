@@ -10,11 +10,11 @@ from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
 
 def noisy_cross_entropy(process: Process, *, smoothing: float = 0.0) -> Loss:
-    r"""Cross-entropy on noisy images, :math:`E_t [-\log p(y | x_t, t)]` with :math:`t \sim U\{0..T-1\}`.
+    r"""Return cross-entropy on noisy images, :math:`E_t [-\log p(y | x_t, t)]` with :math:`t \sim U\{0..T-1\}`.
 
     Args:
         process: The noise process.
-        smoothing: Share of each target that goes to all classes alike; the paper tries 0.1 and 0.05.
+        smoothing: Share of each target that is spread evenly over all classes; the paper tries 0.1 and 0.05.
 
     Source:
         CG-SC, section 4.1 (vanilla and label smoothing).
@@ -33,7 +33,7 @@ def noisy_cross_entropy(process: Process, *, smoothing: float = 0.0) -> Loss:
 
 
 def shifted_cross_entropy(*, shift: int, smoothing: float) -> Loss:
-    """Cross-entropy with label smoothing on clean images moved by up to ``shift`` pixels each way."""
+    """Return cross-entropy with label smoothing on clean images shifted by up to ``shift`` pixels each way."""
 
     def loss(
         network: nn.Module,

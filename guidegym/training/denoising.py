@@ -1,4 +1,4 @@
-"""How denoisers are trained, for no class or for one."""
+"""Losses of denoisers, unconditional and conditional."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,17 +8,17 @@ from guidegym.diffusion import Process, noise_share, rows_like
 from guidegym.training.loss import UNKNOWN, Loss, Noised, noised
 
 LEAST_SIGNAL = 1e-3
-"""Share of signal variance from which on the weight of an error no longer grows: single precision would not carry it."""
+"""Share of signal variance below which the weight of an error stays constant, for the sake of single precision."""
 
 
 def velocity_error(process: Process, eps: Float[Tensor, " batch *event"], rows: Noised) -> Float[Tensor, ""]:
-    r"""Return the mean squared error of the velocity that a predicted noise means, for rows scaled to unit variance.
+    r"""Return the mean squared error of the velocity implied by a predicted noise, for rows scaled to unit variance.
 
     .. math:: \|v - v_\theta\|^2 = \|\epsilon - \epsilon_\theta\|^2 / a_t^2, \quad
               v = a_t \epsilon - \sigma_t x_0, \quad a_t^2 + \sigma_t^2 = 1
 
-    Of the clean image this counts errors by 1 + SNR, and so by at least 1: at high noise, where a guided chain decides what
-    it becomes, the error of the noise alone counts for next to nothing.
+    This weights errors of the clean image by 1 + SNR, which is at least 1; the error of the noise alone has almost no weight at
+    high noise, where a guided chain takes its decisions.
 
     Source:
         Salimans and Ho 2022, section 4.
@@ -28,7 +28,7 @@ def velocity_error(process: Process, eps: Float[Tensor, " batch *event"], rows: 
 
 
 def noise_prediction(process: Process) -> Loss:
-    r"""Velocity error of the predicted noise; see ``velocity_error``.
+    r"""Return the velocity error of the predicted noise; see ``velocity_error``.
 
     Source:
         Ho et al. 2020, section 3.4; Salimans and Ho 2022 for the weight of each noise level.
@@ -47,9 +47,9 @@ def noise_prediction(process: Process) -> Loss:
 
 
 def conditional_noise_prediction(process: Process, *, dropout: float) -> Loss:
-    r"""Velocity error of the noise predicted for a row's class, which a share ``dropout`` of the rows is not told.
+    r"""Return the velocity error of the noise predicted for each row's class, dropped for a share ``dropout`` of the rows.
 
-    Rows of unknown class are predicted for any class: with them among the data this is what trains on all of it.
+    Rows of unknown class are predicted without a class, which allows training on all data.
 
     Source:
         Ho and Salimans 2022, Algorithm 1.

@@ -11,7 +11,7 @@ from guidegym.training.loss import UNKNOWN, Loss, labelled_cross_entropy, noised
 
 
 def denoising_likelihood_score_matching(process: Process, denoiser: Denoiser, *, weight: float = 1.0) -> Loss:
-    r"""Cross-entropy plus the likelihood score's error beside a trained denoiser.
+    r"""Return cross-entropy plus the error of the likelihood score combined with a trained denoiser.
 
     .. math:: L = L_{CE} + w\, E_t \frac{\lambda_t}{2}
               \|\nabla \log p(y|x_t) + s_\theta(x_t) - \nabla \log q(x_t | x_0)\|^2, \quad \lambda_t = \sigma_t^2
@@ -21,7 +21,7 @@ def denoising_likelihood_score_matching(process: Process, denoiser: Denoiser, *,
 
     Args:
         process: The noise process.
-        denoiser: Gives the score; it is not trained.
+        denoiser: Provides the score; it is not trained.
         weight: Weight ``w`` >= 0 of the sum over pixels; 1 in the paper.
 
     Source:

@@ -1,4 +1,4 @@
-"""Joint energy-based training: cross-entropy, and a low energy for the data beside that of Langevin samples."""
+"""Joint energy-based training: cross-entropy, and lower energies for data than for Langevin samples."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,14 +10,14 @@ from guidegym.training.loss import DivergedError, labelled_cross_entropy, noised
 from guidegym.training.replay import ReplayBuffer
 
 LIMIT = 1e3
-"""Energies beyond this have run away: healthy ones are of the order of the logits."""
+"""Energies beyond this have diverged: normal ones are of the order of the logits."""
 
 
 def check_energies(real: Float[Tensor, " batch"], sampled: Float[Tensor, " batch"], limit: float = LIMIT) -> None:
-    """Stop a training whose energies run away, before its weights are worth nothing.
+    """Stop a training whose energies diverge, before its weights become useless.
 
     Raises:
-        DivergedError: If a mean energy, or the distance between them, is not finite or beyond the limit.
+        DivergedError: If a mean energy, or the difference between them, is not finite or beyond the limit.
     """
     means = torch.stack([real.detach().mean(), sampled.detach().mean()]).tolist()
     if not all(abs(mean) < limit for mean in (*means, means[0] - means[1])):
@@ -33,10 +33,10 @@ def contrast(
     r"""Return :math:`E(x) - E(x') + \rho\,(E(x)^2 + E(x')^2)` of logits, means over rows; the last term keeps energies near zero.
 
     Raises:
-        DivergedError: If the energies ran away.
+        DivergedError: If the energies diverged.
 
     Source:
-        Du and Mordatch 2019, section 3.2, for the magnitude's term.
+        Du and Mordatch 2019, section 3.2, for the magnitude term.
     """
     data, chains = -real.logsumexp(dim=1), -sampled.logsumexp(dim=1)
     check_energies(data, chains)
@@ -48,24 +48,24 @@ class JointEnergyLoss(nn.Module):
 
     .. math:: L = L_{CE} + w\,(E(x + \xi) - E(x')), \qquad x' \leftarrow x' - \alpha \nabla E(x') + \sigma\, n
 
-    with chains ``x'`` from a replay buffer and a little noise ``xi`` on the data. With ``num_classes`` each chain is one of a
-    class ``y`` and follows :math:`\nabla f(x')_y`: a sample of ``p(y) p(x|y)``, which has the same density as one of ``p(x)``
-    once it has settled, and settles better.
+    with chains ``x'`` from a replay buffer and a little noise ``xi`` on the data. With ``num_classes`` each chain has a class
+    ``y`` and follows :math:`\nabla f(x')_y`: a sample of ``p(y) p(x|y)``, which has the marginal ``p(x)`` once converged, and
+    converges better.
 
     Args:
-        buffer: Where chains start, tagged with their class.
-        num_classes: Number of classes that chains are drawn for; 0 for chains of no class.
-        num_steps: Langevin steps each time, >= 1.
+        buffer: Buffer that chains start from, tagged with their class.
+        num_classes: Number of classes that chains are drawn for; 0 for chains without a class.
+        num_steps: Langevin steps per update, >= 1.
         step_size: ``alpha``.
         noise: ``sigma``.
         data_noise: Standard deviation of ``xi``.
         weight: ``w`` >= 0.
-        magnitude: Weight of the squared energies beside the difference, >= 0; see ``contrast``.
-        clip: Bound on the absolute value of chains, which are images; None for none.
+        magnitude: Weight of the squared energies, added to the difference, >= 0; see ``contrast``.
+        clip: Bound on the absolute value of chains, which are images; None for no bound.
 
     Source:
         Grathwohl et al. 2020, eq. 5-8 and their settings (20 steps of 1, noise 0.01, data noise 0.03, restarts 5 %; their
-        published code draws chains by class).
+        published code draws chains per class).
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class JointEnergyLoss(nn.Module):
         labels: Int[Tensor, " batch"],
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the loss of one batch; the chains move on."""
+        """Return the loss of one batch, and advance the chains."""
         wanted = torch.zeros_like(labels)
         if self.num_classes:
             wanted = torch.randint(self.num_classes, labels.shape, generator=generator, device=labels.device)
@@ -112,20 +112,20 @@ class JointEnergyLoss(nn.Module):
 
 
 class TimedJointEnergyLoss(nn.Module):
-    r"""The same for noisy images: chains live at a timestep each, and meet data noised to the same timestep.
+    r"""The joint energy-based loss for noisy images: each chain has a timestep and is compared with data at that timestep.
 
     Langevin steps are in units of the level's noise, :math:`x' \leftarrow x' - \alpha \sigma_t^2 \nabla E(x', t) +
     \sqrt{2 \alpha}\, \tau \sigma_t n`, as the energy of a level is as narrow as its noise. The paper found this training
-    unstable and dear; the guard tells when it is.
+    unstable and expensive; ``check_energies`` detects divergence.
 
     Args:
         process: The noise process.
-        buffer: Where chains start, tagged with their timestep; Gaussian noise suits it.
-        num_steps: Langevin steps each time, >= 1.
+        buffer: Buffer that chains start from, tagged with their timestep; preferably of Gaussian noise.
+        num_steps: Langevin steps per update, >= 1.
         step_size: ``alpha`` > 0.
-        temperature: ``tau`` >= 0 on the noise; below 1 the chains settle in fewer steps.
+        temperature: Factor ``tau`` >= 0 on the noise; below 1 the chains converge in fewer steps.
         weight: Weight of the energy-based loss, >= 0.
-        magnitude: Weight of the squared energies beside the difference, >= 0; see ``contrast``.
+        magnitude: Weight of the squared energies, added to the difference, >= 0; see ``contrast``.
 
     Source:
         CG-SC, section 3.2 (CG-JEM).
@@ -154,7 +154,7 @@ class TimedJointEnergyLoss(nn.Module):
         labels: Int[Tensor, " batch"],
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the loss of one batch; the chains move on."""
+        """Return the loss of one batch, and advance the chains."""
         rows = noised(self.process, images, generator)
         slots, chains, t = self.buffer.draw(rows.t, generator)
         sigma = rows_like(self.process.sigma(t, images.dtype), images)
@@ -164,7 +164,7 @@ class TimedJointEnergyLoss(nn.Module):
             drift = self.step_size * sigma.square() * density_score(network, chains, t.float())
             chains = chains + drift + spread * jitter
         self.buffer.put(slots, chains, t)
-        # The data that the samples are held against stands at their timesteps, or the energies could not be compared.
+        # The data must be at the samples' timesteps for the energies to be comparable.
         beside = noisy_rows(self.process, images[: len(t)], t, rows.noise[: len(t)])
         logits = network(torch.cat([rows.x_t, beside, chains]), torch.cat([rows.t, t, t]).float())
         plain, real, sampled = logits.split([len(images), len(t), len(t)])

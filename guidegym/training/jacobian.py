@@ -10,7 +10,7 @@ from guidegym.training.loss import Loss, labelled_cross_entropy, noised
 
 
 def jacobian_regularised(process: Process, *, weight: float = 0.01) -> Loss:
-    r"""Cross-entropy plus the squared norm of the logits' Jacobian, estimated from one random direction a row.
+    r"""Return cross-entropy plus the squared norm of the logits' Jacobian, estimated from one random direction per row.
 
     .. math:: L = L_{CE} + \frac{\lambda}{2} E_t \|\partial f / \partial x_t\|_F^2, \qquad
               \|J\|_F^2 = K\, E_{v \sim S^{K-1}} \|v^\top J\|_2^2

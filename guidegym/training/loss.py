@@ -1,4 +1,4 @@
-"""What a loss is, and the noising that losses over noisy images share."""
+"""The interface of losses, and the noising shared by losses over noisy images."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,16 +12,16 @@ from guidegym.diffusion import Process, noisy_rows, rows_like
 from guidegym.errors import GuideGymError
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
-"""``(network, images in [-1, 1], labels, generator) -> scalar``, a mean over the batch. A label of -1 is not known.
+"""``(network, images in [-1, 1], labels, generator) -> scalar``, a mean over the batch. A label of -1 is unknown.
 
-A loss with a memory is a module with buffers: a checkpoint keeps them.
+A loss with state is a module with buffers, which checkpoints store.
 """
 UNKNOWN = -1
-"""The label of a row whose class the training is not told."""
+"""The label of a row whose class is unknown to the training."""
 
 
 class DivergedError(GuideGymError):
-    """The energies of an energy-based loss ran away."""
+    """The energies of an energy-based loss diverged."""
 
 
 class Noised(NamedTuple):
@@ -34,7 +34,7 @@ class Noised(NamedTuple):
 
 
 def noised(process: Process, x_0: Float[Tensor, " batch *event"], generator: torch.Generator) -> Noised:
-    """Noise clean rows to timesteps that are spread evenly over the batch, which varies less than independent ones."""
+    """Noise clean rows to stratified timesteps over the batch, which have a lower variance than independent ones."""
     batch = len(x_0)
     offsets = torch.rand(batch, generator=generator, device=x_0.device)
     strata = torch.randperm(batch, generator=generator, device=x_0.device)
@@ -50,6 +50,6 @@ def labelled_cross_entropy(
 ) -> Float[Tensor, ""]:
     r"""Return the mean of :math:`-\log p(y|x)` over the rows whose class is known, through the log-softmax.
 
-    An ``eps`` inside a logarithm would take the gradient away exactly where a guide is asked: where p(y|x) is small.
+    An ``eps`` inside a logarithm would suppress the gradient exactly where a guide is needed: where p(y|x) is small.
     """
     return functional.cross_entropy(logits, labels, ignore_index=UNKNOWN, label_smoothing=smoothing)

@@ -1,4 +1,4 @@
-"""Training of max-Mahalanobis classifiers: discriminative, generative, and the one after the other."""
+"""Training of max-Mahalanobis classifiers: discriminative, generative, and one after the other."""
 
 from typing import Literal
 
@@ -14,22 +14,22 @@ from guidegym.training.replay import ReplayBuffer
 
 Targets = Literal["staged", "noise-injected"]
 LIMIT = 1e5
-"""Energies beyond this have run away: those of features at the other centres are about S^2 = 100."""
+"""Energies beyond this have diverged: those of features at the other centres are about S^2 = 100."""
 
 
 def _energies(features: Float[Tensor, " batch dim"], centres: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch"]:
-    r"""Return :math:`\frac12 \|\phi - z\|^2`: the variance is 1 while training and estimated afterwards."""
+    r"""Return :math:`\frac12 \|\phi - z\|^2`: the variance is 1 during training and estimated afterwards."""
     return (features - centres).square().sum(dim=1) / 2
 
 
 def _of(network: nn.Module) -> MaxMahalanobisClassifier:
     if not isinstance(network, MaxMahalanobisClassifier):
-        raise GuideGymError(f"this loss trains a MaxMahalanobisClassifier, got {type(network).__name__}")
+        raise GuideGymError(f"this loss is for a MaxMahalanobisClassifier, got {type(network).__name__}")
     return network
 
 
 def center_regression() -> Loss:
-    r"""Discriminative training, :math:`L = E(x, y) = \frac12 \|\phi(x) - \mu_y\|^2`.
+    r"""Return the loss of discriminative training, :math:`L = E(x, y) = \frac12 \|\phi(x) - \mu_y\|^2`.
 
     Source:
         Yang et al. 2021, eq. 5; Pang et al. 2020.
@@ -48,29 +48,29 @@ def center_regression() -> Loss:
 
 
 class GenerativeMaxMahalanobis(nn.Module):
-    r"""Generative training: the data's energy falls, that of samples of the mixture rises.
+    r"""Generative training: lowers the energy of data and raises that of samples from the mixture.
 
     .. math:: L = E(x, y) - \beta \big( E(x', y') - \rho E(x', y')^2 \big), \qquad
               x' \leftarrow x' - \alpha \nabla \tfrac12 \|\phi(x') - z\|^2, \quad z \sim N(\mu_{y'}, I)
 
-    with one target ``z`` for all steps (``staged``) or a new one at each (``noise-injected``). With ``pretrain`` steps of
-    discriminative training first, ``beta`` then grows from 0 to its value over as many: the joint training.
+    with one target ``z`` for all steps (``staged``) or a new one at each (``noise-injected``). In joint
+    training, after ``pretrain`` steps of discriminative training, ``beta`` grows from 0 to its value over as many steps.
 
     Args:
-        buffer: Where chains start, tagged with their class.
+        buffer: Buffer that chains start from, tagged with their class.
         num_classes: Number of classes.
         targets: How targets are drawn.
         beta: Weight of the samples' energy.
-        num_steps: Steps of a chain each time, >= 1.
+        num_steps: Steps of a chain per update, >= 1.
         step_size: ``alpha`` > 0.
-        pretrain: Steps of discriminative training before, and of the growth of ``beta``; 0 for none.
-        magnitude: Weight of the squared energy of the samples beside their energy, >= 0: without it nothing holds that
-            energy back once chains overshoot, and it runs away. It balances the first term at :math:`1 / 2\rho`, which should
-            lie above the energy of the targets themselves, half the dimension.
-        clip: Bound on the absolute value of chains, which are images; None for none.
+        pretrain: Steps of discriminative pretraining, and of the growth of ``beta``; 0 for none.
+        magnitude: Weight of the squared energy of the samples, added to their energy, >= 0: without it nothing bounds that
+            energy once chains overshoot, and it diverges. It balances the first term at :math:`1 / 2\rho`, which should
+            be above the energy of the targets themselves, half the dimension.
+        clip: Bound on the absolute value of chains, which are images; None for no bound.
 
     Source:
-        Yang et al. 2021, eq. 7-10, Algorithm 1, section 3.3; Table 8 for the settings; Du and Mordatch 2019 for the magnitude's
+        Yang et al. 2021, eq. 7-10, Algorithm 1, section 3.3; Table 8 for the settings; Du and Mordatch 2019 for the magnitude
         term.
     """
 

@@ -1,4 +1,4 @@
-"""One network of a testbed, from its recipe to its weight file."""
+"""Training of one network of a testbed, from its recipe to its weight file."""
 
 import functools
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ from guidegym.training.sizes import SIZES, Budget
 from guidegym.training.train import Pool, TrainingResult, TrainingRun, seed_for, train
 
 ATTACK_RADIUS = 2.0
-"""L2 radius of the attack that a guide of clean images is measured by, in units of [-1, 1] images."""
+"""L2 radius of the attack in the evaluation of clean-image guides, in units of [-1, 1] images."""
 ATTACKED = 1000
-"""Test images that are attacked."""
+"""Number of attacked test images."""
 
 SCORED = 500
-"""Test images on which the error of a classifier's own score is measured."""
+"""Number of test images for the error of a classifier's own score."""
 
 
 @functools.lru_cache(maxsize=1)
@@ -44,16 +44,16 @@ def _loaded(testbed: str, folder: Path | None) -> ImageData:
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """How the networks of a testbed are to be trained; small enough to be sent to another process.
+    """The settings for training the networks of a testbed; small enough to send to another process.
 
     Args:
         testbed: Name of the image testbed.
-        folder: Folder of its data; None looks where it is usual.
-        budget: Which of each recipe's budgets.
-        labels: Share of the labels that trainings are told, in (0, 1].
-        weight: Weight of what stands beside cross-entropy in the loss; None for each recipe's own.
+        folder: Folder of its data; None for the default locations.
+        budget: The budget of each recipe.
+        labels: Share of the labels that training uses, in (0, 1].
+        weight: Weight of the loss term added to cross-entropy; None for each recipe's own.
         out: Folder of the weight files and checkpoints.
-        device: Where the networks are trained.
+        device: Device to train on.
         seed: Seed of everything random.
     """
 
@@ -71,12 +71,12 @@ class TrainingTask:
 
     @property
     def images(self) -> ImageSet:
-        """What the testbed is made of."""
+        """The testbed's parts other than its networks."""
         return IMAGE_SETS[self.testbed]
 
     @property
     def data(self) -> ImageData:
-        """Its images, read once a process."""
+        """Its images, read once per process."""
         return _loaded(self.testbed, self.folder)
 
     @property
@@ -87,13 +87,13 @@ class TrainingTask:
         return {name: recipe for name, recipe in recipes.items() if not images.networks or name in images.networks}
 
     def file(self, name: str) -> Path:
-        """Return the weight file of a recipe: its name, and the share of labels in percent where it is not all."""
+        """Return the weight file of a recipe: its name, and the percentage of labels if not all are used."""
         suffix = "" if self.labels == 1 else f"-{100 * self.labels:g}"
         return self.out / f"{name}{suffix}.safetensors"
 
 
 def _pools(task: TrainingTask, recipe: Recipe) -> list[Pool]:
-    """Return where a recipe's batches come from."""
+    """Return the pools that a recipe's batches come from."""
     data, device = task.data, task.device
     told = hide_labels(data.train_labels, task.labels, num_classes=task.images.num_classes, seed=task.seed)
     everything = Pool(data.train_images.to(device), torch.full_like(told, UNKNOWN).to(device))
@@ -113,7 +113,7 @@ def _needed(task: TrainingTask, recipe: Recipe) -> dict[str, nn.Module]:
 
 
 def _figures(network: nn.Module, task: TrainingTask) -> dict[str, float]:
-    """Return what a network is measured by on the test set; a denoiser is measured by its samples, elsewhere."""
+    """Return a network's metrics on the test set; denoisers are evaluated elsewhere, by their samples."""
     if isinstance(network, UNet):
         return {}
     x, labels = to_unit_range(task.data.test_images).to(task.device), task.data.test_labels.to(task.device)
@@ -133,7 +133,7 @@ def _figures(network: nn.Module, task: TrainingTask) -> dict[str, float]:
 
 
 def _save(name: str, recipe: Recipe, task: TrainingTask, result: TrainingResult, said: dict[str, Any]) -> str:
-    """Measure a trained network as it is saved, in half precision, write its file, and say in a line what is in it."""
+    """Measure a trained network in half precision, as saved, write its file, and return a line about it."""
     network = result.network.to(task.device)
     if isinstance(network, MaxMahalanobisClassifier):
         known = _pools(task, recipe)[0]
@@ -170,8 +170,8 @@ def train_network(name: str, task: TrainingTask, *, show_bar: bool = True) -> st
 
     Raises:
         DataNotFoundError: If a network that it needs has not been trained.
-        DivergedError: If the training diverged; its last good weights are written all the same.
-        KeyboardInterrupt: After Ctrl-C or ``SIGTERM``, when its checkpoint is written.
+        DivergedError: If the training diverged; its last good weights are still written.
+        KeyboardInterrupt: After Ctrl-C or ``SIGTERM``, once its checkpoint is written.
     """
     recipe = task.recipes[name]
     needed, settings = _needed(task, recipe), recipe.settings

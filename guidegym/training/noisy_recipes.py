@@ -1,4 +1,4 @@
-"""How classifiers of noisy images are trained."""
+"""Recipes of noisy-image classifiers."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ TIMED_RADIUS = 0.5
 
 
 def timed(plan: Plan) -> dict[str, Recipe]:
-    """Return the classifiers of noisy images: all see as many labelled images, in as many updates."""
+    """Return the classifiers of noisy images: all with equally many labelled images and updates."""
     images, size, process = plan.images, plan.size, plan.images.process
 
     def classifier(

@@ -1,4 +1,4 @@
-"""The record of how one network is trained."""
+"""The record of one network's training recipe."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ from guidegym.training.sizes import Kind, Size
 from guidegym.training.train import TrainingSettings
 
 Batches = Literal["labelled", "both", "all"]
-"""Which rows a batch is made of: those with a label, as many of those as of all the data, or all the data."""
+"""The rows of a batch: labelled ones, equally many labelled ones and ones from all data, or ones from all data."""
 Needed = Mapping[str, nn.Module]
 """Trained networks that a recipe needs, by name."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is built, what it minimises, on which batches, and for how long.
+    """A training recipe: network, loss, batches and budget.
 
     Args:
-        build: Makes the network, freshly initialised.
-        loss: Makes what is minimised, from the networks it needs.
+        build: Builds the freshly initialised network.
+        loss: Builds the loss from the networks it needs.
         settings: Loop settings of the budget.
-        says: What the loss is, in words, for the weight file.
-        batches: Which rows a batch is made of.
-        needs: Networks that must be trained before, whose weights must lie in the same folder.
-        weight: Weight of the part of the loss that stands beside cross-entropy; None where there is no such part.
+        says: The loss in words, for the weight file.
+        batches: The rows of a batch.
+        needs: Networks that must be trained before, with weights in the same folder.
+        weight: Weight of the loss term added to cross-entropy; None if there is none.
         about: Settings of the recipe that are not in the loop settings, for the weight file.
     """
 
@@ -44,7 +44,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the recipes of a testbed are made from: its images, sizes, the loop settings of a budget, and a weight asked for."""
+    """The inputs of a testbed's recipes: its images, sizes, the loop settings of a budget, and a requested weight."""
 
     images: ImageSet
     size: Size
@@ -52,5 +52,5 @@ class Plan:
     weight: float | None
 
     def weighed(self, own: float) -> float:
-        """Return the weight of a part of a loss: the one asked for, or its own."""
+        """Return the weight of a loss term: the requested one, or its own."""
         return own if self.weight is None else self.weight

@@ -1,4 +1,4 @@
-"""How each network is trained: architecture, loss, batches and budget, one record per network."""
+"""The recipes of all networks: architecture, loss, batches and budget, one record per network."""
 
 from collections.abc import Callable
 
@@ -21,19 +21,19 @@ from guidegym.training.recipe import Batches, Plan, Recipe
 from guidegym.training.sizes import Budget, Size
 
 LABEL_DROPOUT = 0.15
-"""Share of the rows whose label the conditional denoisers are not told."""
+"""Share of rows whose label is dropped for the conditional denoisers."""
 
 
 def recipes_for(
     images: ImageSet, size: Size, *, budget: Budget = "small", weight: float | None = None
 ) -> dict[str, Recipe]:
-    """Return the recipes of a testbed in the order they are run: the judge is first, as the references are its features.
+    """Return the recipes of a testbed in training order: the judge is first, as the references are its features.
 
     Args:
-        images: What the testbed is made of.
+        images: The testbed's images.
         size: Sizes and budgets.
         budget: ``small`` for two CPU cores, ``full`` for an accelerator.
-        weight: Weight of what stands beside cross-entropy, in recipes that have such a part; None for each one's own.
+        weight: Weight of the loss term added to cross-entropy, in recipes with such a term; None for each recipe's own.
     """
     plan = Plan(images, size, size.budgets[budget], weight)
     return {**_judges(plan), **_denoisers(plan), **timed(plan), **off_the_shelf(plan), **mixtures(plan)}

@@ -1,4 +1,4 @@
-"""The replay buffer of energy-based training: chains that go on where an earlier step left them."""
+"""The replay buffer of energy-based training: chains that continue where an earlier step left them."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,7 +9,7 @@ from guidegym.errors import GuideGymError
 
 
 class ReplayBuffer(nn.Module):
-    """Samples that Langevin chains start from and are put back to; a checkpoint keeps it.
+    """The samples that Langevin chains start from and are returned to; stored in checkpoints.
 
     Args:
         event_shape: Shape of one sample.
@@ -47,9 +47,9 @@ class ReplayBuffer(nn.Module):
     def draw(
         self, tags: Int[Tensor, " batch"], generator: torch.Generator
     ) -> tuple[Int[Tensor, " batch"], Float[Tensor, " batch *event"], Int[Tensor, " batch"]]:
-        """Return slots, where their chains stand, and what each is tagged with (its class, or its timestep).
+        """Return slots, the current samples of their chains, and their tags (class or timestep).
 
-        A slot that starts afresh, or was never used, takes its tag from ``tags``.
+        A slot that restarts, or was never used, takes its tag from ``tags``.
         """
         slots = torch.randperm(len(self.samples), generator=generator, device=generator.device)[: len(tags)]
         fresh = torch.rand(len(slots), generator=generator, device=generator.device) < self.restart
@@ -61,6 +61,6 @@ class ReplayBuffer(nn.Module):
     def put(
         self, slots: Int[Tensor, " batch"], chains: Float[Tensor, " batch *event"], tags: Int[Tensor, " batch"]
     ) -> None:
-        """Put chains back to their slots."""
+        """Return chains to their slots."""
         self.samples[slots] = chains.detach()
         self.tags[slots] = tags

@@ -12,7 +12,7 @@ def calibration_terms(logits: Float[Tensor, " batch classes"], rows: Noised) -> 
     r"""Return each row's :math:`\frac{\lambda_t}{2} \|\nabla \log \sum_y e^{f(x_t)_y} - \nabla \log q(x_t | x_0)\|^2`.
 
     With :math:`\lambda_t = \sigma_t^2` and :math:`\nabla \log q = -\epsilon / \sigma_t` this is
-    :math:`\frac12 \|\sigma_t s(x_t) + \epsilon\|^2`: every noise level counts alike.
+    :math:`\frac12 \|\sigma_t s(x_t) + \epsilon\|^2`: all noise levels have equal weight.
     The logits must have been computed from ``rows.x_t`` with gradients.
 
     Source:
@@ -23,12 +23,12 @@ def calibration_terms(logits: Float[Tensor, " batch classes"], rows: Noised) -> 
 
 
 def self_calibrated(process: Process, *, weight: float) -> Loss:
-    r"""Cross-entropy of the labelled rows plus the self-calibration loss of all rows.
+    r"""Return cross-entropy of the labelled rows plus the self-calibration loss of all rows.
 
     .. math:: L = L_{CE} + \lambda_{SC} L_{SC}
 
-    Whether all rows are labelled ones (``SC-labeled``) or half of each batch comes from all the data (``SC-all``) is the
-    recipe's choice of batches; the loss is the same.
+    The recipe's batches determine whether all rows are labelled (``SC-labeled``) or half of each batch comes from all data
+    (``SC-all``); the loss is the same.
 
     Args:
         process: The noise process.

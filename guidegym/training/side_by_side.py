@@ -1,4 +1,4 @@
-"""Several trainings at a time, each in a process: small networks leave most of a machine idle."""
+"""Parallel trainings, each in its own process: small networks leave most of a machine idle."""
 
 import multiprocessing
 import signal
@@ -15,11 +15,10 @@ POLL_SECONDS = 0.2
 
 
 def _prepare(threads: int) -> None:
-    """Set a worker up: its share of the threads, and signals heeded only where a training waits for them.
+    """Set up a worker: its share of the threads, and signal handling only where a training waits for signals.
 
-    Ctrl-C, and the hang-up of a terminal, go to the whole process group: they are left to the parent, which passes them on
-    as ``SIGTERM``. A worker without work must not die of that, or the pool would be broken and kill the others before they
-    have saved.
+    Ctrl-C and the hang-up of a terminal go to the whole process group: the parent handles them and passes them on as
+    ``SIGTERM``. An idle worker must not die of that, as the broken pool would kill the others before they have saved.
     """
     torch.set_num_threads(threads)
     for number in STOPS:
@@ -30,21 +29,21 @@ def _prepare(threads: int) -> None:
 def side_by_side(
     work: Callable[[str], str], needs: Mapping[str, Sequence[str]], *, jobs: int, threads: int
 ) -> Iterator[tuple[str, str]]:
-    """Do pieces of work in processes of their own, each after those that it needs, and yield name and result as they end.
+    """Run tasks in separate processes, each after those that it needs, and yield name and result as they finish.
 
-    After an error, Ctrl-C or ``SIGTERM`` nothing new is begun. Those under way are finished after an error, and sent a
-    ``SIGTERM`` after the other two.
+    After an error, Ctrl-C or ``SIGTERM`` no new task starts. Running tasks are finished after an error, and get a ``SIGTERM``
+    after the other two.
 
     Args:
-        work: Does the piece of that name; it must be picklable.
-        needs: For each name, in the order to begin in, the names that must have ended before.
-        jobs: Processes, >= 1.
-        threads: Threads of each.
+        work: Runs the task of a name; it must be picklable.
+        needs: For each name, in starting order, the names that must finish before.
+        jobs: Number of processes, >= 1.
+        threads: Threads per process.
 
     Raises:
         KeyboardInterrupt: If it was interrupted.
         GuideGymError: If a process was killed.
-        Exception: What the first failing piece raised.
+        Exception: The exception of the first failing task.
     """
     waiting, running, ended = dict(needs), dict[Future[str], str](), set[str]()
     failure: BaseException | None = None
@@ -67,10 +66,10 @@ def side_by_side(
                 failure = failure or error
             if interrupted():
                 failure = KeyboardInterrupt()
-                # Each time anew: a worker that is still loading its data does not heed it yet.
+                # Repeatedly: a worker that is still loading its data does not handle it yet.
                 for process in multiprocessing.active_children():
                     process.terminate()
     if isinstance(failure, BrokenProcessPool):
-        raise GuideGymError("a training's process was killed, perhaps for want of memory") from failure
+        raise GuideGymError("a training process was killed, perhaps for lack of memory") from failure
     if failure is not None:
         raise failure

@@ -1,4 +1,4 @@
-"""How large the networks of a testbed are and how long they are trained: what differs between testbeds."""
+"""The testbed-specific sizes of networks and lengths of training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from guidegym.training.train import TrainingSettings
 Budget = Literal["small", "full"]
 BUDGETS: tuple[Budget, ...] = get_args(Budget)
 Kind = Literal["judge", "denoiser", "timed", "robust", "energy"]
-"""``timed`` are all classifiers of noisy images, ``robust`` those of clean ones, ``energy`` those with chains among them."""
+"""``timed``: all noisy-image classifiers; ``robust``: clean-image ones; ``energy``: those of them with chains."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Size:
 
     Args:
         judge_channels: Channels of the judge at its three resolutions.
-        denoiser_channels: Channels of the denoisers at their two.
-        guide_channels: Channels of the guides' encoders at their two.
-        patch: Patch of the mixer among the judges.
-        shift: Pixels that the judges' training images are moved by at most.
+        denoiser_channels: Channels of the denoisers at their two resolutions.
+        guide_channels: Channels of the guides' encoders at their two resolutions.
+        patch: Patch size of the mixer judge.
+        shift: Maximum shift of the judges' training images in pixels.
         buffer: Samples in the replay buffer of energy-based training.
         calibration: Weight of self-calibration and of likelihood score matching; their losses sum over pixels.
         linf_radius: Linf radius of a robust time-dependent classifier, in units of [-1, 1].
@@ -72,7 +72,7 @@ FASHION_SIZE = Size(
 
 
 def _digits(times: int, num_steps: int, learning_rate: float, *, ema_decay: float = 0.0) -> TrainingSettings:
-    """Return settings of the digits, so many times as long."""
+    """Return the digits' settings with training ``times`` as long."""
     return TrainingSettings(
         num_steps=num_steps * times,
         batch_size=64,

@@ -1,4 +1,4 @@
-"""The training loop: one optimiser step after another, with checkpoints from which a killed run goes on."""
+"""The training loop: optimiser steps, with checkpoints from which an interrupted run resumes."""
 
 import functools
 import hashlib
@@ -24,16 +24,16 @@ from guidegym.training.loss import DivergedError, Loss
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How long and how fast a network is trained.
+    """Settings of the training loop.
 
     Args:
         num_steps: Optimiser steps.
-        batch_size: Images per step; where a recipe learns from all the data beside the labelled, as many of each.
-        learning_rate: Peak rate, reached after ``warmup`` steps and brought to zero along a cosine.
+        batch_size: Images per step from each pool.
+        learning_rate: Peak rate, reached after ``warmup`` steps, then decayed to zero along a cosine.
         warmup: Steps of linear warm-up.
         weight_decay: Decoupled weight decay of AdamW.
         ema_decay: Decay of the exponential moving average of the weights; 0 keeps the last weights.
-        half_precision: Whether the network's products are computed in bfloat16. Weights, sums and losses stay float32.
+        half_precision: Whether the network's matrix products are computed in bfloat16. Weights, sums and losses stay float32.
     """
 
     num_steps: int
@@ -50,7 +50,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The trained network and how it got there: optimiser steps done and the mean loss over the last 200 of them."""
+    """The trained network, the number of optimiser steps, and the mean loss over the last 200 of them."""
 
     network: nn.Module
     num_steps: int
@@ -71,7 +71,7 @@ def _epoch_order(epoch: int, num_images: int, seed: int, pool: int) -> Int[Tenso
 
 
 def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int, pool: int) -> Int[Tensor, " batch"]:
-    """Return a pool's rows of one step: a pure function of the seed and the step, so a resumed run sees the same."""
+    """Return a pool's rows of one step, a pure function of seed and step, so that a resumed run gets the same."""
     batches = num_images // batch_size
     epoch, position = divmod(step, batches)
     return _epoch_order(epoch, num_images, seed, pool)[position * batch_size : (position + 1) * batch_size]
@@ -79,11 +79,11 @@ def _batch_rows(step: int, *, num_images: int, batch_size: int, seed: int, pool:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Images that batches are drawn from, each image once an epoch.
+    """Images that batches are drawn from, each once per epoch.
 
     Args:
         images: Training images, grey levels.
-        labels: Their classes; -1 where the training is not told.
+        labels: Their classes; -1 if hidden from the training.
     """
 
     images: UInt8[Tensor, " images *event"]
@@ -91,7 +91,7 @@ class Pool:
 
 
 class TrainingRun:
-    """One network on its way: optimiser, moving average, the loss' memory, step count and the checkpoint they live in."""
+    """One network in training: optimiser, moving average, loss state, step count and their checkpoint."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class TrainingRun:
         )
 
     def resume(self) -> bool:
-        """Go on from the checkpoint if there is one of the same recipe, settings, seed and data; say whether.
+        """Resume from the checkpoint if there is one of the same recipe, settings, seed and data; return whether.
 
         Raises:
             GuideGymError: If there is a checkpoint of another run: it is never overwritten silently.
@@ -160,7 +160,7 @@ class TrainingRun:
         return settings.learning_rate * 0.5 * (1 + math.cos(progress * math.pi))
 
     def _batch(self, pools: Sequence[Pool]) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of the current step, as many from each pool."""
+        """Return the images and labels of the current step, equally many from each pool."""
         batch_size = self.settings.batch_size
         images, labels = [], []
         for index, pool in enumerate(pools):
@@ -173,11 +173,11 @@ class TrainingRun:
         return to_unit_range(torch.cat(images)), torch.cat(labels)
 
     def train_step(self, pools: Sequence[Pool]) -> float:
-        """Do one optimiser step on a batch with as many images from each pool and return its loss."""
+        """Do one optimiser step on a batch with equally many images from each pool, and return its loss."""
         generator = torch.Generator(self.device).manual_seed(seed_for(self.seed, "noise", self.step))
         with (
             torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.half_precision),
-            # On small maps the plain products are faster than the fused attention, whose backward is slow on CPU.
+            # On small maps, plain products are faster than fused attention, whose backward pass is slow on CPU.
             sdpa_kernel(SDPBackend.MATH),
         ):
             value = self.loss(self.network, *self._batch(pools), generator)
@@ -193,7 +193,7 @@ class TrainingRun:
         return float(value.detach())
 
     def result(self) -> TrainingResult:
-        """Return the averaged weights where there is an average, else the last ones, ready for evaluation."""
+        """Return the averaged weights if there is an average, else the last ones, ready for evaluation."""
         network: nn.Module = self.average.module if self.average is not None else self.network
         losses = self.recent_losses
         return TrainingResult(
@@ -204,7 +204,7 @@ class TrainingRun:
 
 
 def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
-    """Do one step; where it diverges, go back to the last good checkpoint and say so."""
+    """Do one step; if it diverges, return to the last good checkpoint and report it."""
     try:
         value = run.train_step(pools)
         if not math.isfinite(value):
@@ -214,7 +214,7 @@ def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
         kept = (
             f"the weights of step {run.step} are kept in {run.checkpoint.path}"
             if run.resume()
-            else "nothing was kept yet"
+            else "no checkpoint exists yet"
         )
         raise DivergedError(f"{name}: {error}, at step {failed}; {kept}") from None
     return value
@@ -223,18 +223,18 @@ def _healthy_step(run: TrainingRun, pools: Sequence[Pool], name: str) -> float:
 def train(
     run: TrainingRun, *pools: Pool, name: str, show_bar: bool = True, on_note: Callable[[str], None] = print
 ) -> TrainingResult:
-    """Train to the last step, with a progress bar and a checkpoint a minute; an interrupt saves one first.
+    """Train to the last step, with a progress bar and a checkpoint every minute; an interrupt saves one first.
 
     Args:
         run: The run, fresh or resumed.
-        pools: Where batches come from: ``batch_size`` images from each.
-        name: What the progress bar calls it.
-        show_bar: Whether there is a progress bar.
-        on_note: Where one-line notes go.
+        pools: Pools of the batches: ``batch_size`` images from each.
+        name: Its name in the progress bar.
+        show_bar: Whether to show a progress bar.
+        on_note: Called with one-line notes.
 
     Raises:
         GuideGymError: If a pool has fewer images than a batch, or it is called in inference mode.
-        DivergedError: If the loss is no longer finite or its energies ran away; the run is back at its last good
+        DivergedError: If the loss is no longer finite or its energies diverged; the run is then back at its last good
             checkpoint.
     """
     if torch.is_inference_mode_enabled():
@@ -243,7 +243,7 @@ def train(
         if len(pool.images) < run.settings.batch_size:
             raise GuideGymError(
                 f"{len(pool.images)} training images with a label are fewer than a batch of {run.settings.batch_size}: "
-                "more labels must be told"
+                "use a larger share of the labels"
             )
     if run.resume():
         on_note(f"{name}: resumed from {run.checkpoint.path} at step {run.step} of {run.settings.num_steps}")
@@ -261,6 +261,6 @@ def train(
         try:
             keep_on(step, run.save, is_done=lambda: run.step >= run.settings.num_steps)
         except KeyboardInterrupt:
-            on_note(f"{name}: stopped at step {run.step}; the same command goes on from {run.checkpoint.path}")
+            on_note(f"{name}: stopped at step {run.step}; the same command continues from {run.checkpoint.path}")
             raise
     return run.result()

@@ -212,13 +212,13 @@ def test_a_claim_that_is_none_is_one_line(lab: Lab, tmp_path: Path) -> None:
     base = _claim()
     wrong: list[tuple[Any, str]] = [
         (lambda lab: 3, "`run` of claim 'strong_hits' must return an Effect, got int"),
-        (lambda lab: lab.measured({}, ["fid"]), "no metric 'fid'; known are frechet"),
+        (lambda lab: lab.measured({}, ["fid"]), "no metric 'fid'; known: frechet"),
     ]
     for run, said in wrong:
         claim = replace(base, run=run)
         with pytest.raises(GuideGymError, match=said):
             reproduce([claim], lab.collection, tuning_per_class=6, out=tmp_path / "out")
-    with pytest.raises(GuideGymError, match="two of the claims are called 'strong_hits'"):
+    with pytest.raises(GuideGymError, match="two claims are named 'strong_hits'"):
         reproduce([base, base], lab.collection, tuning_per_class=6, out=tmp_path / "out")
     with pytest.raises(GuideGymError, match=r"letters, digits, _ and -, got 'a/b'"):
         replace(base, name="a/b")
@@ -351,11 +351,11 @@ def test_a_user_s_own_claim_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ([], "name a claim, or give `--all`; shipped are class_energy, "),
+        ([], "name a claim, or give `--all`; shipped claims: class_energy, "),
         (["nothing"], "unknown claim 'nothing'"),
         (["prog_cost", "--per-class", "2"], "`--per-class` must be a whole number >= 6, got 2"),
         (["prog_cost", "--tuning", "0"], "`--tuning` must be a whole number >= 6, got 0"),
-        (["prog_cost", "--quick", "--page", "."], "`--page` takes a file, got the folder ."),
+        (["prog_cost", "--quick", "--page", "."], "`--page` must be a file, got the folder ."),
         (["prog_cost", "--testbed", "moon"], "unknown testbed 'moon'"),
     ],
 )

@@ -255,7 +255,7 @@ def test_the_change_of_variables_is_exact(steps: tuple[int, int], exact: Testbed
 
 
 def test_only_a_vp_testbed_goes_under_ve() -> None:
-    with pytest.raises(GuideGymError, match="must be of a VPProcess, got VEProcess"):
+    with pytest.raises(GuideGymError, match="must have a VPProcess, got VEProcess"):
         variance_exploding(_testbed("ve"))
 
 

@@ -184,15 +184,15 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"testbed": "moons"}, "unknown testbed 'moons'; known are digits, digits-trained-ve, digits-ve, fashion"),
-        ({"reward": "beauty"}, "unknown objective 'beauty'; known are accuracy, confidence"),
-        ({"observation": "pixels"}, "`observation` must be of full, features, sample, got 'pixels'"),
-        ({"split": "valid"}, "`split` must be train, test, or lists"),
-        ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have `labels` and `seeds`"),
+        ({"testbed": "moons"}, "unknown testbed 'moons'; known: digits, digits-trained-ve, digits-ve, fashion"),
+        ({"reward": "beauty"}, "unknown objective 'beauty'; known: accuracy, confidence"),
+        ({"observation": "pixels"}, "`observation` must be one of full, features, sample, got 'pixels'"),
+        ({"split": "valid"}, "`split` must be one of train, test, or lists"),
+        ({"split": {"labels": [0], "seeds": [1, 2]}}, "`split` must have non-empty `labels` and `seeds`"),
         ({"split": {"labels": [7], "seeds": [1]}}, r"`split` must have labels in 0..1"),
         (
             {"sampler": "magic"},
-            "unknown sampler 'magic'; known are annealed_langevin, ddim",
+            "unknown sampler 'magic'; known: annealed_langevin, ddim",
         ),
         ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing; got 'order'"),
         ({"num_steps": 0}, "`num_steps` must be"),
@@ -209,27 +209,27 @@ def test_a_wrong_argument_gets_one_clear_line(arguments: dict[str, Any], message
 
 def test_misuse_gets_one_clear_line() -> None:
     env, action = GuidanceEnv(num_steps=2, observation="features"), np.zeros(1, dtype=np.float32)
-    with pytest.raises(GuideGymError, match="`reset` must come before `step`"):
+    with pytest.raises(GuideGymError, match="`reset` must be called before `step`"):
         env.step(action)
     env.reset(seed=0)
     with pytest.raises(GuideGymError, match="`action` must be in Box"):
         env.step(np.array([1.5], dtype=np.float32))
-    with pytest.raises(GuideGymError, match="`options` may hold `label` and `noise_seed`, got labels"):
+    with pytest.raises(GuideGymError, match="`options` may contain `label` and `noise_seed`, got labels"):
         env.reset(options={"labels": 1})
     env.close()
     with pytest.raises(GuideGymError, match="the environment is closed"):
         env.reset()
     vector = GuidanceVectorEnv(2, num_steps=2, observation="features", autoreset_mode="Disabled")
-    with pytest.raises(GuideGymError, match="`reset` must come before `step`"):
+    with pytest.raises(GuideGymError, match="`reset` must be called before `step`"):
         vector.step(np.zeros((2, 1), dtype=np.float32))
     with pytest.raises(GuideGymError, match="the first `reset` must reset every row"):
         vector.reset(options={"reset_mask": np.array([True, False])})
     vector.reset(seed=0)
-    with pytest.raises(GuideGymError, match=r"`actions` must be of shape \(2, 1\) in \[-1, 1\]"):
+    with pytest.raises(GuideGymError, match=r"`actions` must have shape \(2, 1\) with values in \[-1, 1\]"):
         vector.step(np.full((2, 1), np.nan, dtype=np.float32))
     with pytest.raises(GuideGymError, match="`reset_mask` must be a boolean array of length 2"):
         vector.reset(options={"reset_mask": [True, False]})
-    with pytest.raises(GuideGymError, match="`autoreset_mode` must be of"):
+    with pytest.raises(GuideGymError, match="`autoreset_mode` must be one of"):
         GuidanceVectorEnv(2, autoreset_mode="Never")
     vector.close()
     with pytest.raises(GuideGymError, match="the environment is closed"):
@@ -307,7 +307,7 @@ def test_the_progressive_environment_reports_its_rate_and_target() -> None:
         ({"reward": 5}, "`reward` must be a text or an object or Objective or Callable, got 5"),
         ({"split": None}, "`split` must be a text or an object, got None"),
         ({"testbed": 5}, "`testbed` must be a text or Model, got 5"),
-        ({"device": "nope"}, "`device` must be one that torch can use here, got 'nope'"),
+        ({"device": "nope"}, "`device` must be one that torch can use on this machine, got 'nope'"),
         ({"num_steps": 2.5}, "`num_steps` must be a whole number, got 2.5"),
         ({"num_steps": "20"}, "`num_steps` must be a whole number, got '20'"),
         ({"max_weight": True}, "`max_weight` must be a finite number, got True"),

@@ -151,6 +151,6 @@ def test_one_flipped_bit_is_found_and_the_chunk_is_sampled_again(
     path.write_bytes(content[:number] + bytes([content[number] ^ 1]) + content[number + 1 :])
     with pytest.raises(GuideGymError, match="chunk 1 of 1 of 'unguided' is missing"):
         merge(PLAIN, collection)
-    assert "is damaged or of an earlier version; it is sampled again" in capsys.readouterr().err
+    assert "is damaged or of an earlier version; sampling it again" in capsys.readouterr().err
     again = collected(PLAIN, collection)
     assert torch.equal(again.features, whole.features)

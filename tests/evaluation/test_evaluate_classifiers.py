@@ -86,7 +86,7 @@ def test_several_processes_do_not_measure_the_same(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["--testbed", "digits", "--classifier", "robust", "--out", str(tmp_path / "out")]) == 2
-    assert "`--classifier` is measured by one process, got 2" in capsys.readouterr().err
+    assert "`--classifier` runs in one process, got 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("record", sorted(RESULTS.glob("classifiers-*.csv")), ids=lambda path: path.stem)

@@ -74,7 +74,7 @@ def test_files_that_are_no_weights_are_refused(digits: Testbed, tmp_path: Path) 
     with pytest.raises(FileFormatError, match="is not a file of weights"):
         inception_extractor(digits, weights=path)
     torch.save({"fc.weight": torch.zeros(2, 2)}, path)
-    with pytest.raises(FileFormatError, match="does not hold Inception's weights"):
+    with pytest.raises(FileFormatError, match="does not contain Inception's weights"):
         inception_extractor(digits, weights=path)
     with pytest.raises(GuideGymError, match="has no `test_data`"):
         inception_extractor(replace(digits, test_data=None), weights=path)

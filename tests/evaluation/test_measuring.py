@@ -82,11 +82,11 @@ def test_a_failed_sample_spoils_distances_and_counts_as_a_miss(collection: Colle
 
 
 def test_sets_too_small_are_refused_and_small_ones_warned_of(digits: Testbed) -> None:
-    with pytest.raises(GuideGymError, match="`precision` needs at least 6 samples of each class, got 5"):
+    with pytest.raises(GuideGymError, match="`precision` needs at least 6 samples per class, got 5"):
         check_size(["precision"], digits.references, per_class=5)
     with pytest.warns(UserWarning, match="60 samples are few for Frechet in 64 dimensions"):
         check_size(["frechet", "kid"], digits.references, per_class=6)
-    with pytest.warns(UserWarning, match="100 samples are few for intra-Frechet .* 128 samples of each class"):
+    with pytest.warns(UserWarning, match="100 samples are few for intra-Frechet .* 128 samples per class"):
         check_size(["intra_frechet"], digits.references, per_class=100)
     check_size(list(METRICS), digits.references, per_class=128)
 
@@ -135,7 +135,7 @@ def test_results_are_read_back_and_stand_only_beside_their_like(collection: Coll
         with pytest.raises(GuideGymError, match=said):
             from_json(path, other)
     for text, said in (
-        ("{", "is not complete JSON"),
+        ("{", "is not valid JSON"),
         ('{"format": "x"}', "must have format"),
         ("{}", "not a readable"),
     ):

@@ -201,7 +201,7 @@ def test_what_a_testbed_lacks_is_named(exact: Testbed) -> None:
     for guidance, message in (
         (Guidance(base_model=ConditionalDenoiser()), "has no conditional denoiser"),
         (Guidance(base_model=ClassifierScore("other")), "has no classifier 'other'"),
-        (Guidance(Likelihood("exact"), Constant(1.0), target=Similarity("clip")), "has no similarities of 'clip'"),
+        (Guidance(Likelihood("exact"), Constant(1.0), target=Similarity("clip")), "has no similarities from 'clip'"),
     ):
         with pytest.raises(GuideGymError, match=message):
             sample(bare, guidance, labels=[0], sampler=DDIM(2))

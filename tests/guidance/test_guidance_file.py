@@ -84,10 +84,10 @@ def _weight(**changes: object) -> str:
 
 
 BAD = {
-    "truncated": (Guidance(ClassEnergy("robust"), Constant(1.0)).to_json()[:50], "is not complete JSON"),
-    "empty": ("", "is not complete JSON"),
-    "a list": ("[]", "must hold one JSON object, got list"),
-    "too deep": ("[" * 100_000, "is nested too deeply|is not complete JSON"),
+    "truncated": (Guidance(ClassEnergy("robust"), Constant(1.0)).to_json()[:50], "is not valid JSON"),
+    "empty": ("", "is not valid JSON"),
+    "a list": ("[]", "must contain one JSON object, got list"),
+    "too deep": ("[" * 100_000, "is nested too deeply|is not valid JSON"),
     "other format": (_changed(format="something/1"), "`format` must be 'guidegym-guidance/1', got 'something/1'"),
     "no format": ("{}", "`format` must be 'guidegym-guidance/1', got None"),
     "format of a wrong type": (_changed(format=1), "`format` must be"),
@@ -96,9 +96,9 @@ BAD = {
     "future version": (_changed(format="guidegym-guidance/2"), "was written by a later version of guidegym"),
     "unknown guide": (
         _changed(guide={"kind": "magic"}),
-        "guide: unknown guide 'magic'; known are accumulated, at_clean",
+        "guide: unknown guide 'magic'; known: accumulated, at_clean",
     ),
-    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown schedule 'zigzag'; known are constant"),
+    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown schedule 'zigzag'; known: constant"),
     "kind of a wrong type": (_changed(weight={"kind": ["constant"]}), "weight: `kind` must be the name of a schedule"),
     "weight of a wrong type": (_changed(weight=3), "weight must be an object with a `kind`, got 3"),
     "missing key": (json.dumps({k: v for k, v in GOOD.items() if k != "weight"}), "lacks 'weight'"),
@@ -111,7 +111,7 @@ BAD = {
     "huge whole number": (_weight(t0=10**400), "`t0` must be a finite number"),
     "number of thousands of digits": (
         _weight().replace("650.0", "9" * 5000),
-        "a number that is too long|finite number",
+        "too long a number|finite number",
     ),
     "text for a number": (_weight(scale="12"), "`scale` must be a finite number, got '12'"),
     "bool for a number": (_weight(scale=True), "`scale` must be a finite number, got True"),

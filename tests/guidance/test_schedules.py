@@ -154,7 +154,11 @@ def test_a_negative_power_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("timesteps", "weights", "message"),
-    [((), (), "as long, and not empty"), ((1.0,), (1.0, 2.0), "as long"), ((5.0, 9.0), (1.0, 2.0), "must descend")],
+    [
+        ((), (), "non-empty and of equal length"),
+        ((1.0,), (1.0, 2.0), "of equal length"),
+        ((5.0, 9.0), (1.0, 2.0), "must be descending"),
+    ],
 )
 def test_a_table_that_is_none_is_refused(
     timesteps: tuple[float, ...], weights: tuple[float, ...], message: str
@@ -211,8 +215,8 @@ def test_monotone_knots_stay_between_neighbours_and_both_shapes_meet_the_knots(w
         (lambda: NoiseInterval(1.0, 0.0, -1.0, 0.5), "0 <= low <= high, got -1.0, 0.5"),
         (lambda: Stages(1.0, 0.0, 1.5), r"`switch` must be in \[0, 1\], got 1.5"),
         (lambda: Exponential(1.0, 80.0), "`rate` must be in"),
-        (lambda: Knots((1.0,)), "`weights` must be two or more, got 1"),
-        (lambda: Knots((1.0, 2.0), "wild"), "`shape` must be of monotone, free, got 'wild'"),
+        (lambda: Knots((1.0,)), "`weights` must have two or more values, got 1"),
+        (lambda: Knots((1.0, 2.0), "wild"), "`shape` must be one of monotone, free, got 'wild'"),
     ],
 )
 def test_what_a_schedule_does_not_allow(wrong: Callable[[], Schedule], message: str) -> None:

@@ -158,7 +158,7 @@ def test_targets_at_the_start() -> None:
         LabelSmoothing(0.1).check(THREE)
     with pytest.raises(GuideGymError, match=r"`share` must be in \[0, 1\], got 2"):
         LabelSmoothing(2.0)
-    with pytest.raises(GuideGymError, match="has no similarities of 'clip'; it has words"):
+    with pytest.raises(GuideGymError, match="has no similarities from 'clip'; available: words"):
         Similarity("clip").check(THREE)
     with pytest.raises(GuideGymError, match=r"`gamma` must be in \[0, 1\), got 1"):
         rate_of_gamma(1.0)

@@ -45,11 +45,11 @@ def test_the_policy_acts_as_the_model_and_replays_in_plain_sampling(kind: Any, n
 
 
 def test_what_cannot_be_kept_is_refused() -> None:
-    with pytest.raises(GuideGymError, match="must show `features`, got observation 'sample'"):
+    with pytest.raises(GuideGymError, match="must have observation 'features', got 'sample'"):
         Policy.from_sb3(PPO("MlpPolicy", _env(observation="sample"), n_steps=4, batch_size=4))
-    with pytest.raises(GuideGymError, match="`model` must be of a guidance environment"):
+    with pytest.raises(GuideGymError, match="`model` must have a guidance environment"):
         Policy.from_sb3(PPO("MlpPolicy", "Pendulum-v1", n_steps=4, batch_size=4))
-    with pytest.raises(GuideGymError, match="must have layers of Tanh or of ReLU, got ELU"):
+    with pytest.raises(GuideGymError, match="must have Tanh or ReLU layers, got ELU"):
         Policy.from_sb3(
             PPO("MlpPolicy", _env(), n_steps=4, batch_size=4, policy_kwargs={"activation_fn": torch.nn.ELU})
         )

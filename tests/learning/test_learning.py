@@ -94,7 +94,7 @@ def test_an_exported_policy_acts_as_the_model_does(name: str) -> None:
 
 def test_wrong_agents_and_settings_are_refused() -> None:
     for name, settings, message in (
-        ("nobody", {}, "unknown agent 'nobody'; known are ars, beam_search, constant"),
+        ("nobody", {}, "unknown agent 'nobody'; known: ars, beam_search, constant"),
         ("greedy", {}, "agent 'greedy' has no function `learner`"),
         ("ppo", {"speed": 1}, "agent 'ppo' takes num_envs, .*; got 'speed'"),
         ("group_reinforce", {"rows": 1}, "`rows` must be >= 2, got 1"),
@@ -105,7 +105,7 @@ def test_wrong_agents_and_settings_are_refused() -> None:
     with pytest.raises(GuideGymError, match="`timesteps` must be >= 1, got 0"):
         load_learner("ppo", ARGUMENTS, timesteps=0, seed=0)
     for name in SMALL:
-        with pytest.raises(GuideGymError, match="must show `features`, got observation 'sample'"):
+        with pytest.raises(GuideGymError, match="must have observation 'features', got 'sample'"):
             load_learner(name, {**ARGUMENTS, "observation": "sample"}, timesteps=100, seed=0)
 
 
@@ -133,7 +133,7 @@ def test_rows_are_counted_as_they_are_stepped(name: str, monkeypatch: pytest.Mon
 def test_an_agent_that_steps_nothing_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = _learner("group_reinforce")
     monkeypatch.setattr(type(learner), "improve", lambda self: 0.0)
-    with pytest.raises(GuideGymError, match="stepped no row in a batch"):
+    with pytest.raises(GuideGymError, match="made no environment step in a batch"):
         learn(learner, make_task(**ARGUMENTS, split="test"), _settings(tmp_path))
 
 
@@ -176,10 +176,12 @@ def _crash_after(timesteps: int) -> Any:
 def test_another_run_is_never_overwritten(tmp_path: Path) -> None:
     test = make_task(**ARGUMENTS, split="test")
     learn(_learner("group_reinforce"), test, _settings(tmp_path, timesteps=80))
-    with pytest.raises(GuideGymError, match="holds a run; `--resume` goes on with it"):
+    with pytest.raises(GuideGymError, match="holds a run; `--resume` continues it"):
         learn(_learner("group_reinforce"), test, _settings(tmp_path))
     other = _settings(tmp_path, identity={"seed": 4})
-    with pytest.raises(GuideGymError, match=r"is of another run: seed 3 there, 4 here; remove it or use another --out"):
+    with pytest.raises(
+        GuideGymError, match=r"belongs to another run: seed 3 there, 4 here; remove it or use another --out"
+    ):
         learn(_learner("group_reinforce"), test, other, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"damaged")
     with pytest.raises(GuideGymError, match="is not a readable checkpoint"):

@@ -85,7 +85,7 @@ def test_a_wrong_class_is_punished() -> None:
 
 def test_one_sample_a_class_is_refused() -> None:
     features, reference = _sets(1, 10)
-    with pytest.raises(GuideGymError, match="at least 2 rows of each class, got 1"):
+    with pytest.raises(GuideGymError, match="at least 2 rows per class, got 1"):
         class_kernels(features, reference, reference_self_term(reference))
 
 

@@ -89,7 +89,7 @@ def test_bad_weight_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="not a readable safetensors file"):
         load_network(path)
     path.write_bytes(whole.replace(b"OffTheShelfClassifier", b"OffTheShelfClassifieX"))
-    with pytest.raises(FileFormatError, match="names the architecture 'OffTheShelfClassifieX'; known are"):
+    with pytest.raises(FileFormatError, match="names the architecture 'OffTheShelfClassifieX'; known:"):
         load_network(path)
     path.write_bytes(whole.replace(b"head.bias", b"head.bIAS"))
     with pytest.raises(FileFormatError, match="does not fit OffTheShelfClassifier"):

@@ -17,7 +17,7 @@ def test_a_study_is_found_by_name_by_module_and_by_path() -> None:
 
 @pytest.mark.parametrize("where", ["nothing", "guidegym.studies.nothing", "no_such_package.study"])
 def test_an_unknown_study_gets_the_list(where: str) -> None:
-    with pytest.raises(GuideGymError, match=r"unknown study .*known are .*sigmoid_schedule"):
+    with pytest.raises(GuideGymError, match=r"unknown study .*known: .*sigmoid_schedule"):
         load_study(where)
 
 

@@ -229,7 +229,7 @@ def test_a_study_without_a_sound_candidate_has_no_best(
 def test_an_objective_that_nobody_knows_is_refused_and_none_is_taken_for_another(unchecked: None) -> None:
     made = sigmoid_schedule.study("gaussians")
     for wrong, said in (
-        (("speed",), "unknown objective 'speed'; known are accuracy, "),
+        (("speed",), "unknown objective 'speed'; known: accuracy, "),
         ((), "`objectives` must be one or more objectives, got"),
         ("kid", "`objectives` must be one or more objectives, got 'kid'"),
         (("kid", "kid"), "`objectives` must have different names, got"),
@@ -245,10 +245,10 @@ def test_a_sampler_that_no_command_can_name_is_refused() -> None:
         """Another rule under the same settings."""
 
     made: Study = sigmoid_schedule.study("gaussians")
-    with pytest.raises(GuideGymError, match="Mine has no name that a file could use: register it by"):
+    with pytest.raises(GuideGymError, match="Mine has no name for use in files: register it by"):
         dataclasses.replace(made, sampler=Mine(5))
     baseline = dataclasses.replace(made.baselines[0], sampler=Mine(5), params=None)
-    with pytest.raises(GuideGymError, match="Mine has no name that a file could use: register it by"):
+    with pytest.raises(GuideGymError, match="Mine has no name for use in files: register it by"):
         dataclasses.replace(made, baselines=(baseline,))
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
     [
         ("{}", "are not in the space"),
         ('{"scale": 3.0}', "are not in the space"),
-        ('{"scale": 1e300}, sampler=dataclasses.replace(made.sampler, eta=0.5)', "has a `sampler` of its own"),
+        ('{"scale": 1e300}, sampler=dataclasses.replace(made.sampler, eta=0.5)', "has its own `sampler`"),
     ],
 )
 def test_a_baseline_outside_the_space_is_refused(
@@ -64,7 +64,7 @@ def test_other_networks_or_another_owner_are_refused(tmp_path: Path, capsys: pyt
     study.enqueue_trial({}, user_attrs={"guidegym:owner": "somebody"})
     study.ask()
     assert main([*SHORT, "--trials", "6", "--out", str(tmp_path)]) == 2
-    assert "has trials of another search in hand" in capsys.readouterr().err
+    assert "has unfinished trials of another search" in capsys.readouterr().err
 
 
 def test_a_baseline_whose_params_say_something_else_is_refused(
@@ -73,5 +73,5 @@ def test_a_baseline_whose_params_say_something_else_is_refused(
     path = tmp_path / "wrong.py"
     path.write_text(textwrap.dedent(WILD).replace('params={"scale": 1e300}', 'params={"scale": 1.0}'))
     assert main(["--study", str(path), "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
-    assert "`params` of baseline 'wild' describe another guidance" in capsys.readouterr().err
+    assert "`params` of baseline 'wild' describe a guidance that differs" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

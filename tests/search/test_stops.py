@@ -53,7 +53,7 @@ def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on from there" in errors
+    assert "the same command continues from there" in errors
     assert "Traceback" not in errors
     assert Guidance.load(tmp_path / "best.json") is not None
     assert "Interrupted before the confirmation" in (tmp_path / "report.html").read_text()

@@ -263,7 +263,7 @@ def test_trials_that_others_put_into_the_study_are_left_out(tmp_path: Path, caps
     capsys.readouterr()
     assert main([*flags, "--trials", "8"]) == 0
     said = capsys.readouterr()
-    assert "note: 2 finished trials of this study are not a search's own" in said.err
+    assert "note: 2 finished trials of this study were not added by a search" in said.err
     assert "-1e+09" not in said.out
     ours = [trial for trial in finished_trials(tmp_path) if "guidegym:guidance" in trial.user_attrs]
     assert len(ours) == 8

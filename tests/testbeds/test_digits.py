@@ -120,14 +120,17 @@ def test_the_weight_of_a_loss_is_the_recipe_s_or_the_one_asked_for() -> None:
     [
         (
             ["--loss-weight", "0.1"],
-            "`--loss-weight` is for jacobian, self_calibrated, self_calibrated_all, dlsm",
+            "`--loss-weight` applies to jacobian, self_calibrated, self_calibrated_all, dlsm",
         ),
         (["--loss-weight", "-1", "--only", "jacobian"], "`--loss-weight` must be >= 0, got -1"),
         (["--loss-weight", "nan", "--only", "jacobian"], "`--loss-weight` must be a finite number, got nan"),
-        (["--only", "nothing"], "no network 'nothing'; known are judge, "),
+        (["--only", "nothing"], "no network 'nothing'; known: judge, "),
         (["--only", "dlsm"], "denoiser.safetensors; train denoiser into"),
-        (["--only", "denoiser", "--labels", "5%"], "denoiser learns from no labels: train it without `--labels`"),
-        (["--only", "time_dependent", "--labels", "1%"], "are fewer than a batch of 64: more labels must be told"),
+        (["--only", "denoiser", "--labels", "5%"], "denoiser is trained without labels: leave out `--labels`"),
+        (
+            ["--only", "time_dependent", "--labels", "1%"],
+            "are fewer than a batch of 64: use a larger share of the labels",
+        ),
         (["--only", "judge", "--seed", str(10**30)], "`--seed` must be a whole number in 0..2147483647, got 1000"),
         (["--data", "somewhere"], "the digits come with scikit-learn"),
     ],
@@ -148,11 +151,11 @@ def test_a_share_of_labels_must_be_one(share: str, capsys: pytest.CaptureFixture
 
 
 def test_a_folder_that_lacks_networks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
+    with pytest.raises(DataNotFoundError, match="no weight file of a classifier to guide with"):
         load_testbed("digits", weights=tmp_path)
     for name in ("denoiser", "judge", "references"):
         (tmp_path / f"{name}.safetensors").write_bytes((DIGITS.shipped / f"{name}.safetensors").read_bytes())
-    with pytest.raises(DataNotFoundError, match="no weight file of a classifier that could guide"):
+    with pytest.raises(DataNotFoundError, match="no weight file of a classifier to guide with"):
         load_testbed("digits", weights=tmp_path)
     (tmp_path / "mine.safetensors").write_bytes((FASHION.shipped / "time_dependent.safetensors").read_bytes())
     with pytest.raises(FileFormatError, match=r"mine\.safetensors was trained on 'fashion', not on 'digits'"):

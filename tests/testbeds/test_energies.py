@@ -34,7 +34,7 @@ def _edit(folder: Path, change: Callable[[Any], object]) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "not JSON": (lambda folder: (folder / "energies.json").write_text("{"), "energies.json is not complete JSON"),
+    "not JSON": (lambda folder: (folder / "energies.json").write_text("{"), "energies.json is not valid JSON"),
     "another format": (
         lambda folder: _edit(folder, lambda content: content.update(format="other/1")),
         "must have format .* got 'other/1'",
@@ -43,7 +43,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: _edit(folder, lambda content: content["classifiers"]["guide"].update(energies=[1.0])),
         "'guide' must have 2 finite energies, got \\[1.0\\]",
     ),
-    "other weights": (lambda folder: (folder / "guide.safetensors").write_bytes(b"new"), "of other weights than 'guide'"),
+    "other weights": (lambda folder: (folder / "guide.safetensors").write_bytes(b"new"), "weights other than those of 'guide'"),
     "no weights": (lambda folder: (folder / "guide.safetensors").unlink(), "'guide', whose guide.safetensors is missing"),
 }  # fmt: skip
 

@@ -88,16 +88,14 @@ def test_it_is_rendered_without_what_a_judge_would_say() -> None:
 
 
 def test_what_needs_a_judge_says_so_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(
-        GuideGymError, match="model 'model' has no judge and no references: give an objective of your own"
-    ):
+    with pytest.raises(GuideGymError, match="model 'model' has no judge and no references: pass your own objective"):
         Finished(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), MODEL).seen  # noqa: B018
-    with pytest.raises(GuideGymError, match="`guide` must be given: model 'model' has no classifier"):
+    with pytest.raises(GuideGymError, match="`guide` is required: model 'model' has no classifier"):
         make_task(testbed=Model(process=MODEL.process, denoiser=MODEL.denoiser, class_names=("a",), event_shape=(2,)))
     file = tmp_path / "bare.py"
     file.write_text(FILE)
     assert not isinstance(load_model(str(file)), Testbed)
-    with pytest.raises(GuideGymError, match=r"bare.py' is a Model without a judge: what measures samples needs"):
+    with pytest.raises(GuideGymError, match=r"bare.py' is a Model without a judge: measuring samples needs"):
         load_testbed(str(file))
 
 

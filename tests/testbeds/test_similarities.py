@@ -80,12 +80,12 @@ def test_a_clip_model_in_a_folder_is_an_encoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--testbed", "moons"], "no shipped descriptions for 'moons'; there are for cifar10, fashion"),
+        (["--testbed", "moons"], "no shipped descriptions for 'moons', only for cifar10, fashion"),
         (["--encoder", "nowhere"], "`--encoder` must be 'minilm' or the folder of a model, got 'nowhere'"),
-        (["--descriptions", "{broken}"], "is not complete JSON"),
+        (["--descriptions", "{broken}"], "is not valid JSON"),
         (["--descriptions", "{missing}"], "no file"),
-        (["--descriptions", "{twice}"], "the key 'cat' comes twice in one object"),
-        (["--descriptions", "{unnamed}"], "two texts or more by class name, none of them empty"),
+        (["--descriptions", "{twice}"], "the key 'cat' is repeated in one object"),
+        (["--descriptions", "{unnamed}"], "two or more non-empty texts by class name"),
         (["--name", "../x"], "`--name` must be a plain name, got '../x'"),
         (["--encoder", "{model}"], "holds no CLIP or sentence-transformers model"),
         (["--out", "{folder}"], "`--out` must be a file, got the folder"),
@@ -111,7 +111,7 @@ def test_wrong_input_gets_one_line(
     ("changes", "message"),
     [
         ({"format": "other"}, "must have format 'guidegym-similarity/1', got 'other'"),
-        ({"classes": ["a", "c"]}, r"is of the classes \['a', 'c'\], not of \['a', 'b'\]"),
+        ({"classes": ["a", "c"]}, r"is for the classes \['a', 'c'\], not \['a', 'b'\]"),
         ({"cosines": [[1, 2], [2, 1]]}, "must be symmetric, in"),
         ({"cosines": [[1, 0.5], [0.4, 1]]}, "must be symmetric, in"),
         ({"cosines": [[1, "x"], [0.4, 1]]}, "must be a matrix of numbers"),

@@ -96,7 +96,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_goes_back_to_the_last_check
     assert bad.step == 1
     for name, value in bad.network.state_dict().items():
         torch.testing.assert_close(value, kept[name], rtol=0, atol=0)
-    with pytest.raises(DivergedError, match="at step 1; nothing was kept yet"):
+    with pytest.raises(DivergedError, match="at step 1; no checkpoint exists yet"):
         train(_run(tmp_path / "fresh", loss=_diverged), POOL, name="run", on_note=lambda _: None)
 
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
     _run(tmp_path).save()
-    with pytest.raises(GuideGymError, match="is of another run: seed 0 there, 1 here"):
+    with pytest.raises(GuideGymError, match="belongs to another run: seed 0 there, 1 here"):
         _run(tmp_path, seed=1).resume()
 
 

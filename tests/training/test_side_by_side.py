@@ -105,4 +105,4 @@ def test_the_list_names_what_was_asked_for(capsys: pytest.CaptureFixture[str]) -
     assert train_models(["--list", "--only", "robust", "dlsm"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["dlsm", "robust"]
     assert train_models(["--list", "--only", "nobody"]) == 2
-    assert "no network 'nobody'; known are judge, " in capsys.readouterr().err
+    assert "no network 'nobody'; known: judge, " in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""What is found out about a classifier before one guides with it."""
+"""Evaluation of classifiers before guiding with them."""

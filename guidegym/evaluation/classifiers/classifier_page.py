@@ -44,7 +44,7 @@ def table_row(found: dict[str, Any]) -> Row:
 
 
 def _mean_error(score: dict[str, Any], which: str) -> str:
-    """Return the mean error over the noise levels but that of t = 0, where there is next to no noise to be seen."""
+    """Return the mean error over the noise levels except t = 0, where there is almost no noise."""
     errors = [one for t, one in zip(score["timesteps"], score[which], strict=True) if t > 0]
     return "" if None in errors or not errors else f"{sum(errors) / len(errors):.3f}"
 
@@ -71,7 +71,7 @@ def _html_table(rows: list[Row]) -> str:
 
 
 def classifier_page(found: dict[str, Any], pictures: dict[str, bytes], *, how: str) -> str:
-    """Return a self-contained page on one classifier: the line of the table, its pictures, outside sets, and the record."""
+    """Return a self-contained page on one classifier: its table row, its pictures, out-of-distribution sets, and the record."""
     parts = [_html_table([table_row(found)]), note(f"On {how}.")]
     parts += [f"<h2>{html.escape(name)}</h2><p>{picture(name, png)}</p>" for name, png in pictures.items()]
     if "outside" in found:
@@ -87,7 +87,7 @@ def classifier_page(found: dict[str, Any], pictures: dict[str, bytes], *, how: s
 
 
 def table_page(testbed: str, rows: list[Row], files: Mapping[str, str], *, how: str) -> str:
-    """Return the page with the table over all classifiers; each one's page lies beside it, under the name in ``files``."""
+    """Return the page with the table over all classifiers; the page of each lies beside it, under the name in ``files``."""
     names = [row["classifier"] for row in rows]
     links = " ".join(f'<a href="{files[name]}.html">{html.escape(name)}</a>' for name in names)
     return page(f"Classifiers of {testbed}", [_html_table(rows), note(f"On {how}."), f"<p>{links}</p>"])

@@ -1,4 +1,4 @@
-"""A classifier's measurements in one picture, and its gradients as pictures."""
+"""Pictures of a classifier's measurements and of its gradients."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ SHOWN_LEVELS = (0, 100, 250, 500, 750)
 
 
 def measurements_picture(found: dict[str, Any], class_names: Sequence[str]) -> bytes:
-    """Draw what ``measure`` found as a PNG: by noise level, by class, reliability, and attacks where there were any."""
+    """Draw what ``measure`` found as a PNG: by noise level, by class, reliability, and attacks if there were any."""
     figure = Figure(figsize=(19, 8.4), layout="constrained", dpi=100)
     panels = list(figure.subplots(2, 4).flat)
     _accuracies(panels[0], found["by_level"])
@@ -45,7 +45,7 @@ def measurements_picture(found: dict[str, Any], class_names: Sequence[str]) -> b
 def _accuracies(axis: Axes, by_level: dict[str, Any]) -> None:
     """Draw accuracy by noise level and by darkness, and the calibration error."""
     for key, label, marker in (("accuracy", "noisy", "o"), ("accuracy_dark", "darkened only", "s"), ("ece", "ECE", "")):
-        if key not in by_level:  # darkness is of images
+        if key not in by_level:  # darkness applies to images only
             continue
         axis.plot(
             by_level["timesteps"], by_level[key], marker=marker, label=label, color="#999" if not marker else None
@@ -77,7 +77,7 @@ def _class_energies(axis: Axes, by_level: dict[str, Any], class_names: Sequence[
 
 
 def _reliability(axis: Axes, found: dict[str, Any]) -> None:
-    """Draw the reliability diagram, and how many rows are in each bin: the diagonal is a calibrated classifier."""
+    """Draw the reliability diagram and the share of rows per bin: the diagonal is a calibrated classifier."""
     held = found["reliability"]
     pairs = [
         (confidence, accuracy)
@@ -94,7 +94,7 @@ def _reliability(axis: Axes, found: dict[str, Any]) -> None:
 
 
 def _score_errors(axis: Axes, score: dict[str, Any]) -> None:
-    """Draw how far the classifier's own score, the denoiser, and the two together are from the noise."""
+    """Draw the errors of the classifier's own score, the denoiser, and the two combined in predicting the noise."""
     for key, label in (("own", "own score"), ("denoiser", "denoiser"), ("guided", "denoiser, guided")):
         errors = [float("nan") if one is None else one for one in score[key]]
         axis.plot(score["timesteps"], errors, marker="o", label=label)
@@ -104,7 +104,7 @@ def _score_errors(axis: Axes, score: dict[str, Any]) -> None:
 
 
 def _attacks(axis: Axes, found: dict[str, Any], norm: str) -> None:
-    """Draw accuracy under PGD by radius; under L2 with an attack on another network, and after purification."""
+    """Draw accuracy under PGD by radius; under L2 also under a transfer attack and after purification."""
     own = found["attacks"][norm]
     axis.plot([0.0, *map(float, own)], [found["clean_of_attacked"], *own.values()], marker="o", label="PGD")
     if norm == "l2":
@@ -115,9 +115,9 @@ def _attacks(axis: Axes, found: dict[str, Any], norm: str) -> None:
 
 
 def gradients_picture(testbed: Testbed, classifiers: dict[str, Classifier], rows: Rows, *, num: int = 3) -> bytes:
-    """Draw gradients of log p(y | x_t) by timestep, one classifier beside another, for the same noisy images.
+    """Draw gradients of log p(y | x_t) by timestep, with the classifiers side by side, for the same noisy images.
 
-    A gradient that is aligned with perception shows the object; one that is not shows speckles.
+    A perceptually aligned gradient shows the object; other gradients show speckles.
 
     Source:
         Kawar et al. 2022, section 5.1 and Figure 3.

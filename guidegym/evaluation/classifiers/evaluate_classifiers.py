@@ -1,4 +1,4 @@
-"""Measure classifiers of a testbed and write a page, a picture and the numbers of each, and a table over all."""
+"""Evaluation of a testbed's classifiers: a page, a picture and the numbers of each, and a table over all."""
 
 import hashlib
 import json
@@ -27,15 +27,15 @@ from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
 FORMAT = "guidegym-classifier/2"
-"""Of the numbers; another one when they are measured otherwise."""
+"""Format of the numbers; changed whenever their measurement changes."""
 MEASUREMENTS = "Measurements"
-"""Title of the picture that has a file of its own."""
+"""Title of the picture that gets its own file."""
 BESIDE = "time_dependent"
-"""The classifier whose gradients are shown beside another's."""
+"""The classifier whose gradients are shown for comparison."""
 
 
 def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) -> dict[str, bytes]:
-    """Return the pictures of a page, those that can be drawn."""
+    """Return those pictures of a page that can be drawn."""
     measured = drawn_or_noted(f"what was measured of '{name}'", measurements_picture, found, testbed.class_names)
     pictures = {MEASUREMENTS: measured}
     if len(testbed.event_shape) == 3:
@@ -47,7 +47,7 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) ->
 
 
 def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
-    """Return a digest of all that a classifier's numbers and pictures depend on; empty where that cannot be known."""
+    """Return a digest of everything that a classifier's numbers and pictures depend on; empty if unknown."""
     digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
     beside = [testbed.classifiers[BESIDE]] if BESIDE in testbed.classifiers else []
     for network in (testbed.classifiers[name], *beside, testbed.denoiser):
@@ -59,7 +59,7 @@ def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
 
 
 def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
-    """Return the numbers of an earlier run of the same; None where there are none."""
+    """Return the numbers of an earlier identical run; None if there are none."""
     try:
         found: dict[str, Any] = read_json(path)
         same = made_of != "" and found["made_of"] == made_of
@@ -69,7 +69,7 @@ def _measured_before(path: Path, made_of: str) -> dict[str, Any] | None:
 
 
 def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, file: Path) -> dict[str, Any]:
-    """Measure one classifier, where it was not before, and write its files: ``file`` with an ending each."""
+    """Measure one classifier unless already measured, and write its files: ``file`` with different suffixes."""
     path, made_of = _ending(file, ".json"), _made_of(testbed, name, rows, effort)
     print(f"{name}: ", end="", flush=True)
     if (found := _measured_before(path, made_of)) is not None:
@@ -86,21 +86,21 @@ def _measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, file: Path
 
 
 def _ending(file: Path, ending: str) -> Path:
-    return file.with_name(f"{file.name}{ending}")  # a name may have a dot of its own
+    return file.with_name(f"{file.name}{ending}")  # a name may contain a dot
 
 
 def evaluate_classifiers(
     testbed: Testbed, names: Sequence[str], *, effort: Effort, data: Path | None, out: Path
 ) -> None:
-    """Measure classifiers one after the other; each one's files are written as soon as it is measured.
+    """Measure classifiers one after the other; the files of each are written as soon as it is measured.
 
-    One whose files are there already, of the same weights, rows and effort, is not measured again.
+    A classifier is not measured again if its files exist for the same weights, rows and effort.
 
     Args:
         testbed: The testbed.
-        names: Names of its classifiers; ``all`` alone means every one.
-        effort: How much is measured.
-        data: Folder of the held-out data, where it is read from files.
+        names: Names of its classifiers; ``all`` alone means all of them.
+        effort: Extent of the measurements.
+        data: Folder of the held-out data, if it is read from files.
         out: Folder for the files.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Everything that is measured of a classifier before one guides with it."""
+"""The measurements of a classifier before guiding with it."""
 
 import math
 from collections.abc import Callable
@@ -33,23 +33,23 @@ from guidegym.testbeds.outside_data import outside_images
 from guidegym.testbeds.testbed import Rows
 
 LEVELS = (0, *SCORE_LEVELS)
-"""Timesteps at which a classifier is asked."""
+"""Timesteps at which a classifier is evaluated."""
 RADII: dict[Norm, tuple[float, ...]] = {"l2": (0.5, 1.0, 2.0, 4.0), "linf": (0.05, 0.1, 0.2, 0.3)}
 """Radii of the attacks in units of [-1, 1] images."""
 HEADLINE_RADIUS = 1.0
-"""L2 radius of the transfer attack and of purification, and the one in the table over all."""
+"""L2 radius of the transfer attack and of purification, also the radius in the table over all."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many rows are measured, and how hard they are attacked.
+    """The number of measured rows, and the strength of the attacks.
 
     Args:
         rows: Rows for accuracy, energies and calibration.
         attacked: Rows that are attacked and purified.
         attack_steps: Steps of an attack.
         restarts: Random restarts of an attack.
-        smallest: Rows whose smallest change is sought.
+        smallest: Rows whose smallest adversarial change is searched for.
     """
 
     rows: int = 2000
@@ -64,7 +64,7 @@ class Effort:
             check_count(name, value, least=1)
 
     def on(self, available: int) -> "Effort":
-        """Return the effort that so many rows allow."""
+        """Return the effort limited to the available number of rows."""
         rows = min(self.rows, available)
         attacked = min(self.attacked, rows)
         return replace(self, rows=rows, attacked=attacked, smallest=min(self.smallest, attacked))
@@ -82,11 +82,11 @@ def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Cal
         testbed: The testbed.
         name: Name of its classifier.
         rows: Held-out clean rows, shuffled, on the testbed's device.
-        effort: How much.
-        say: Told what is being measured.
+        effort: Extent of the measurements.
+        say: Called with the name of each measurement as it starts.
 
     Returns:
-        Plain numbers, lists and dicts; what does not apply to the testbed or to the classifier is left out.
+        Plain numbers, lists and dicts; measurements that do not apply to the testbed or the classifier are left out.
     """
     classifier = testbed.classifier(name)
     few = Rows(rows.x[: effort.rows], rows.labels[: effort.rows])
@@ -107,12 +107,12 @@ def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Cal
 
 
 def _numbers(values: Tensor) -> list[float | None]:
-    """Return plain numbers; what is not finite is None, for which JSON has a word."""
+    """Return plain numbers; non-finite ones become None, which JSON can represent."""
     return [value if math.isfinite(value) else None for value in values.double().tolist()]
 
 
 def _black(testbed: Testbed) -> float | None:
-    """Return the value of a black pixel; None where rows are no images."""
+    """Return the value of a black pixel; None if rows are not images."""
     return None if testbed.clip is None or len(testbed.event_shape) != 3 else -testbed.clip
 
 
@@ -142,7 +142,7 @@ def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str,
 
 
 def _score_errors(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str, list[Any]]:
-    """Return the errors of the classifier's score and of what it guides at each noise level."""
+    """Return the errors of the classifier's score and of the guided denoiser at each noise level."""
     found: dict[str, list[Any]] = {"timesteps": _levels(testbed)}
     for level in found["timesteps"]:
         at: dict[str, Any] = {"process": testbed.process, "timestep": level}
@@ -156,7 +156,7 @@ def _score_errors(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[
 def _as_images(
     testbed: Testbed, classifier: Classifier, rows: Rows, effort: Effort, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Return what is measured of classifiers of images: attacks, outside images, purification."""
+    """Return the measurements of image classifiers: attacks, out-of-distribution images, purification."""
     victims = Rows(rows.x[: effort.attacked], rows.labels[: effort.attacked])
     say("attacks")
     attacks = {
@@ -196,7 +196,7 @@ def _as_images(
 
 
 def _starts(effort: Effort) -> dict[str, Any]:
-    """Return random starts where there are to be several."""
+    """Return the settings of random starts if there are several."""
     return {"restarts": effort.restarts, "generator": torch.Generator().manual_seed(0)} if effort.restarts > 1 else {}
 
 
@@ -212,7 +212,7 @@ def _attack(classifier: Classifier, rows: Rows, effort: Effort) -> Float[Tensor,
 
 
 def _transferred(testbed: Testbed, rows: Rows, effort: Effort) -> Float[Tensor, " n *event"]:
-    """Return the rows attacked on the judge: an attack that no masked gradient can stop."""
+    """Return the rows under an attack on the judge, which gradient masking cannot stop."""
     judge = testbed.judge
     return pgd(
         lambda x: judge.classify(judge.features(x)), *rows, radius=HEADLINE_RADIUS, num_steps=effort.attack_steps
@@ -238,6 +238,6 @@ def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows
 
 
 def shuffled(x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, seed: int = 0) -> Rows:
-    """Return rows in an order that mixes classes, the same each time."""
+    """Return rows in a fixed shuffled order that mixes classes."""
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
     return Rows(x[order], labels[order])

@@ -1,1 +1,1 @@
-"""The one measuring system: methods on the same seeds, their numbers with intervals, paired differences and cost."""
+"""The measuring system: methods on the same seeds, their metrics with intervals, paired differences and cost."""

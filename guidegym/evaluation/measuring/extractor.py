@@ -1,4 +1,4 @@
-"""Feature extractors: the space that sample sets are measured in, known by name and by the digest of its weights."""
+"""Feature extractors: the spaces that sample sets are measured in, identified by name and weight digest."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ CHUNK = 64
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """What looks at samples, and how real data looks to it.
+    """A feature extractor with the features of real data.
 
     Args:
-        name: What results call it.
+        name: Its name in results.
         look: Returns features, logits and spatial features of clean samples.
         references: Real data in its features; their ``extractor`` is the digest of its weights.
     """
@@ -38,7 +38,7 @@ class Extractor:
 
     @property
     def digest(self) -> str:
-        """Digest of the weights: numbers of different digests must not be compared."""
+        """Digest of the weights: numbers under different digests must not be compared."""
         return self.references.extractor
 
 
@@ -53,11 +53,11 @@ def inception_extractor(testbed: Testbed, *, weights: Path | None = None, data: 
     Args:
         testbed: A testbed of images with ``test_data``.
         weights: torch-fidelity's weight file; None lets it download its own.
-        data: Folder of the held-out data, where it is read from files.
+        data: Folder of the held-out data, if it is read from files.
 
     Raises:
-        GuideGymError: If the testbed has no images or no held-out data, or the weights cannot be had.
-        FileFormatError: If the weight file is not one.
+        GuideGymError: If the testbed has no images or no held-out data, or the weights are unavailable.
+        FileFormatError: If the file is not a weight file.
     """
     if len(testbed.event_shape) != 3 or testbed.event_shape[0] not in (1, 3):
         raise GuideGymError(f"Inception looks at images of 1 or 3 channels, got samples of shape {testbed.event_shape}")
@@ -84,7 +84,7 @@ def inception_extractor(testbed: Testbed, *, weights: Path | None = None, data: 
 
 
 def to_bytes(x: Float[Tensor, " n channels height width"]) -> UInt8[Tensor, " n three height width"]:
-    """Return images in [-1, 1] as the RGB bytes that Inception takes: clamped, rounded, grey ones repeated."""
+    """Return images in [-1, 1] as the RGB bytes that Inception takes: clamped, rounded, with grey channels repeated."""
     return to_grey_levels(x).expand(-1, 3, -1, -1)
 
 
@@ -96,7 +96,7 @@ def _inception(weights: Path | None, device: torch.device) -> Any:
         if not weights.is_file():
             raise GuideGymError(f"no Inception weights {weights}")
         try:
-            # torch-fidelity unpickles what it is given: only what holds tensors and nothing else may reach it.
+            # torch-fidelity unpickles its input: only files with nothing but tensors may reach it.
             torch.load(weights, map_location="cpu", weights_only=True)
         except Exception as error:
             raise FileFormatError(f"{weights} is not a file of weights: {str(error).splitlines()[0]}") from error
@@ -109,14 +109,14 @@ def _inception(weights: Path | None, device: torch.device) -> Any:
     except (OSError, RuntimeError) as error:
         said = str(error).splitlines()[0]
         if weights is not None:
-            raise FileFormatError(f"{weights} does not hold Inception's weights: {said}") from error
+            raise FileFormatError(f"{weights} does not contain Inception's weights: {said}") from error
         raise GuideGymError(f"Inception's weights cannot be downloaded ({said}); give `--inception-weights`") from error
     return network.to(device)
 
 
 @contextmanager
 def _spatial(network: Any) -> Iterator[list[Tensor]]:
-    """Collect the spatial features of the passes inside."""
+    """Collect the spatial features of forward passes within the context."""
     found: list[Tensor] = []
     hook = network.Mixed_6d.branch1x1.register_forward_hook(
         lambda module, given, maps: found.append(maps[:, :INCEPTION_MAPS].flatten(1))

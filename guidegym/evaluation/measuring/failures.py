@@ -1,4 +1,4 @@
-"""Which samples have failed: a judge's features of them mean nothing."""
+"""Detection of failed samples, on which a judge's features are meaningless."""
 
 from typing import NamedTuple
 
@@ -9,21 +9,21 @@ from torch import Tensor
 from guidegym.testbeds import Testbed
 
 FAR_AWAY = 10.0
-"""A sample whose features are so many times longer than those of any real one counts as failed."""
+"""A sample whose feature norm exceeds that of every real one by this factor counts as failed."""
 FEWEST_MIDTONES = 0.01
-"""A sample with a smaller share of values inside its clipping bounds is saturated and counts as failed.
+"""A sample with a smaller share of values within its clipping bounds is saturated and counts as failed.
 
-Of real Fashion-MNIST images none has less than 0.09.
+No real Fashion-MNIST image has less than 0.09.
 """
 
 
 class Failures(NamedTuple):
-    """Which samples failed in which way.
+    """The failed samples by kind of failure.
 
     Args:
         not_finite: Samples with a NaN or an infinity.
-        saturated: Samples with hardly a value inside the clipping bounds.
-        far_away: Samples whose features are not finite, or far longer than those of any real one.
+        saturated: Samples with almost no values within the clipping bounds.
+        far_away: Samples whose features are not finite, or far larger in norm than those of any real one.
     """
 
     not_finite: Bool[Tensor, " n"]
@@ -42,10 +42,10 @@ def failures_of(
     features: Float[Tensor, " n dim"],
     real: Float[Tensor, " classes m dim"],
 ) -> Failures:
-    """Say which samples are not finite, saturated, or far away from all real data.
+    """Return which samples are non-finite, saturated, or far away from all real data.
 
     Args:
-        testbed: Where the samples come from.
+        testbed: The testbed of the samples.
         x: The samples.
         features: Their features.
         real: Real data in the same features.

@@ -1,4 +1,4 @@
-"""Measured numbers with their resamples, and paired differences: what two methods share drops out of them."""
+"""Measured numbers with their resamples, and paired differences, in which shared variation cancels."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ Interval = Callable[[float, Float[Tensor, " resamples"]], Estimate]
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One number of one method, and of its resamples.
+    """One number of one method, with its bootstrap resamples.
 
     Args:
-        value: The number; infinite or NaN where a sample failed.
-        draws: The same of each resample, before recentring; all methods of a run are resampled alike, row by row.
+        value: The number; infinite or NaN if a sample failed.
+        draws: The number on each resample, before recentring; all methods of a run share the same resampling of rows.
         estimate: The number with its interval.
     """
 
@@ -30,17 +30,17 @@ class Measurement:
 
     @classmethod
     def constant(cls, value: float, *, resamples: int) -> "Measurement":
-        """Return a number that no resample moves."""
+        """Return a number that is the same on all resamples."""
         draws = torch.full((resamples,), value, dtype=torch.float64)
         return cls(value, draws, Estimate(value, value, value))
 
     @classmethod
     def mean(cls, rows: Shaped[Tensor, " n"], weights: Float[Tensor, " resamples n"]) -> "Measurement":
-        """Return the mean over rows, and that of each resample.
+        """Return the mean over rows, with its resamples.
 
         Args:
-            rows: One number, or yes or no, per row.
-            weights: How often each row is drawn in each resample.
+            rows: One number or boolean per row.
+            weights: Number of draws of each row in each resample.
         """
         values = rows.double()
         value, draws = float(values.mean()), weights @ values / weights.sum(dim=1)
@@ -49,32 +49,32 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Delta:
-    """How much larger a number is than another method's on the same rows.
+    """The difference of a number from another method's on the same rows.
 
     Args:
         estimate: The difference with its 95 % interval.
-        p_value: Two-sided, of no difference; NaN where one of the two methods has failed samples.
+        p_value: Two-sided p-value of no difference; NaN if one of the methods has failed samples.
     """
 
     estimate: Estimate
     p_value: float
 
     def to_json(self) -> dict[str, float | None]:
-        """Return its numbers; None where one is not finite."""
+        """Return its numbers, with None for non-finite ones."""
         return {**self.estimate.to_json(), "p_value": self.p_value if math.isfinite(self.p_value) else None}
 
 
 def delta(one: Measurement, other: Measurement, *, interval: Interval = recentred) -> Delta:
-    r"""Compare two methods that were resampled alike.
+    r"""Compare two methods with the same resampling.
 
-    Row ``i`` of both has the same noise and class, and both are resampled by the same draws: what they share drops out of
-    the difference. The test is the normal one, :math:`p = \mathrm{erfc}(|d| / (\sqrt2\, \mathrm{sd}_b(d_b)))`, with the
-    standard deviation of the resampled differences.
+    Row ``i`` of both has the same noise and class, and both are resampled by the same draws: shared variation
+    cancels in the difference. The test is the normal one, :math:`p = \mathrm{erfc}(|d| / (\sqrt2\, \mathrm{sd}_b(d_b)))`,
+    with the standard deviation of the resampled differences.
 
     Args:
         one: A number.
-        other: What is taken off it.
-        interval: How the resampled differences make the interval.
+        other: The number to subtract.
+        interval: Computes the interval from the resampled differences.
     """
     value, draws = one.value - other.value, one.draws - other.draws
     if not (math.isfinite(value) and bool(draws.isfinite().all())):
@@ -86,5 +86,5 @@ def delta(one: Measurement, other: Measurement, *, interval: Interval = recentre
 
 
 def deltas(one: Mapping[str, Measurement], other: Mapping[str, Measurement]) -> dict[str, Delta]:
-    """Compare all numbers that two methods share."""
+    """Compare all metrics that two methods share."""
     return {name: delta(one[name], other[name]) for name in one if name in other}

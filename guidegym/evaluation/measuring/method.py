@@ -1,4 +1,4 @@
-"""A method, and its samples on given rows: many methods and many seeds advance together in one batch."""
+"""Methods and their samples on given rows: many methods and seeds advance together in one batch."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from guidegym.testbeds.model import Model
 
 @dataclass(frozen=True)
 class Method:
-    """A guidance with the diffusion sampler it is used with.
+    """A guidance together with its diffusion sampler.
 
     Args:
-        name: What tables call it.
+        name: Its name in tables.
         guidance: The guidance.
         sampler: The diffusion sampler.
     """
@@ -40,15 +40,15 @@ def sample_methods(
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> list[Samples]:
-    """Return each method's samples of the same rows; those with the same guide, score and sampler share their batches.
+    """Return each method's samples of the same rows; methods with the same guide, base model and sampler share batches.
 
     Args:
-        model: What is guided.
+        model: The model to guide.
         methods: The methods.
         labels: Wanted class of each row.
         seeds: Noise seed of each row.
         batch_size: Rows that advance together.
-        on_rows: Told after each step how many rows took it.
+        on_rows: Called after each step with the number of rows that took it.
     """
     found: dict[int, Samples] = {}
     how: dict[str, Any] = {"batch_size": batch_size, "on_rows": on_rows}

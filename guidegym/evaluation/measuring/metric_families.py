@@ -1,4 +1,4 @@
-"""How the metrics of a sample set are computed, for many resamples at once; a family shares one look at the set."""
+"""Computation of sample-set metrics for many resamples at once; the metrics of a family share computations."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
@@ -14,20 +14,20 @@ from guidegym.metrics.neighbours import NeighbourScores, neighbour_scores
 from guidegym.testbeds import References
 
 HALVINGS = 4
-"""Ways of halving a set for the extrapolated Frechet distance."""
+"""Number of random halvings of a set for the extrapolated Frechet distance."""
 Weights: TypeAlias = Float[Tensor, " resamples classes n"]
-"""How often each sample is drawn in each resample, by class."""
+"""Number of draws of each sample in each resample, by class."""
 Values: TypeAlias = Mapping[str, Float[Tensor, " resamples"]]
 Family: TypeAlias = Callable[[SampleSet, References, Weights], Values]
 
 
 def in_rows(weights: Weights) -> Float[Tensor, " resamples rows"]:
-    """Return weights in the order of the rows, class by class in turn."""
+    """Return weights in row order, which cycles through the classes."""
     return weights.transpose(1, 2).flatten(1)
 
 
 def halves(num_classes: int, per_class: int) -> Tensor:
-    """Return ways of halving rows that keep the classes' shares: booleans, (ways, rows)."""
+    """Return halvings of the rows that keep the classes' shares: booleans, (halvings, rows)."""
     generator = torch.Generator().manual_seed(0)
     ways = []
     for _ in range(HALVINGS):
@@ -37,19 +37,19 @@ def halves(num_classes: int, per_class: int) -> Tensor:
 
 
 def real_rows(references: References, num: int) -> Float[Tensor, " rows dim"]:
-    """Return about ``num`` real rows, all classes in equal shares, or all that are kept."""
+    """Return about ``num`` real rows, with equal class shares, or all that are kept."""
     kept = references.features.shape[1]
     per_class = max(1, min(kept, num // len(references.features)))
     return references.features[:, :per_class].flatten(0, 1)
 
 
 def frechet(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Frechet distance to the mixture of all classes in equal shares."""
+    """Frechet distance to the mixture of all classes with equal shares."""
     return {"frechet": resampled_frechet(own.features, in_rows(weights), *references.pooled)}
 
 
 def frechet_infinite(own: SampleSet, references: References, weights: Weights) -> Values:
-    """The same, extrapolated to infinitely many samples."""
+    """Frechet distance extrapolated to infinitely many samples."""
     ways = halves(weights.shape[1], weights.shape[2]).to(own.features.device)
     values = extrapolated_frechet(
         own.features, in_rows(weights), *references.pooled, halves=ways, num_classes=own.num_classes
@@ -58,7 +58,7 @@ def frechet_infinite(own: SampleSet, references: References, weights: Weights) -
 
 
 def spatial_frechet(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Frechet distance in the spatial features (sFID); nothing where there are none."""
+    """Frechet distance in the spatial features (sFID); nothing if there are none."""
     if own.spatial is None or references.spatial is None:
         return {}
     return {"spatial_frechet": resampled_frechet(own.spatial, in_rows(weights), *references.spatial)}
@@ -74,12 +74,12 @@ def class_frechet(own: SampleSet, references: References, weights: Weights) -> V
 
 
 def kernel(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Kernel distance to the mixture of all classes in equal shares."""
+    """Kernel distance to the mixture of all classes with equal shares."""
     return {"kid": mixture_distance(own.by_class(own.features), references.features, weights)}
 
 
 def class_kernel(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Mean over classes of the kernel distance to the class: what searches are led by."""
+    """Mean over classes of the kernel distance to the class: the default objective of searches."""
     kernels = class_kernels(own.by_class(own.features), references.features, references.self_term)
     return {"intra_kid": kernels.distance(weights)}
 
@@ -91,7 +91,7 @@ def neighbours(own: SampleSet, references: References, weights: Weights) -> Valu
 
 
 def class_neighbours(own: SampleSet, references: References, weights: Weights) -> Values:
-    """The means over classes of the same."""
+    """Means over classes of precision, recall, density and coverage."""
     scores = [
         neighbour_scores(rows, references.features[label, : len(rows)], weights[:, label])
         for label, rows in enumerate(own.by_class(own.features))
@@ -103,12 +103,12 @@ def class_neighbours(own: SampleSet, references: References, weights: Weights) -
 
 
 def inception(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Inception Score by the extractor's classes."""
+    """Inception Score over the extractor's classes."""
     return {"inception_score": inception_score(own.logits, in_rows(weights))}
 
 
 def of_rows(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Means over rows: class accuracy, accuracy over the bank of judges, and energy divergence where it was measured."""
+    """Means over rows: class accuracy, accuracy over the bank of judges, and energy divergence if it was measured."""
     rows = in_rows(weights)
     values = {"accuracy": own.hits[:, 0].double(), "robustness": own.hits.double().mean(dim=1)}
     if own.divergence is not None:

@@ -1,4 +1,4 @@
-"""The metrics of sample sets by name: direction, smallest set, and the interval that each gets."""
+"""The metrics of sample sets by name, with direction, smallest set size, and kind of interval."""
 
 import math
 import warnings
@@ -20,7 +20,7 @@ from guidegym.testbeds import References
 
 RESAMPLES = 200
 FEW = 2
-"""A set with fewer samples than so many times the dimensions has a covariance that is mostly noise."""
+"""With fewer samples than this multiple of the dimension, a covariance is mostly noise."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Metric:
     """One number of a sample set.
 
     Args:
-        title: What tables call it.
-        family: What it is computed with.
+        title: Its heading in tables.
+        family: The function that computes it.
         lower_is_better: Its direction.
         share: Whether it is a share, shown in percent.
         biased: Whether repeated samples bias it: then only the spread of its resamples is used.
-        least: Samples of each class without which it does not exist.
+        least: Samples per class below which it is undefined.
         space: Space whose covariance it estimates, over the set or over each class: ``pooled``, ``class``, ``spatial``.
     """
 
@@ -47,7 +47,7 @@ class Metric:
 
     @property
     def worst(self) -> float:
-        """What stands for the number of a set with failed samples: infinite, or NaN where higher is better."""
+        """The value of a set with failed samples: infinite, or NaN if higher is better."""
         return math.inf if self.lower_is_better else math.nan
 
 
@@ -74,29 +74,29 @@ METRICS: Mapping[str, Metric] = {
     "robustness": Metric("robustness@1", families.of_rows, False, share=True),
     "energy_divergence": Metric("energy divergence", families.of_rows, True),
 }
-"""Class-wise means begin with ``intra_``; a class-wise Inception Score would be 1 by definition of a class."""
+"""Names of class-wise means begin with ``intra_``; a class-wise Inception Score would be 1 by definition."""
 
 
 def check_names(names: Sequence[str]) -> None:
     """Check that metrics exist.
 
     Raises:
-        GuideGymError: If one does not.
+        GuideGymError: If a metric does not exist.
     """
     unknown = [name for name in names if name not in METRICS]
     if unknown:
-        raise GuideGymError(f"no metric '{unknown[0]}'; known are {', '.join(METRICS)}")
+        raise GuideGymError(f"no metric '{unknown[0]}'; known: {', '.join(METRICS)}")
 
 
 def check_size(names: Sequence[str], references: References, *, per_class: int) -> None:
-    """Refuse sets that a metric does not exist for, and warn of those that it says little about.
+    """Reject sets that are too small for a metric, and warn of those on which it is unreliable.
 
     Raises:
         GuideGymError: If there are too few samples, or real rows, of a class.
     """
     most = max(names, key=lambda name: METRICS[name].least)
     if per_class < METRICS[most].least:
-        raise GuideGymError(f"`{most}` needs at least {METRICS[most].least} samples of each class, got {per_class}")
+        raise GuideGymError(f"`{most}` needs at least {METRICS[most].least} samples per class, got {per_class}")
     rows, dim = per_class * len(references.features), references.features.shape[2]
     places = 0 if references.spatial is None else len(references.spatial[0])
     for space, num, wide in (("pooled", rows, dim), ("class", per_class, dim), ("spatial", rows, places)):
@@ -104,7 +104,7 @@ def check_size(names: Sequence[str], references: References, *, per_class: int) 
         if concerned and num < FEW * wide:
             warnings.warn(
                 f"{num} samples are few for {', '.join(concerned)} in {wide} dimensions: the numbers are mostly bias; "
-                f"at least {FEW * wide} samples{' of each class' if space == 'class' else ''} are advised",
+                f"at least {FEW * wide} samples{' per class' if space == 'class' else ''} are advised",
                 UserWarning,
                 stacklevel=2,
             )
@@ -120,7 +120,7 @@ def _estimate(metric: Metric, value: float, draws: Tensor) -> Estimate:
 def _family_values(
     own: SampleSet, references: References, names: Sequence[str], weights: families.Weights
 ) -> dict[str, Float[Tensor, " resamples"] | None]:
-    """Return metrics under each row of weights; None where failed samples leave no number, nothing where the set has none."""
+    """Return metrics under each row of weights; None if failed samples leave a metric undefined, no entry if unavailable."""
     failed = bool(own.failed.any())
     computed: set[Family] = set()
     found: dict[str, Tensor | None] = {}
@@ -130,7 +130,7 @@ def _family_values(
     }
     for name in (name for name in names if not absent.get(name, False)):
         metric = METRICS[name]
-        # A failed sample is a miss in a share of hits; other numbers there are none of.
+        # A failed sample is a miss in a share of hits; all other metrics are undefined.
         if failed and not (metric.share and metric.family is families.of_rows):
             found[name] = None
         elif metric.family not in computed:
@@ -141,7 +141,7 @@ def _family_values(
 
 
 def values_of(own: SampleSet, references: References, names: Sequence[str]) -> dict[str, float]:
-    """Return a set's numbers without intervals: infinite or NaN where a sample failed."""
+    """Return a set's numbers without intervals: infinite or NaN if a sample failed."""
     once = torch.ones(1, own.num_classes, len(own.features) // own.num_classes, dtype=torch.float64)
     values = _family_values(own, references, names, once.to(own.features.device))
     return {name: METRICS[name].worst if one is None else float(one[0]) for name, one in values.items()}
@@ -150,12 +150,12 @@ def values_of(own: SampleSet, references: References, names: Sequence[str]) -> d
 def measure_set(
     own: SampleSet, references: References, names: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Measurement]:
-    """Measure one set, with bootstrap intervals; metrics that the set has nothing for are left out.
+    """Measure one set, with bootstrap intervals; metrics that the set has no data for are left out.
 
     Args:
         own: The samples.
         references: Real data in the same features.
-        names: Metrics, of ``METRICS``.
+        names: Names from ``METRICS``.
         resamples: Bootstrap resamples, >= 2, drawn within classes.
         seed: Seed of the resampling; equal for methods that are compared.
     """

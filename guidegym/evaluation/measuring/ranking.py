@@ -1,4 +1,4 @@
-"""Methods ranked by one of their numbers: how far each is from the best on the same rows, as a table and as JSON."""
+"""Methods ranked by one metric, with their paired differences from the best, as a table and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from guidegym.metrics.resampling import Estimate, interval_around
 
 Of = TypeVar("Of")
 NOTHING = Delta(Estimate(0.0, 0.0, 0.0), 1.0)
-"""How far the best is from itself."""
+"""The difference of the best from itself."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,22 @@ class Column:
     share: bool = False
 
     def text(self, estimate: Estimate) -> str:
-        """Return an estimate as the table has it."""
+        """Return an estimate as formatted in the table."""
         return estimate.text(100) + " %" if self.share else estimate.text()
 
 
 @dataclass(frozen=True, eq=False)
 class Standing(Generic[Of]):
-    """One method among others that were measured on the same rows.
+    """One of several methods measured on the same rows.
 
     Args:
-        of: What was measured.
-        name: What tables call it.
+        of: The measured object.
+        name: Its name in tables.
         numbers: Its numbers by name.
-        evaluations: Network evaluations per sample, forward and backward alike.
-        failed: Number of its samples that failed.
-        sound: Whether its numbers mean anything; the others come last.
-        delta_to_best: How much worse it is than the best method in what decides the ranking.
+        evaluations: Network evaluations per sample, forward and backward.
+        failed: Number of its failed samples.
+        sound: Whether its numbers are meaningful; unsound methods come last.
+        delta_to_best: How much worse than the best method it is in the ranking metric.
     """
 
     of: Of
@@ -55,11 +55,11 @@ class Standing(Generic[Of]):
 
 
 def rank(measured: Sequence[Standing[Of]], *, by: str, lower_is_better: bool) -> list[Standing[Of]]:
-    """Return methods with their paired differences to the best, the best first and those that are not sound last.
+    """Return methods with their paired differences from the best, best first and unsound ones last.
 
     Args:
-        measured: Methods whose numbers were resampled alike.
-        by: The number that decides.
+        measured: Methods whose numbers share their resampling.
+        by: The ranking metric.
         lower_is_better: Its direction.
     """
     sign = 1.0 if lower_is_better else -1.0
@@ -91,7 +91,7 @@ def ranked_rows(ranked: Sequence[Standing[Of]], columns: Sequence[Column]) -> li
 
 
 def ranked_json(ranked: Sequence[Standing[Of]], columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Return one JSON-able object per method."""
+    """Return one JSON-serialisable object per method."""
     return [
         {
             "method": one.name,
@@ -105,6 +105,6 @@ def ranked_json(ranked: Sequence[Standing[Of]], columns: Sequence[Column]) -> li
 
 
 def delta_to_best(method: Mapping[str, Any]) -> Estimate:
-    """Return how far a record's method is from the best, in whichever spelling the record has it."""
+    """Return the difference of a record's method from the best, under the record's current or former key."""
     spellings = ("delta_to_best", "behind_best_by", "behind_best")
     return Estimate.from_json(next(method[name] for name in spellings if name in method))

@@ -1,4 +1,4 @@
-"""What is seen of a method's samples: all that their numbers are made of."""
+"""The extractor's and judges' outputs for a method's samples, from which their metrics are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from guidegym.testbeds.judge import seen_by
 
 @dataclass(frozen=True, eq=False)
 class SampleSet:
-    """One method's samples as they were seen; rows are class by class in turn (0, 1, ..., K - 1, 0, 1, ...).
+    """One method's samples with their features; rows cycle through the classes (0, 1, ..., K - 1, 0, 1, ...).
 
     Args:
         method: The method.
-        features: In the extractor's space.
-        logits: The extractor's.
-        spatial: By place; None where the extractor keeps none.
-        hits: Whether each judge takes the row for the wanted class, never where it failed; the first column is the judge's own.
-        divergence: Energy divergence :math:`|E^*_c - E(x)|` of each row; None where it was not asked for.
-        failed: Rows that became non-finite, saturated, or ran far away from all real data.
+        features: The extractor's features.
+        logits: The extractor's logits.
+        spatial: Spatial features; None if the extractor has none.
+        hits: Whether each judge assigns the row to the wanted class (false for failed rows); the first column is the judge's own.
+        divergence: Energy divergence :math:`|E^*_c - E(x)|` of each row; None if not requested.
+        failed: Rows that became non-finite, saturated, or far away from all real data.
         evaluations: Network evaluations of each row, in the order of ``Cost``.
-        shown: The first samples, whole.
+        shown: The first samples themselves.
         num_classes: Number of classes.
-        seconds: Seconds that sampling took; 0 where they were not taken.
-        failures: Failed rows by what is wrong with them; None where it was not kept.
+        seconds: Seconds that sampling took; 0 if not measured.
+        failures: Numbers of failed rows by kind of failure; None if not kept.
     """
 
     method: Method
@@ -60,12 +60,12 @@ class SampleSet:
 
     @property
     def evaluations_per_sample(self) -> float:
-        """Network evaluations per sample, forward and backward alike."""
+        """Network evaluations per sample, forward and backward."""
         return int(self.evaluations.sum()) / len(self.evaluations)
 
     @property
     def shown_labels(self) -> Int[Tensor, " some"]:
-        """Wanted classes of the samples that are kept whole."""
+        """Wanted classes of the samples in ``shown``."""
         return torch.arange(len(self.shown)) % self.num_classes
 
 
@@ -77,14 +77,14 @@ def hits_of(
     *,
     bank: bool,
 ) -> Bool[Tensor, " n judges"]:
-    """Return whether each judge takes a sample for its wanted class, the testbed's own judge first.
+    """Return whether each judge assigns a sample to its wanted class, the testbed's own judge first.
 
     Args:
-        testbed: Where the samples come from.
+        testbed: The testbed of the samples.
         x: The samples.
         labels: Their wanted classes.
         judged: The judge's logits.
-        bank: Whether all judges of the bank are asked, or the judge alone.
+        bank: Whether to use all judges of the bank, or the judge alone.
     """
     others = [judge for judge in testbed.judges.values() if bank and judge is not testbed.judge]
     logits = [judged, *(seen_by(judge, x).logits for judge in others)]
@@ -102,24 +102,24 @@ def look(
     shown: int | None = None,
     seconds: float = 0.0,
 ) -> SampleSet:
-    """Look at a method's samples once.
+    """Evaluate the extractor and judges on a method's samples once.
 
     Args:
         method: The method.
         samples: Its samples.
-        testbed: Where they come from.
-        extractor: What looks at them.
-        bank: Whether all judges of the bank say what they take each sample for, or the judge alone.
+        testbed: The testbed of the samples.
+        extractor: The feature extractor.
+        bank: Whether to use all judges of the bank, or the judge alone.
         energy: Classifier whose energy divergence is measured; None for none.
-        shown: How many of the first samples are kept whole; None for all.
+        shown: Number of first samples to keep in ``shown``; None for all.
         seconds: Seconds that sampling took.
     """
     x, labels = samples.x.nan_to_num(0.0), samples.labels
     seen = extractor.look(x)
     failures = failures_of(testbed, samples.x, seen.features, extractor.references.features)
-    # A chain that became non-finite was stopped before: what is left of it may be finite.
+    # A chain that became non-finite was stopped, so its last sample may be finite.
     failures = failures._replace(not_finite=failures.not_finite | samples.failed)
-    # The judge comes first: its hits are the class accuracy. Where it is the extractor it has looked already.
+    # The judge comes first: its hits are the class accuracy. If it is the extractor, its outputs are reused.
     is_judge = extractor.digest == testbed.references.extractor
     judged = (seen if is_judge else testbed.seen(x)).logits
     divergence = None

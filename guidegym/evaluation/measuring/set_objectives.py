@@ -1,4 +1,4 @@
-"""Every metric of sample sets as an objective, and any objective as a number with an interval."""
+"""All sample-set metrics as objectives, and any objective measured with an interval."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,19 +25,19 @@ METRIC_OF: Mapping[str, str] = {
     "mixture_kid": "kid",
     **{name: name for name in METRICS if name not in ("kid", "intra_kid", "accuracy", "energy_divergence")},
 }
-"""The metric of each objective that is one: ``kid`` is the class-wise distance, ``mixture_kid`` that of all classes together."""
+"""Metrics by objective name: ``kid`` is the class-wise distance, ``mixture_kid`` that of all classes together."""
 UNNAMED = Method("", Guidance(), DDIM(1))
-"""Stands for the method of samples that were made by none in particular."""
+"""Placeholder for samples without a method."""
 
 
 def set_of(finished: Finished, *, bank: bool = False) -> tuple[SampleSet, References]:
-    """Arrange samples of any classes as a set with the same number of each class that is there, and the references of those.
+    """Arrange samples as a set with equally many of each class present, and return it with the references of those classes.
 
     Surplus samples of a class are left out.
 
     Args:
         finished: The samples.
-        bank: Whether all judges of the testbed's bank say what they take each sample for, or the judge alone.
+        bank: Whether to use all judges of the testbed's bank, or the judge alone.
     """
     classes = finished.labels.unique()
     of_class = [(finished.labels == label).nonzero()[:, 0] for label in classes]
@@ -70,14 +70,14 @@ def _number(name: str, finished: Finished) -> Tensor:
     """Return a metric of the set.
 
     Raises:
-        GuideGymError: If there are too few samples of a class for it, or the testbed has nothing to measure it with.
+        GuideGymError: If there are too few samples of a class for it, or the testbed lacks what it needs.
     """
     metric = METRIC_OF[name]
     own, references = set_of(finished, bank=metric == "robustness")
     per_class = len(own.features) // own.num_classes
     if per_class < METRICS[metric].least:
         raise GuideGymError(
-            f"objective '{name}' needs at least {METRICS[metric].least} samples of each class at a time, got {per_class}"
+            f"objective '{name}' needs at least {METRICS[metric].least} samples per class in a set, got {per_class}"
         )
     values = values_of(own, references, [metric])
     if metric not in values:
@@ -99,12 +99,12 @@ for _name, _metric in METRIC_OF.items():
 
 
 def values_by(objective: Objective, finished: Finished, failed: Tensor) -> Tensor:
-    """Return the number per sample, or that of the set, float64 on the CPU, with the floor for what failed.
+    """Return the value per sample, or that of the set, float64 on the CPU, with the floor for failures.
 
     Args:
         objective: The objective.
         finished: The samples.
-        failed: Those that failed: each counts as the floor, and so does a number of the whole set.
+        failed: Failed samples: each gets the floor, and so does a number of the whole set.
     """
     return _floored(objective(finished), objective, failed)
 
@@ -118,11 +118,11 @@ def _floored(values: Tensor, objective: Objective, failed: Tensor) -> Tensor:
 def measure_objective(
     objective: Objective, finished: Finished, own: SampleSet, *, resamples: int, seed: int
 ) -> Measurement:
-    """Measure a set by an objective, with a bootstrap interval drawn within classes, as the metrics are.
+    """Measure a set by an objective, with a bootstrap interval drawn within classes, as for the metrics.
 
     Args:
         objective: The objective.
-        finished: The samples that ``own`` was made of, in its order.
+        finished: The samples of ``own``, in the same order.
         own: The set; see ``values_by`` for its failed samples.
         resamples: Bootstrap resamples.
         seed: Seed of the resampling.
@@ -138,7 +138,7 @@ def measure_objective(
         return Measurement.mean(values, weights)
     value = float(values)
     if own.num_failed or not bool(found.isfinite()):
-        return Measurement.constant(value, resamples=resamples)  # at the floor there is nothing to resample
+        return Measurement.constant(value, resamples=resamples)  # at the floor, resampling changes nothing
     places = torch.arange(len(own.features))
     drawn = [objective(finished.rows(places.repeat_interleave(row.long()).to(finished.x.device))) for row in weights]
     draws = torch.stack([one.detach().double().cpu() for one in drawn])

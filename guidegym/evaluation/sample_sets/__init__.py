@@ -1,1 +1,1 @@
-"""What is found out about sets of samples: metrics with their uncertainty, and methods compared row by row."""
+"""Evaluation of sample sets: metrics with their uncertainty, and methods compared row by row."""

@@ -1,4 +1,4 @@
-"""Files of chunks: each carries a digest of its tensors, so that a damaged one is sampled again and never read."""
+"""Files of chunks: each contains a digest of its tensors, so that a damaged one is resampled instead of used."""
 
 import functools
 import sys
@@ -23,24 +23,24 @@ def write_chunk(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _rows_in(path: Path, _state: tuple[int, int]) -> int:
-    """Return how many sound rows a chunk's file holds: none where its content is not what was written."""
+    """Return the number of valid rows in a chunk's file: none if its content was altered."""
     try:
         header, tensors = read_tensors(path)
     except FileFormatError:
         return 0
     if header.get(CHECKSUM) != digest_of_tensors(tensors):
-        print(f"note: {path} is damaged or of an earlier version; it is sampled again", file=sys.stderr)
+        print(f"note: {path} is damaged or of an earlier version; sampling it again", file=sys.stderr)
         return 0
     return len(tensors["features"])
 
 
 def is_there(path: Path, size: int) -> bool:
-    """Say whether a chunk was sampled before: not where it is missing or damaged, or has fewer rows."""
+    """Return whether a chunk was already sampled: false if it is missing or damaged, or has fewer rows."""
     try:
         state = path.stat()
     except OSError:
         return False
-    return _rows_in(path, (state.st_mtime_ns, state.st_size)) >= size  # looked at once, as long as nobody changes it
+    return _rows_in(path, (state.st_mtime_ns, state.st_size)) >= size  # checked once, unless the file changes
 
 
 def read_chunk(path: Path, size: int) -> dict[str, Tensor]:

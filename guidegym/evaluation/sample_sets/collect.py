@@ -1,7 +1,7 @@
-"""Sampling for evaluation: chunk after chunk, of which only what is measured is kept, on disk.
+"""Sampling for evaluation in chunks, of which only the measured quantities are kept on disk.
 
-Rows depend only on their seed. A chunk is the same whoever samples it and when: an interrupted evaluation goes on where it
-was, shards on several machines are merged exactly, and a larger set begins with the rows of a smaller one.
+Rows depend only on their seed. A chunk is the same wherever and whenever it is sampled: an interrupted evaluation
+continues where it stopped, shards of several machines merge exactly, and a larger set begins with the rows of a smaller one.
 """
 
 import hashlib
@@ -26,20 +26,20 @@ from guidegym.testbeds import Testbed
 
 CHUNK_ROWS = 500
 SHOWN = 8
-"""Samples of each class that are kept whole, for pictures."""
+"""Samples per class that are kept for pictures."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """What is sampled and what is kept of it.
+    """The samples to generate, and what to keep of them.
 
     Args:
         testbed: The testbed.
-        extractor: What looks at the samples.
-        per_class: Samples of each class, >= 1.
-        seed: Seed of the rows; every method gets the same.
+        extractor: The feature extractor.
+        per_class: Samples per class, >= 1.
+        seed: Seed of the rows, the same for all methods.
         energy: Classifier whose energy divergence is measured; None for none.
-        folder: Where chunks are kept.
+        folder: Folder of the chunks.
         batch_size: Rows that advance together.
     """
 
@@ -56,12 +56,12 @@ class Collection:
 
     @property
     def num_rows(self) -> int:
-        """Samples of each method."""
+        """Number of samples per method."""
         return self.per_class * self.testbed.num_classes
 
     @property
     def num_chunks(self) -> int:
-        """Chunks of each method."""
+        """Number of chunks per method."""
         return -(-self.num_rows // CHUNK_ROWS)
 
     def chunk_size(self, chunk: int) -> int:
@@ -72,25 +72,25 @@ class Collection:
 def digest_in(testbed: Testbed, network: object) -> str:
     """Return a network's digest.
 
-    What is no module cannot be told from another of its name: there the testbed's identity stands in.
+    Anything but a module cannot be told apart from another of the same name; the testbed's identity is used instead.
     """
     return network_digest(network) if isinstance(network, nn.Module) else testbed.identity
 
 
 def _process_digest(testbed: Testbed) -> str:
-    """Return a digest of the noise levels: a process that was mended samples otherwise."""
+    """Return a digest of the noise levels: a corrected process gives other samples."""
     t = testbed.process.grid()
     table = torch.stack([testbed.process.alpha_bar(t, torch.float64), testbed.process.sigma(t, torch.float64)])
     return hashlib.sha256(table.numpy().tobytes()).hexdigest()[:16]
 
 
 def networks_used(testbed: Testbed, guidance: str, *further: str | None) -> dict[str, dict[str, str]]:
-    """Return the digests of the networks that samples of a guidance are made with and measured by, by role and name.
+    """Return the digests of the networks that sample and measure under a guidance, by role and name.
 
     Args:
         testbed: The testbed.
         guidance: The guidance file's text.
-        further: Names of classifiers and conditional denoisers that are used besides.
+        further: Names of other classifiers and conditional denoisers in use.
     """
     found: dict[str, dict[str, str]] = {"denoiser": {"denoiser": digest_in(testbed, testbed.denoiser)}}
     roles = {"classifiers": testbed.classifiers, "conditionals": testbed.conditionals, "judges": testbed.judges}
@@ -101,7 +101,7 @@ def networks_used(testbed: Testbed, guidance: str, *further: str | None) -> dict
 
 
 def _made_of(guidance: str, collection: Collection) -> str:
-    """Return what of a testbed a method's chunks depend on; what else lies in its folder of weights changes nothing."""
+    """Return the parts of a testbed that a method's chunks depend on; other files in its folder of weights do not matter."""
     testbed, energy = collection.testbed, collection.energy
     tables: list[object] = [testbed.clip]
     for values in (testbed.class_energies, testbed.similarities):
@@ -110,7 +110,7 @@ def _made_of(guidance: str, collection: Collection) -> str:
 
 
 def digest_of(method: Method, collection: Collection) -> str:
-    """Return what a method's chunks are known by: a digest of all that their content depends on."""
+    """Return the digest that identifies a method's chunks, over everything that their content depends on."""
     testbed = collection.testbed
     with tempfile.TemporaryDirectory() as folder:
         method.guidance.save(Path(folder) / "guidance.json")
@@ -134,7 +134,7 @@ def _paths(method: Method, collection: Collection) -> list[Path]:
 
 
 def _sample(method: Method, collection: Collection, chunk: int, on_rows: OnRows | None) -> dict[str, Tensor]:
-    """Sample one chunk and keep what is measured."""
+    """Sample one chunk and keep the measured quantities."""
     testbed, size, first = collection.testbed, collection.chunk_size(chunk), chunk * CHUNK_ROWS
     began = time.perf_counter()
     (samples,) = sample_methods(
@@ -145,7 +145,7 @@ def _sample(method: Method, collection: Collection, chunk: int, on_rows: OnRows 
         batch_size=collection.batch_size,
         on_rows=on_rows,
     )
-    evaluations = samples.evaluations.cpu()  # which waits for the device
+    evaluations = samples.evaluations.cpu()  # waits for the device
     seconds = time.perf_counter() - began
     shown = min(max(SHOWN * testbed.num_classes - first, 0), size)
     own = look(method, samples, testbed, collection.extractor, energy=collection.energy, shown=shown)
@@ -169,7 +169,7 @@ def check_shard(shard: int, shards: int) -> None:
     """Check that there is such a shard.
 
     Raises:
-        GuideGymError: If there is not.
+        GuideGymError: If there is no such shard.
     """
     if shards < 1:
         raise GuideGymError(f"must be >= 1, got {shards}", argument="shards")
@@ -185,14 +185,14 @@ def collect(
     shards: int = 1,
     on_rows: OnRows | None = None,
 ) -> int:
-    """Sample what is missing of a shard's chunks, and return how many chunks of all shards are still missing.
+    """Sample the missing chunks of a shard, and return the number of chunks still missing over all shards.
 
     Args:
         methods: The methods.
-        collection: What is sampled.
-        shard: Which shard, in 0 .. shards - 1: it samples every ``shards``-th chunk, over all methods.
+        collection: The samples to generate.
+        shard: Index of the shard, in 0 .. shards - 1: it samples every ``shards``-th chunk, over all methods.
         shards: Number of shards, >= 1.
-        on_rows: Told after each step how many rows took it; rows that were sampled before count at once.
+        on_rows: Called after each step with the number of rows that took it; already sampled rows count at once.
 
     Raises:
         GuideGymError: If there is no such shard.
@@ -205,15 +205,15 @@ def collect(
             write_chunk(path, _sample(method, collection, chunk, on_rows))
         elif on_rows is not None:
             on_rows(size * method.sampler.num_steps)
-    # Counted at the end: shards that run beside each other finish meanwhile, and the last of them must find all there.
+    # Counted at the end: parallel shards finish meanwhile, and the last of them must find all chunks.
     return sum(not is_there(path, collection.chunk_size(chunk)) for _, chunk, path in every)
 
 
 def merge(method: Method, collection: Collection) -> SampleSet:
-    """Put a method's chunks together.
+    """Merge a method's chunks.
 
     Raises:
-        GuideGymError: If one is missing.
+        GuideGymError: If a chunk is missing.
     """
     chunks = []
     for chunk, path in enumerate(_paths(method, collection)):

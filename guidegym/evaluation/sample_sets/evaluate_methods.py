@@ -1,4 +1,4 @@
-"""A whole evaluation of methods: sampling, measuring, comparing, and the files that it leaves."""
+"""A whole evaluation of methods: sampling, measuring, comparing, and writing the files."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,15 +29,15 @@ from guidegym.support.settings import plain_fields
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, beside what is sampled.
+    """The measurements of an evaluation.
 
     Args:
         metrics: Names of metrics; empty for all.
         scales: Factors on the weight of each guided method, for curves; empty for none.
-        beside: Files of earlier results that stand in the same table.
+        beside: Files of earlier results to show in the same table.
         resamples: Bootstrap resamples.
-        shard: Which shard samples, in 0 .. shards - 1.
-        shards: Number of shards; more than one only sample, until no chunk is missing.
+        shard: Index of this shard, in 0 .. shards - 1.
+        shards: Number of shards; several shards only sample until no chunk is missing.
     """
 
     metrics: Sequence[str] = ()
@@ -54,12 +54,12 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """The metrics, in the order of tables."""
+        """The metrics, in table order."""
         return [name for name in METRICS if not self.metrics or name in self.metrics]
 
 
 def _scaled(methods: Sequence[Method], plan: Plan, collection: Collection) -> dict[str, dict[float, Method]]:
-    """Return the methods at each factor on the weight; those without a guide have no weight."""
+    """Return the methods at each factor on the weight; methods without a guide are left out."""
     return {
         one.name: {factor: scaled(one, factor, collection.testbed.process) for factor in plan.scales}
         for one in methods
@@ -68,7 +68,7 @@ def _scaled(methods: Sequence[Method], plan: Plan, collection: Collection) -> di
 
 
 def _measured(sets: Sequence[SampleSet], collection: Collection, plan: Plan) -> list[Result]:
-    """Measure sets and compare each with the first of them."""
+    """Measure sets and compare each with the first."""
     references = collection.extractor.references
     with tqdm(sets, desc="measure", unit="set") as bar:
         found = [measure_set(own, references, plan.names, resamples=plan.resamples) for own in bar]
@@ -79,13 +79,13 @@ def _measured(sets: Sequence[SampleSet], collection: Collection, plan: Plan) -> 
 
 
 def _check_measurable(plan: Plan, collection: Collection) -> None:
-    """Check that there is what the metrics that were asked for by name are measured with."""
+    """Check that the testbed has what the explicitly requested metrics need."""
     if "energy_divergence" in plan.metrics and collection.energy is None:
         raise GuideGymError(
-            f"`energy_divergence` needs class energies, and testbed '{collection.testbed.name}' has none"
+            f"`energy_divergence` needs class energies, but testbed '{collection.testbed.name}' has none"
         )
     if "spatial_frechet" in plan.metrics and collection.extractor.references.spatial is None:
-        raise GuideGymError(f"`spatial_frechet` needs spatial features, and {collection.extractor.name} has none")
+        raise GuideGymError(f"`spatial_frechet` needs spatial features, but {collection.extractor.name} has none")
 
 
 def evaluate_methods(
@@ -94,17 +94,17 @@ def evaluate_methods(
     """Sample methods on the same seeds, measure them, and write tables, pictures and a page.
 
     Args:
-        methods: The methods; the first is what the others are compared with.
-        collection: What is sampled.
-        plan: What is measured.
+        methods: The methods; the others are compared with the first.
+        collection: The samples to generate.
+        plan: The measurements.
         out: Folder for the files.
 
     Returns:
-        What was measured; None where other shards have chunks to sample yet.
+        The results; None if other shards still have chunks to sample.
 
     Raises:
-        GuideGymError: If a method does not fit the testbed, a metric does not exist for so few samples, or earlier results
-            cannot stand beside these.
+        GuideGymError: If a method does not fit the testbed, a metric is undefined for so few samples, or earlier results
+            are not comparable with these.
     """
     testbed = collection.testbed
     _check_measurable(plan, collection)
@@ -144,7 +144,7 @@ def evaluate_methods(
 
 
 def energy_notes(methods: Sequence[Method], collection: Collection) -> list[str]:
-    """Return a note on the methods that are guided by the classifier whose energies they are measured in, if there are any."""
+    """Return a note on methods guided by the classifier whose energy divergence is measured, if there are any."""
     guided = [
         f"'{one.name}'"
         for one in methods
@@ -163,7 +163,7 @@ def _sample(methods: Sequence[Method], collection: Collection, plan: Plan) -> in
 
 
 def _curves(at_scale: Mapping[str, Mapping[float, Method]], collection: Collection, plan: Plan) -> bytes | None:
-    """Measure the methods at each factor on their weight and draw it."""
+    """Measure the methods at each factor on their weight and draw the curves."""
     if not at_scale:
         return None
     points = {}
@@ -174,7 +174,7 @@ def _curves(at_scale: Mapping[str, Mapping[float, Method]], collection: Collecti
 
 
 def _write_numbers(results: list[Result], collection: Collection, out: Path, *, about: Mapping[str, Any]) -> None:
-    """Write the numbers, before anything is drawn: pictures can be drawn again."""
+    """Write the numbers before drawing: pictures can be drawn again."""
     write_atomically(out / "results.json", to_json(results, comparable(collection), about).encode())
     write_atomically(out / "table.csv", encoded(csv_table(results)))
 
@@ -201,16 +201,16 @@ def _write_pictures(
 
 
 def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:
-    """Return the classifier whose energy divergence is measured: the one asked for, or ``robust`` where it is known.
+    """Return the classifier whose energy divergence is measured: the requested one, or ``robust`` if available.
 
     Raises:
-        GuideGymError: If the class energies of the one asked for are not known.
+        GuideGymError: If the class energies of the requested one are unknown.
     """
     if collection_energy is None:
         return "robust" if "robust" in known else next(iter(known), None)
     if collection_energy not in known:
         raise GuideGymError(
-            f"must be a classifier with known class energies, of {', '.join(known) or 'none'}, got {collection_energy!r}",
+            f"must be a classifier with known class energies ({', '.join(known) or 'none'}), got {collection_energy!r}",
             argument="energy",
         )
     return collection_energy

@@ -26,11 +26,11 @@ def build_page(
 
     Args:
         title: Its title.
-        results: What was measured, the method that others are compared with first.
-        about: How it was measured.
-        notes: What the reader must know of the numbers.
+        results: The results; the others are compared with the first.
+        about: The settings of the evaluation.
+        notes: Notes for the reader.
         grids: A picture of each method's samples.
-        curves: A picture of metrics against the weight, where there is one.
+        curves: A picture of metrics against the weight, if there is one.
     """
     heads, rows = table_rows(results)
     parts = [table(heads, rows), note(legend(results)), *map(note, notes)]
@@ -46,7 +46,7 @@ def build_page(
 
 
 def _chance(p_value: float) -> str:
-    # Two hundred resamples tell a spread, not the far tail of a distribution.
+    # Two hundred resamples show the spread, not the far tail of a distribution.
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 

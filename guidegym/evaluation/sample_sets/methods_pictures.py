@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the methods' samples of the same seeds side by side, and metrics against the weight."""
+"""Pictures of an evaluation: the methods' samples from the same seeds side by side, and metrics against the weight."""
 
 import io
 import math
@@ -11,13 +11,13 @@ from guidegym.evaluation.sample_sets.table import title_of
 from guidegym.report.pictures import drawn_or_noted, figure_of, legend_label, png_of, sample_picture
 
 CURVES = ("frechet", "intra_kid", "precision", "recall", "coverage", "accuracy")
-"""Metrics that are drawn against the weight, those of them that were measured."""
+"""Metrics that are drawn against the weight, if measured."""
 GAP = 12
 IN_A_ROW = 4
 
 
 def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, bytes]:
-    """Return one grid per method that can be drawn; the same place has the same seed in all."""
+    """Return one grid per method that can be drawn; the same position has the same seed in all."""
     drawn = {
         own.method.name: drawn_or_noted(
             f"'{own.method.name}'",
@@ -33,7 +33,7 @@ def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, by
 
 
 def side_by_side(pictures: Sequence[bytes]) -> bytes:
-    """Put PNG pictures, at least one, next to each other, a few in a row."""
+    """Arrange one or more PNG pictures side by side, a few per row."""
     from PIL import Image
 
     images = [Image.open(io.BytesIO(one)).convert("RGB") for one in pictures]
@@ -52,7 +52,7 @@ def curves(by_method: Mapping[str, Sequence[tuple[float, Result]]]) -> bytes:
     """Draw metrics against the factor on each method's weight, with their intervals.
 
     Args:
-        by_method: For each method the factors and what was measured at them.
+        by_method: For each method, the factors and the results at them.
     """
     measured = {name for points in by_method.values() for _, result in points for name in result.estimates}
     names = [name for name in CURVES if name in measured] or sorted(measured)

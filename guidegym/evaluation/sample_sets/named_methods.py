@@ -1,4 +1,4 @@
-"""The methods of an evaluation: guidance files, and two baselines that need none."""
+"""The methods of an evaluation: guidance files, and two baselines without a file."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,25 +14,25 @@ CLASSIFIER_FREE = "classifier-free"
 
 
 def _classifier_free(text: str) -> Guidance:
-    """Read ``classifier-free`` or ``classifier-free:WEIGHT``."""
+    """Parse ``classifier-free`` or ``classifier-free:WEIGHT``."""
     _, colon, weight = text.partition(":")
     try:
         value = float(weight) if colon else 1.0
     except ValueError as error:
-        raise GuideGymError(f"`--guidance` {CLASSIFIER_FREE}:WEIGHT takes a number, got {weight!r}") from error
+        raise GuideGymError(f"`--guidance` {CLASSIFIER_FREE}:WEIGHT must be a number, got {weight!r}") from error
     return Guidance(ClassifierFree(), Constant(value), base_model=ConditionalDenoiser())
 
 
 def methods(given: Sequence[str], sampler: Sampler) -> list[Method]:
-    """Return one method a text.
+    """Return one method per text.
 
     Args:
-        given: Paths of guidance files, ``unguided``, and ``classifier-free`` or ``classifier-free:WEIGHT`` (its weight is 1
-            otherwise).
+        given: Paths of guidance files, ``unguided``, and ``classifier-free`` or ``classifier-free:WEIGHT`` (default
+            weight 1).
         sampler: The diffusion sampler of all.
 
     Raises:
-        GuideGymError: If the same is given twice.
+        GuideGymError: If a method is given twice.
         FileFormatError: If a file is not a guidance file.
     """
     found: dict[str, Guidance] = {}
@@ -43,7 +43,7 @@ def methods(given: Sequence[str], sampler: Sampler) -> list[Method]:
             name, guidance = text, _classifier_free(text)
         else:
             name, guidance = Path(text).stem, Guidance.load(text)
-        # Runs call their results alike: then the folder tells them apart.
+        # Runs give their results the same name: the folder tells them apart.
         if name in found and name != text:
             name = f"{Path(text).resolve().parent.name}/{name}"
         if name in found:
@@ -53,7 +53,7 @@ def methods(given: Sequence[str], sampler: Sampler) -> list[Method]:
 
 
 def scaled(method: Method, factor: float, process: Process) -> Method:
-    """Return a method with its weight times a factor at each of its sampler's steps.
+    """Return a method with its weight scaled by a factor at each of its sampler's steps.
 
     Raises:
         GuideGymError: If a policy decides the weight.

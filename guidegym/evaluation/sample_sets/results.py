@@ -1,4 +1,4 @@
-"""The record of an evaluation: what is written to JSON, and read back to stand beside later results."""
+"""The record of an evaluation, written to JSON and read back for comparison with later results."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from guidegym.support.files import read_json
 
 FORMAT = "guidegym-evaluation/1"
 NOUNS = {"samples": "number of samples", "energy_of": "classifier of energies", "judges": "bank of judges"}
-"""What errors call the fields."""
+"""Names of the fields in error messages."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Result:
     """One method's numbers.
 
     Args:
-        name: What tables call it.
+        name: Its name in tables.
         estimates: Its numbers, by metric.
-        deltas: How far they are from the first method's on the same rows; empty for that method, and for results of
-            another run, whose rows are not at hand.
+        deltas: Their differences from the first method's on the same rows; empty for that method, and for results of
+            another run, whose rows are not available.
         cost: Network evaluations per sample, by kind.
         seconds_per_1000: Seconds to sample 1000.
-        failed: Samples that came to nothing.
+        failed: Number of failed samples.
         seed: Seed of the samples.
-        sampler: What sampled them.
-        beside: Whether it is of an earlier run.
+        sampler: The diffusion sampler.
+        beside: Whether it is from an earlier run.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Result:
 
     @property
     def evaluations(self) -> float:
-        """Network evaluations per sample, forward and backward alike."""
+        """Network evaluations per sample, forward and backward."""
         return sum(self.cost.values())
 
 
@@ -70,7 +70,7 @@ def result_of(own: SampleSet, measured: Mapping[str, Measurement], deltas: Mappi
 
 
 def comparable(collection: Collection) -> dict[str, Any]:
-    """Return all that two results must share to stand in one table."""
+    """Return the settings that two results must share to appear in one table."""
     testbed, energy = collection.testbed, collection.energy
     energy_of = None
     if energy is not None:
@@ -103,15 +103,15 @@ def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str
 
 
 def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
-    """Read the methods of an earlier evaluation; their names get the file's in front.
+    """Read the methods of an earlier evaluation; their names are prefixed with the file's folder.
 
     Args:
-        path: A file that ``to_json`` wrote.
-        shared: What its numbers must share with those that they are to stand beside: see ``comparable``.
+        path: A file written by ``to_json``.
+        shared: The settings that its numbers must share with the new ones; see ``comparable``.
 
     Raises:
-        FileFormatError: If it cannot be read or is no such file.
-        GuideGymError: If its numbers are of another testbed, extractor or number of samples.
+        FileFormatError: If it cannot be read or is not such a file.
+        GuideGymError: If its testbed, extractor or number of samples differs.
     """
     try:
         content: Any = read_json(path)
@@ -128,7 +128,7 @@ def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
     for key, own in shared.items():
         if theirs[key] != own:
             raise GuideGymError(
-                f"{path} is of another {NOUNS.get(key, key)} and cannot stand beside these: {theirs[key]}, not {own}"
+                f"{path} has another {NOUNS.get(key, key)} and is not comparable with these: {theirs[key]}, not {own}"
             )
     return results
 

@@ -13,12 +13,12 @@ SIGNIFICANT = 0.05
 
 
 def title_of(name: str) -> str:
-    """Return a metric's title with the way that is better."""
+    """Return a metric's title with its better direction."""
     return f"{METRICS[name].title} {'(lower)' if METRICS[name].lower_is_better else '(higher)'}"
 
 
 def number_of(name: str, estimate: Estimate) -> str:
-    """Return a metric's estimate as a table has it: shares in percent."""
+    """Return a metric's estimate as formatted in tables: shares in percent."""
     share = METRICS[name].share and math.isfinite(estimate.value)
     return estimate.text(100 if share else 1) + (" %" if share else "")
 
@@ -31,9 +31,9 @@ def _cell(result: Result, name: str) -> str:
 
 
 def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows: one row a metric, one column a method; ``*`` where it differs from the first method.
+    """Return headings and rows: one row per metric, one column per method; ``*`` marks differences from the first method.
 
-    The last rows are what the samples cost: network evaluations per sample, and seconds for a thousand.
+    The last rows give the cost of the samples: network evaluations per sample, and seconds for a thousand.
     """
     names = [name for name in METRICS if any(name in result.estimates for result in results)]
     rows = [[title_of(name), *(_cell(result, name) for result in results)] for name in names]
@@ -48,7 +48,7 @@ def table_rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 
 def legend(results: Sequence[Result]) -> str:
-    """Return what a reader must know of the table: intervals, stars, and what was not compared."""
+    """Return the table's legend: intervals, stars, and results that were not compared."""
     said = "Brackets are 95 % bootstrap intervals."
     if any(result.deltas for result in results):
         said += f" * differs from {results[0].name} on the same seeds (p < {SIGNIFICANT:g})."
@@ -58,7 +58,7 @@ def legend(results: Sequence[Result]) -> str:
 
 
 def csv_table(results: Sequence[Result]) -> str:
-    """Return one line a method and metric, with the difference from the first method where there is one."""
+    """Return one line per method and metric, with the difference from the first method if there is one."""
     out = io.StringIO()
     writer = csv.writer(out)
     heads = ("method", "metric", "value", "low", "high", "delta_to_first", "delta_low", "delta_high", "p_value")
