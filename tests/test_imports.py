@@ -1,6 +1,7 @@
 """Imports are fast, light, and point one way."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,16 @@ def test_a_file_has_at_most_300_lines_and_a_name_of_its_own() -> None:
             continue
         assert name not in seen, f"{module} and {seen[name]}"
         seen[name] = module
+
+
+def test_a_name_that_packages_export_is_one_thing() -> None:
+    exported: dict[str, tuple[str, object]] = {}
+    packages = [name.removesuffix(".__init__") for name in FILES if name.endswith(".__init__")]
+    for package in packages:
+        for name in getattr(importlib.import_module(package), "__all__", []):
+            found = getattr(importlib.import_module(package), name)
+            first, known = exported.setdefault(name, (package, found))
+            assert known is found, f"{name} of {first} and of {package}"
 
 
 def test_nothing_is_unpickled() -> None:
