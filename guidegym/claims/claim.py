@@ -22,23 +22,23 @@ from guidegym.testbeds import Testbed
 from guidegym.testbeds.references import file_digest
 
 SHARED = ("claim.py", "families.py", "lab.py")
-"""What all claims are run by, beside their own files."""
+"""Files that all claims share, beside their own."""
 Verdict = Literal["holds", "does not hold", "undecided", "too few samples"]
 FEWEST = 1000
-"""Samples of each method that a verdict rests on, at least."""
+"""Fewest samples per method for a verdict."""
 LARGEST_SCORE_ERROR = 0.9
-"""Score error that a classifier has at most where a claim is about the density that it learned; a score of 0 has 1."""
+"""Largest score error of a classifier in a claim about the density it learned; a score of 0 has error 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Effect:
-    """One number that is positive, or above the rule's threshold, where the claim holds.
+    """One number that is positive, or above the threshold of the rule, if the claim holds.
 
     Args:
         value: The number.
-        draws: The same of each bootstrap resample.
-        counted: Whether it is counted, and no matter of samples.
-        stepped: Whether it moves in steps, as a choice from a grid does: then its interval is that of the resamples as they are.
+        draws: The number for each bootstrap resample.
+        counted: Whether the number is an exact count rather than an estimate from samples.
+        stepped: Whether it moves in steps, like a choice from a grid; its interval is then that of the raw resamples.
     """
 
     value: float
@@ -58,12 +58,12 @@ class Effect:
 
     @classmethod
     def known(cls, value: float) -> "Effect":
-        """Return an effect that is counted, not sampled."""
+        """Return an effect that is an exact count."""
         return cls(value, torch.full((2,), value, dtype=torch.float64), counted=True)
 
     @property
     def estimate(self) -> Estimate:
-        """The number with its 95 % interval: the resamples' spread around their own mean, or their own where it is stepped."""
+        """The number with its 95 % interval from the recentred resamples, or from the raw ones if it is stepped."""
         if not (math.isfinite(self.value) and bool(self.draws.isfinite().all())):
             return Estimate(self.value, -math.inf, math.inf)
         return (percentiles if self.stepped else recentred)(self.value, self.draws)
@@ -71,21 +71,21 @@ class Effect:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says.
+    """A claim of a paper.
 
     Args:
         name: Its name.
         paper: Which paper.
         place: Table, figure or section.
         says: The claim, as a sentence.
-        effect: What is measured, in words; larger is for the claim.
+        effect: The measured effect, in words; larger values favour the claim.
         run: Measures it.
-        above: The claim holds where the whole interval of the effect is above this, and does not where it is below.
-        classifiers: Classifiers that the testbed must have.
-        conditionals: Conditional denoisers that it must have.
-        calibrated: Those of the classifiers whose own score it is about: they must have learned one.
-        alike: Those of the classifiers that are compared by their training: they must have seen as many labelled examples, in
-            as many updates.
+        above: Threshold: the claim holds if the whole interval of the effect is above it, and does not hold if it is below.
+        classifiers: Classifiers that the testbed must provide.
+        conditionals: Conditional denoisers that it must provide.
+        calibrated: Classifiers whose own score the claim is about; they must have learned one.
+        alike: Classifiers whose training methods are compared; they must have seen equally many labelled examples in equally
+            many updates.
         unit: Unit of the effect.
     """
 
@@ -113,7 +113,7 @@ class Claim:
 
     @property
     def code(self) -> str:
-        """Digest of the files that its number comes from, by which an edited claim is known; empty where it is in no file."""
+        """Digest of the source files behind the effect, which detects an edited claim; empty if it has no source file."""
         try:
             file = inspect.getsourcefile(self.run)
         except TypeError:
@@ -132,7 +132,7 @@ class Claim:
         )
 
     def verdict(self, effect: Estimate, samples: int | None = None) -> Verdict:
-        """Apply the rule to an effect that was measured on so many samples of each method; None where it was counted."""
+        """Apply the rule to an effect measured on ``samples`` per method; None if it was counted."""
         if samples is not None and samples < FEWEST:
             return "too few samples"
         if effect.low > self.above:
@@ -140,13 +140,13 @@ class Claim:
         return "does not hold" if effect.high < self.above else "undecided"
 
     def missing(self, testbed: Testbed) -> list[str]:
-        """Return the networks that the claim needs and the testbed lacks."""
+        """Return the required networks that the testbed lacks."""
         return [name for name in self.classifiers if name not in testbed.classifiers] + [
             name for name in self.conditionals if name not in testbed.conditionals
         ]
 
     def unfit(self, testbed: Testbed) -> list[str]:
-        """Return why the testbed's networks cannot decide the claim: what they did not learn, or did not learn alike."""
+        """Return the reasons why the testbed's networks cannot decide the claim: no learned score, or unequal training."""
         known = testbed.trained
         errors = {name: known[name].score_error for name in self.calibrated if name in known}
         why = [
@@ -161,7 +161,7 @@ class Claim:
         return why
 
     def untold(self, testbed: Testbed) -> list[str]:
-        """Return what is not known of the training of the testbed's networks, and would decide whether they are fit."""
+        """Return the unknown facts about the networks' training that would decide whether they are fit."""
         known = testbed.trained
         scores = [name for name in self.calibrated if name not in known or known[name].score_error is None]
         budgets = [name for name in self.alike if name not in known]
@@ -171,11 +171,11 @@ class Claim:
 
 
 def claimed(name: str = "", **about: Any) -> Callable[[Callable[[Lab], Effect]], Claim]:
-    """Make a function the measurement of a claim, and register the claim; a decorator.
+    """Turn the function that measures an effect into a registered claim; a decorator.
 
     Args:
-        name: Name of the claim; default: that of the function.
-        about: What else a ``Claim`` is made of; what it says is the function's docstring where it is left out.
+        name: Name of the claim (default: the function's name).
+        about: The other fields of ``Claim``; ``says`` defaults to the function's docstring.
     """
 
     def make(run: Callable[[Lab], Effect]) -> Claim:
@@ -187,7 +187,7 @@ def claimed(name: str = "", **about: Any) -> Callable[[Callable[[Lab], Effect]],
 
 
 def load_claim(where: str) -> Claim:
-    """Load a claim: by its name, by a reference, or of a Python file with a function ``claim()``.
+    """Load a claim by name, by reference, or from a Python file with a function ``claim()``.
 
     Raises:
         GuideGymError: If there is no such claim, or its file has no such function.

@@ -1,4 +1,4 @@
-"""The methods that claims compare, each known but for its weight."""
+"""The methods that claims compare, as functions of their weight."""
 
 from guidegym.claims.lab import Family, Lab
 from guidegym.guidance import (
@@ -16,25 +16,25 @@ from guidegym.guidance import (
 )
 
 GAMMA = 0.04
-"""The update of a step in a chain of 250 that the paper uses first."""
+"""The paper's first setting: the update per step in a chain of 250 steps."""
 
 SMOOTHING = 0.6
-"""Of the labels that progressive guidance starts from where the classes have no descriptions."""
+"""Smoothing of the initial labels for progressive guidance if the classes have no descriptions."""
 
 
 def plain(lab: Lab, classifier: str = "") -> Family:
-    """Return plain guidance by the likelihood, of the testbed's usual guide or of another."""
+    """Return plain likelihood guidance with the testbed's default classifier or the given one."""
     guide = Likelihood(classifier or lab.scope.classifier)
     return lambda weight: Guidance(guide, Constant(weight))
 
 
 def energy(classifier: str) -> Family:
-    """Return guidance by the class energy."""
+    """Return class-energy guidance."""
     return lambda weight: Guidance(ClassEnergy(classifier), Constant(weight))
 
 
 def progressive(lab: Lab, gamma: float = GAMMA) -> Family:
-    """Return progressive guidance from the classes' descriptions where the testbed has them, else from smoothed labels."""
+    """Return progressive guidance that starts from the classes' descriptions if available, else from smoothed labels."""
     similarity = lab.scope.similarity
     target: TargetDistribution = LabelSmoothing(SMOOTHING)
     if similarity is not None and similarity in lab.testbed.similarities:
@@ -48,12 +48,12 @@ def progressive(lab: Lab, gamma: float = GAMMA) -> Family:
 
 
 def classifier_free(network: str) -> Family:
-    """Return classifier-free guidance by a conditional denoiser."""
+    """Return classifier-free guidance with a conditional denoiser."""
     score = ConditionalDenoiser(network)
     return lambda weight: Guidance(ClassifierFree(network), Constant(weight), base_model=score)
 
 
 def sigmoid(classifier: str, *, early: bool) -> Family:
-    """Return class-energy guidance under a sigmoid about the middle of the chain: strong at high noise, or its mirror."""
+    """Return class-energy guidance under a sigmoid centred in the chain: strong at high noise, or its mirror image."""
     steepness = 0.02 if early else -0.02
     return lambda weight: Guidance(ClassEnergy(classifier), Sigmoid(weight, 0.05, 500.0, steepness))

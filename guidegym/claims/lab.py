@@ -1,4 +1,4 @@
-"""The laboratory: where a claim samples and measures, each method's best weight found on other seeds than it is judged on."""
+"""The laboratory in which a claim samples and measures; weights are tuned on other seeds than those of the verdict."""
 
 import math
 import time
@@ -20,22 +20,22 @@ from guidegym.search.scope import SAMPLER, Scope, scope_of
 from guidegym.testbeds import Testbed
 
 TUNING_SEED = 2**20
-"""Seeds of the rows that weights are chosen on, from here; verdicts are on fresh ones."""
+"""First seed of the rows that weights are tuned on; verdicts use fresh rows."""
 
 EXTENSIONS = 3
-"""Doublings or halvings beyond the usual weights, where the best is at their end."""
+"""Doublings or halvings tried beyond the default weights if the best one is at the end of the grid."""
 
 Family = Callable[[float], Guidance]
-"""A method that is known but for its weight."""
+"""A method as a function of its weight."""
 
 
 @dataclass
 class Spending:
-    """What a claim's samples took, those that weights were chosen on with them, and whether or not others share them.
+    """Cost of a claim's samples, tuning included, whether or not other claims share them.
 
     Args:
-        sets: Network evaluations and seconds of each set of samples, by what it is known by.
-        waited: Seconds of this run that went into sampling: less than those of the sets where they were there already.
+        sets: Network evaluations and seconds of each set of samples, by the digest of the set.
+        waited: Seconds that this run spent sampling; less than the total if some sets already existed.
     """
 
     sets: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -54,19 +54,19 @@ class Spending:
 
 @dataclass(frozen=True)
 class Lab:
-    """A testbed with all that was sampled of it; claims that ask for the same share it.
+    """A testbed with everything sampled from it; claims that need the same samples share them.
 
     Args:
-        collection: What fresh samples are and where they are kept.
-        tuning_per_class: Samples of each class that a weight is chosen on.
+        collection: The fresh samples and where they are kept.
+        tuning_per_class: Samples per class that a weight is tuned on.
         resamples: Bootstrap resamples.
-        on_rows: Told after each step how many rows took it.
-        seen: The methods whose fresh samples were measured, by name, for the claim's table and picture.
-        shown: Samples that were made otherwise, with their labels: all that were measured, of which its picture shows some.
-        used: Digests of the networks that anything was sampled with, by role and name.
-        asked: Metrics that were measured on fresh samples, in order.
-        notes: What a reader of the verdict must know, by what it is about.
-        spent: What all of it took.
+        on_rows: Called after each step with the number of rows that took it.
+        seen: Measured fresh samples by method name, for the claim's table and picture.
+        shown: Other measured samples with their labels, of which the picture shows some.
+        used: Digests of the networks used for sampling, by role and name.
+        asked: Metrics measured on fresh samples, in order.
+        notes: Notes for readers of the verdict, by topic.
+        spent: Total cost.
     """
 
     collection: Collection
@@ -87,12 +87,12 @@ class Lab:
 
     @property
     def scope(self) -> Scope:
-        """Its classifiers and weights."""
+        """The testbed's default classifier and weights."""
         return scope_of(self.testbed.name)
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The weights that are tried to find a method's best: doubling steps up to the largest."""
+        """The weights tried to find a method's best: doublings up to the largest."""
         return tuple(self.scope.max_scale / 2**power for power in range(5, -1, -1))
 
     def show(self, name: str, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"]) -> None:
@@ -114,7 +114,7 @@ class Lab:
         return sets
 
     def note_networks(self, guidance: str, *further: str | None) -> None:
-        """Note the networks that a guidance and further names stand for."""
+        """Record the networks that a guidance and further names refer to."""
         for role, own in networks_used(self.testbed, guidance, *further).items():
             self.used.setdefault(role, {}).update(own)
 
@@ -141,10 +141,10 @@ class Lab:
     def best_weight(
         self, family: Family, *, metric: str = "intra_kid", weights: Sequence[float] = (), name: str = ""
     ) -> float:
-        """Return the weight of a method that is best on the tuning seeds.
+        """Return the best weight of a method on the tuning seeds.
 
-        Where the best of the usual weights is the largest or smallest, further doublings or halvings are tried until it is
-        not, at most ``EXTENSIONS``: no method is judged at the end of a grid that another method fits better.
+        If the best default weight is the largest or smallest, up to ``EXTENSIONS`` further doublings or halvings are tried, so
+        that no method is judged at the end of a grid that suits another method better.
         """
         sign = 1.0 if METRICS[metric].lower_is_better else -1.0
         found: dict[float, float] = {}
@@ -160,7 +160,7 @@ class Lab:
         return best
 
     def note_edge(self, name: str, best: float, tried: Sequence[float]) -> None:
-        """Note a best weight that is the smallest or largest that was tried."""
+        """Note a best weight that is the smallest or largest one tried."""
         if len(tried) > 1 and best in (min(tried), max(tried)):
             which = "smallest" if best == min(tried) else "largest"
             self.notes[name] = f"the best weight of {name}, {best:g}, is the {which} that was tried"
@@ -168,7 +168,7 @@ class Lab:
     def best(
         self, families: Mapping[str, Family], *, metric: str = "intra_kid", weights: Sequence[float] = ()
     ) -> dict[str, Guidance]:
-        """Return each method at its best weight, which is added to its name."""
+        """Return each method at its best weight, with the weight in its name."""
         chosen = {
             name: self.best_weight(family, metric=metric, weights=weights, name=name)
             for name, family in families.items()
@@ -185,12 +185,12 @@ class Lab:
 
 
 def _ranked(number: float) -> float:
-    """Return a number that is compared like itself, and is the worst where there is none."""
+    """Return a sort key: the number itself, or infinity for NaN."""
     return math.inf if math.isnan(number) else number
 
 
 def _beyond(best: float, tried: Sequence[float]) -> list[float]:
-    """Return the next weight beyond those that were tried, where the best is at their end."""
+    """Return the next weight beyond the tried ones if the best is at their end."""
     if best == max(tried):
         return [2 * best]
     return [best / 2] if best == min(tried) else []
