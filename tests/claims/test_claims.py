@@ -182,7 +182,7 @@ def test_what_the_testbed_lacks_is_left_out_and_said(
     assert "strong_hits: left out, digits has no nobody" in "".join(capsys.readouterr())
     assert not (tmp_path / "out" / "results.md").exists()
     assert reproduce_command(["sc_only", "--testbed", "gaussians", "--out", str(tmp_path / "out")]) == 2
-    assert "claim 'sc_only' needs self_calibrated, time_dependent, which gaussians has not" in capsys.readouterr().err
+    assert "claim 'sc_only' needs self_calibrated, time_dependent, which gaussians lacks" in capsys.readouterr().err
 
 
 def test_the_page_has_the_claims_of_earlier_runs_and_an_edited_one_is_run_again(
@@ -370,7 +370,7 @@ def test_wrong_input_gets_one_line(
 
 @pytest.mark.slow
 def test_all_claims_are_tested_on_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce_command(["--quick", "--per-class", "8", "--all", "--out", str(tmp_path)]) == 0
+    assert reproduce_command(["--quick", "--per-class", "8", "--tuning", "6", "--all", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     digits = load_testbed("digits")

@@ -281,7 +281,7 @@ def test_what_a_guide_does_not_allow() -> None:
 
 def test_a_testbed_without_what_a_guide_asks_is_refused(exact: Testbed) -> None:
     bare = replace(exact, class_energies={}, conditionals={})
-    with pytest.raises(GuideGymError, match="does not know the class energies of 'exact'; of: none"):
+    with pytest.raises(GuideGymError, match="does not know the class energies of 'exact'; known: none"):
         AtClean(EnergyDivergence("exact")).check(bare)
     with pytest.raises(GuideGymError, match="has no conditional denoiser"):
         ClassifierFree().check(bare)
