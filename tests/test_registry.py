@@ -264,3 +264,31 @@ def test_an_installed_package_brings_its_parts_and_a_broken_one_only_warns(tmp_p
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env, cwd=ROOT)
     assert "'outside_zigzag'" in done.stdout
     assert "parts of 'module_that_is_not_there' cannot be imported: No module named" in done.stderr
+
+
+def test_a_guide_of_ours_is_one_file_that_nothing_else_names(tmp_path: Path) -> None:
+    """A module that is put into the guides' package is found, read from files and sampled with: registering is enough."""
+    (tmp_path / "fresh_guide.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from guidegym.guidance.guides import ClassifierGuide\n"
+        "from guidegym.guidance.guide import gradient_of\n"
+        "from guidegym.registry import register\n\n"
+        "@register('guide', 'fresh')\n"
+        "@dataclass(frozen=True)\n"
+        "class Fresh(ClassifierGuide):\n"
+        "    def gradient(self, inputs):\n"
+        "        classify = inputs.networks.classifier(self.classifier)\n"
+        "        return gradient_of(lambda logits: (inputs.target * logits).sum(dim=1), classify, inputs.x_t, inputs.t)\n"
+    )
+    text = {"format": "guidegym-guidance/1", "guide": {"kind": "fresh", "classifier": "exact"}}
+    text["weight"] = {"kind": "constant", "value": 1.0}
+    (tmp_path / "fresh.json").write_text(json.dumps(text))
+    code = (
+        f"import guidegym.guidance; guidegym.guidance.__path__.append({str(tmp_path)!r})\n"
+        "import guidegym as gg\n"
+        f"guidance = gg.Guidance.load({str(tmp_path / 'fresh.json')!r})\n"
+        "gg.sample(gg.load_testbed('gaussians'), guidance, labels=[0, 1], sampler=gg.DDIM(3))\n"
+        "print(type(guidance.guide).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "Fresh", done.stderr
