@@ -59,12 +59,13 @@ def reproduce(
         The records, of claims that the testbed's networks can decide.
 
     Raises:
-        GuideGymError: If two claims have the same name, or one does not return an effect.
+        GuideGymError: If two claims have the same name, one does not return an effect, or a folder beside has no records.
     """
     names = [claim.name for claim in claims]
     if twice := [name for name in names if names.count(name) > 1]:
         raise GuideGymError(f"two claims are named '{twice[0]}': their records would share one file")
     make_folder(out)
+    elsewhere = {folder: records_in(folder) for folder in beside}
     found: list[Mapping[str, Any]] = []
     for claim in claims:
         with tqdm(unit="step", unit_scale=True, desc=claim.name) as bar:
@@ -86,19 +87,24 @@ def reproduce(
                 write_atomically(out / f"{claim.name}.json", record_text(record).encode())
             found.append(record)
         print(f"{claim.name}: {record['verdict']} ({effect_text(record)}){before}")
-        _write_page(found, collection.testbed, out=out, page=page or out / "results.md", beside=beside)
+        _write_page(found, collection.testbed, out=out, page=page or out / "results.md", elsewhere=elsewhere)
     return found
 
 
 def _write_page(
-    found: Sequence[Mapping[str, Any]], testbed: Testbed, *, out: Path, page: Path, beside: Sequence[Path]
+    found: Sequence[Mapping[str, Any]],
+    testbed: Testbed,
+    *,
+    out: Path,
+    page: Path,
+    elsewhere: Mapping[Path, Sequence[Mapping[str, Any]]],
 ) -> None:
     """Write the page over all records of the folder, those of earlier runs and of other testbeds with them."""
     records, folders = [*found, *_others(out, found, testbed)], {testbed.name: out}
-    for folder in beside:
-        own = records_in(folder)
-        folders |= dict.fromkeys((record["testbed"] for record in own if record["testbed"] != testbed.name), folder)
-        records += [record for record in own if record["testbed"] != testbed.name]
+    for folder, own in elsewhere.items():
+        others = [record for record in own if record["testbed"] != testbed.name]
+        folders |= dict.fromkeys((record["testbed"] for record in others), folder)
+        records += others
     records.sort(key=lambda record: str(record["claim"]))  # stable: the testbed of this run comes first
     ways = {name: Path(os.path.relpath(folder, page.parent)).as_posix() for name, folder in folders.items()}
     pictures = {name: "" if way == "." else f"{way}/" for name, way in ways.items()}

@@ -75,7 +75,6 @@ def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
     """Test the claims of the papers, and report whether each one holds."""
     # Imported here and below, once the flags are validated: importing torch takes seconds.
     from guidegym.claims.claim import load_claim
-    from guidegym.claims.record import records_in
     from guidegym.claims.results_page import overview
     from guidegym.claims.verdicts import reproduce as test_claims
     from guidegym.registry import names
@@ -103,9 +102,7 @@ def reproduce(settings: ReproduceSettings = DEFAULTS) -> int:
         _check_claims(claims, testbed)
     tuning = (QUICK_TUNING if settings.quick else TUNING) if settings.tuning is None else settings.tuning
     with naming_flags(settings, "beside"):
-        for folder in settings.beside:
-            records_in(folder)
-    records = test_claims(claims, collection, tuning_per_class=tuning, out=out, page=page, beside=settings.beside)
+        records = test_claims(claims, collection, tuning_per_class=tuning, out=out, page=page, beside=settings.beside)
     if records:
         print(overview(records))
         print(f"records and pictures are in {out}, the page is {page}")
