@@ -14,10 +14,10 @@ CHUNK = 500
 
 
 def noise_to(
-    process: Process, x: Float[Tensor, " batch *event"], timestep: int, generator: torch.Generator
+    process: Process, x: Float[Tensor, " batch *event"], timestep: int | Tensor, generator: torch.Generator
 ) -> Float[Tensor, " batch *event"]:
     """Noise clean rows to one training timestep."""
-    t = torch.full((len(x),), timestep, dtype=torch.long, device=x.device)
+    t = torch.as_tensor(timestep, device=x.device).expand(len(x))
     noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return noisy_rows(process, x, t, noise)
 

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.attacks.pgd import Attacked
-from guidegym.diffusion import DDIM, Process, Step, noisy_rows
+from guidegym.diffusion import DDIM, Process, Step
 from guidegym.errors import GuideGymError
-from guidegym.metrics.accuracy import CHUNK
+from guidegym.metrics.accuracy import CHUNK, noise_to
 from guidegym.metrics.score_errors import own_noise
 from guidegym.support.settings import check_count
 
@@ -55,8 +55,7 @@ def purify(
     for _ in range(rounds):
         cleaned = []
         for rows in x.split(CHUNK):
-            noise = torch.randn(rows.shape, generator=generator, device=x.device, dtype=x.dtype)
-            x_t = noisy_rows(process, rows, path[0].expand(len(rows)), noise)
+            x_t = noise_to(process, rows, path[0], generator)
             for here, there in itertools.pairwise(path):
                 t, t_next = here.expand(len(rows)), there.expand(len(rows))
                 eps = own_noise(classifier, x_t, t.float(), process)
