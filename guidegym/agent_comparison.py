@@ -54,7 +54,7 @@ def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed
         reward = _reward(task, samples) - task.reward.evaluation_cost * cost
         numbers = {"reward": Measurement.mean(reward, weights)}
         if isinstance(task.engine.model, Testbed):
-            hits = (task.engine.model.seen(samples.x).logits.argmax(dim=1) == samples.labels) & ~samples.failed
+            hits = task.engine.model.seen(samples.x).hits(samples.labels) & ~samples.failed
             numbers["accuracy"] = Measurement.mean(hits.cpu(), weights)
         compared.append(Standing(method, name, numbers, cost, failed=int(samples.failed.sum())))
     return rank(compared, by="reward", lower_is_better=False)

@@ -1,6 +1,9 @@
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +28,15 @@ LONGEST = ("test_readme.py", "test_claims.py", "test_stops.py", "test_learning_i
 
 
 FULL = "not run: takes minutes of its own; `pytest --full` and `.ci/run --full` (nightly) run it"
+
+
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+
+
+def pytest_configure() -> None:
+    """Keep the tests' folders in memory where there is room: a search waits for the disk hundreds of times, 20 ms on some."""
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,3 +89,10 @@ def unchecked() -> Iterator[None]:
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(autouse=True)
+def _slow_tests_run_as_for_a_user(request: pytest.FixtureRequest) -> None:
+    """Leave the checks of annotations, half the time of a long loop over small batches, to the other tests."""
+    if request.node.get_closest_marker("slow"):
+        request.getfixturevalue("unchecked")

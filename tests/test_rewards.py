@@ -46,6 +46,7 @@ def test_the_mean_witness_of_a_class_is_minus_its_kernel_distance(engine: Engine
     torch.testing.assert_close(-share.mean().double(), distance, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_following_the_witness_follows_the_kernel_distance(engine: Engine) -> None:
     # Rows drawn from N(m, 1): the score-function gradient of the mean reward is the derivative of the distance in m.
     references, generator = _references(engine), torch.Generator().manual_seed(0)

@@ -1,12 +1,24 @@
 """Trajectories are tensors: forked, joined, saved and loaded without changing their future."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from guidegym import DDIM, Cost, Engine, FileFormatError, GuideGymError, Likelihood, State, Testbed, row_seeds
+from guidegym import (
+    DDIM,
+    Cost,
+    DPMSolverPP,
+    Engine,
+    FileFormatError,
+    GuideGymError,
+    Likelihood,
+    State,
+    Testbed,
+    row_seeds,
+)
 from guidegym.core.state import NAMES, fork, join, load_state, put, save_state
 
 
@@ -73,6 +85,18 @@ def test_a_file_of_the_former_format_is_read(engine: Engine, tmp_path: Path) -> 
     loaded = load_state(tmp_path / "state.safetensors")
     for name in NAMES:
         assert torch.equal(getattr(loaded, name), getattr(state, name))
+
+
+def test_a_state_of_another_sampler_gets_one_clear_line(engine: Engine) -> None:
+    state, other = _begun(engine), replace(engine, sampler=DPMSolverPP(6))
+    with pytest.raises(
+        GuideGymError, match=r"`state` is of another .* DPMSolverPP keeps level, x_0 of each row and it has nothing"
+    ):
+        other.step(state, None)
+    with pytest.raises(
+        GuideGymError, match=r"`state` is of another .* DDIM keeps nothing of each row and it has level, x_0"
+    ):
+        engine.step(other.start(state.label, state.seed), None)
 
 
 def test_a_file_that_is_no_state_gets_one_clear_line(engine: Engine, tmp_path: Path) -> None:

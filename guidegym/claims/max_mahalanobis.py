@@ -51,7 +51,7 @@ def energy_models_sample(lab: Lab) -> Effect:
     for name in CLASSIFIERS:
         x = _chains(lab, name, labels)
         lab.show(f"{name} alone", x, labels)
-        hits = (lab.testbed.seen(x).logits.argmax(dim=1) == labels).cpu()
+        hits = lab.testbed.seen(x).hits(labels).cpu()
         found.append(Measurement.mean(hits, in_rows(weights)))
     worse = min(found, key=lambda one: one.value)
     return Effect(worse.value, worse.draws)

@@ -151,4 +151,4 @@ def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
 
 def _judged(samples: "Samples", testbed: "Testbed") -> float:
     """Return the share of samples that the judge assigns to the wanted class."""
-    return float(((testbed.seen(samples.x).logits.argmax(dim=1) == samples.labels) & ~samples.failed).double().mean())
+    return float((testbed.seen(samples.x).hits(samples.labels) & ~samples.failed).double().mean())

@@ -15,6 +15,7 @@ from guidegym.diffusion import (
     Reverse,
     Sampler,
     Step,
+    check_memory,
     check_start,
     rows_like,
     trajectory_noise,
@@ -207,9 +208,7 @@ class Engine:
         weight: Float[Tensor, " batch"] | None,
         rate: Float[Tensor, " batch"] | None = None,
     ) -> State:
-        """Advance every row by one reverse step, given its prediction.
-
-        Rows that have finished their chain or failed are left unchanged.
+        """Advance every row by one reverse step, given its prediction; rows that have finished or failed stay unchanged.
 
         Args:
             state: The batch.
@@ -218,8 +217,9 @@ class Engine:
             rate: Rate of each row's target towards its wanted class, per unit of the chain, >= 0; None leaves it unchanged.
 
         Raises:
-            GuideGymError: If a weight is given and the guide was not evaluated.
+            GuideGymError: If a weight is given and the guide was not evaluated, or the state is another sampler's.
         """
+        check_memory(self.sampler, state.solver, state.x)
         active = ~self.ended(state)
         reverse, further = self._reverse(state, prediction, weight)
         finite = reverse.x_next.flatten(1).isfinite().all(dim=1)

@@ -189,6 +189,22 @@ def check_start(sampler: Sampler, process: Process) -> None:
         warnings.warn(f"the sampler {said}: samples will be degraded; take more steps", UserWarning, stacklevel=4)
 
 
+def check_memory(sampler: Sampler, memory: Memory, x: Float[Tensor, " batch *event"]) -> None:
+    """Check that rows carry the memory of this sampler, and not that of another one or of an earlier version.
+
+    Raises:
+        GuideGymError: If its names are others.
+    """
+    needed = sampler.init(x[:1])
+    if needed.keys() != memory.keys():
+        needs, got = (", ".join(sorted(names)) or "nothing" for names in (needed, memory))
+        raise GuideGymError(
+            f"is of another sampler: {type(sampler).__name__} keeps {needs} of each row and it has {got}; continue it with "
+            "the sampler and the version that made it",
+            argument="state",
+        )
+
+
 def repeated_levels(num_steps: int, repeats: int, process: Process) -> Shaped[Tensor, " steps_and_end"]:
     """Return ``num_steps`` descending times, each level ``repeats`` times (the first: the remainder), and the clean end."""
     levels = process.times(-(-num_steps // repeats))

@@ -8,14 +8,18 @@ from guidegym.errors import GuideGymError
 from guidegym.metrics.checking import check_features, check_moments, check_sets, check_weights
 
 
+AT_ONCE = 2**23
+"""Numbers that the moments of resamples may take at a time: 64 MB."""
+
+
 def moments(
-    features: Float[Tensor, " n dim"], counts: Float[Tensor, " n"] | None = None
-) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim dim"]]:
+    features: Float[Tensor, " n dim"], counts: Float[Tensor, "*resamples n"] | None = None
+) -> tuple[Float[Tensor, "*resamples dim"], Float[Tensor, "*resamples dim dim"]]:
     """Return the mean and the unbiased covariance in float64.
 
     Args:
         features: One row per sample.
-        counts: Multiplicity of each row; None counts each once.
+        counts: Multiplicity of each row, or of each row in each resample; None counts each once.
 
     Raises:
         GuideGymError: If a feature is not finite, or the total count is at most 1, which gives no covariance.
@@ -23,12 +27,15 @@ def moments(
     check_features("features", features)
     rows = features.double()
     counts = torch.ones(len(rows), dtype=torch.float64, device=rows.device) if counts is None else counts.double()
-    total = counts.sum()
-    if not float(total) > 1:
-        raise GuideGymError(f"a covariance needs more than one row, got a total count of {float(total):g}")
+    total = counts.sum(dim=-1, keepdim=True)
+    if not float(total.min()) > 1:
+        raise GuideGymError(f"a covariance needs more than one row, got a total count of {float(total.min()):g}")
+    # Centred first: far from the origin, the difference of squares below would lose digits.
+    centre = rows.mean(dim=0)
+    rows = rows - centre
     mean = counts @ rows / total
-    centred = rows - mean
-    return mean, centred.mT @ (counts[:, None] * centred) / (total - 1)
+    squares = rows.mT @ (counts[..., None] * rows) - (total * mean)[..., None] * mean[..., None, :]
+    return mean + centre, squares / (total[..., None] - 1)
 
 
 def frechet_distance(
@@ -53,15 +60,14 @@ def frechet_distance(
 
 
 def _distance(own_mean: Tensor, own_covariance: Tensor, mean: Tensor, covariance: Tensor, root: Tensor) -> Tensor:
-    r"""Return the distance, given the root of the second covariance.
+    r"""Return the distances of one or more Gaussians from a second one, given the root of its covariance.
 
     :math:`\mathrm{tr}(\Sigma_1 \Sigma_2)^{1/2}` is that of the symmetric :math:`\Sigma_2^{1/2} \Sigma_1 \Sigma_2^{1/2}`, whose
     eigenvalues are the same and much faster to compute.
     """
-    shared = torch.linalg.eigvalsh(root @ own_covariance @ root).clamp_min(0).sqrt().sum()
-    distance: Tensor = (
-        (own_mean - mean).square().sum() + own_covariance.trace() + covariance.double().trace() - 2 * shared
-    )
+    shared = torch.linalg.eigvalsh(root @ own_covariance @ root).clamp_min(0).sqrt().sum(dim=-1)
+    traces = own_covariance.diagonal(dim1=-2, dim2=-1).sum(dim=-1) + covariance.double().trace()
+    distance: Tensor = (own_mean - mean).square().sum(dim=-1) + traces - 2 * shared
     return distance
 
 
@@ -93,8 +99,8 @@ def resampled_frechet(
     check_sets(features, mean[None], least=2)
     check_moments(mean, covariance)
     check_weights(weights, num_rows=len(features))
-    root = matrix_root(covariance)
-    return torch.stack([_distance(*moments(features, counts), mean, covariance, root) for counts in weights])
+    root, together = matrix_root(covariance), max(1, AT_ONCE // (features.shape[1] * max(features.shape)))
+    return torch.cat([_distance(*moments(features, some), mean, covariance, root) for some in weights.split(together)])
 
 
 def extrapolated_frechet(

@@ -17,7 +17,7 @@ def confidence(finished: Finished) -> Float[Tensor, " batch"]:
 @registered_objective(floor=0.0)
 def accuracy(finished: Finished) -> Float[Tensor, " batch"]:
     """Return 1 where the judge assigns the sample to the wanted class, else 0."""
-    return (finished.seen.logits.argmax(dim=1) == finished.labels).double()
+    return finished.seen.hits(finished.labels).double()
 
 
 @registered_objective(floor=-20.0)

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
@@ -51,6 +51,10 @@ class Seen(NamedTuple):
     features: Float[Tensor, " n dim"]
     logits: Float[Tensor, " n classes"]
     spatial: Float[Tensor, " n places"] | None
+
+    def hits(self, labels: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Return whether the judge assigns each sample to its wanted class."""
+        return self.logits.argmax(dim=1) == labels
 
 
 @torch.no_grad()

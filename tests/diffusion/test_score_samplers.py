@@ -127,6 +127,7 @@ def _ode_end(testbed: Testbed, x: torch.Tensor, steps: int) -> torch.Tensor:
     return x - process.sigma_min * eps(x, process.sigma_min)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "order"),
     [(ProbabilityFlow(3), 2.0), (DDIM(3), 1.0), (Euler(3), 1.0), (Heun(3), 2.0), (DPMSolverPP(3), 2.0)],
@@ -175,6 +176,7 @@ def _mean_error(sampler: Sampler, exact: Testbed, end: torch.Tensor, start: Stat
     return float((state.x - end).norm(dim=1).mean())
 
 
+@pytest.mark.slow
 def test_two_evaluations_a_step_are_counted_and_the_second_order_rules_are_nearer_at_equal_cost(exact: Testbed) -> None:
     start = Engine(exact, DDIM(1000)).start(torch.arange(64) % 2, torch.arange(64))
     end = start
@@ -195,6 +197,7 @@ def test_two_evaluations_a_step_are_counted_and_the_second_order_rules_are_neare
     assert torch.equal(after.x, state.x)
 
 
+@pytest.mark.slow
 def test_a_weight_holds_at_both_evaluations_of_a_step(exact: Testbed) -> None:
     """Guided by the exact posterior at weight 1, Heun's method solves the ODE of the class."""
     labels, seeds = torch.arange(200) % 2, torch.arange(200)

@@ -13,6 +13,7 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FEW = ["--rows", "60", "--attacked", "10", "--quick"]
 
 
+@pytest.mark.slow
 def test_classifiers_of_images_are_measured_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["time_dependent", "gmmc_discriminative"]
     assert main(["--testbed", "digits", "--classifier", *names, "--out", str(tmp_path), *FEW]) == 0
@@ -35,6 +36,7 @@ def test_classifiers_of_images_are_measured_and_drawn(tmp_path: Path, capsys: py
     assert (tmp_path / "table.html").is_file()
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_not_measured_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--testbed", "gaussians-imperfect", "--out", str(tmp_path / "exact"), *FEW]
     assert main([*flags, "--classifier", "skewed"]) == main([*flags, "--classifier", "skewed"]) == 0

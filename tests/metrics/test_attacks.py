@@ -233,6 +233,7 @@ def test_carlini_wagner_starts_on_the_bounds_as_well_as_inside_them() -> None:
     torch.testing.assert_close(found.norms, torch.ones(2), rtol=0.01, atol=0)
 
 
+@pytest.mark.slow
 def test_carlini_wagner_is_never_farther_than_a_search_over_pgd_radii() -> None:
     digits = load_testbed("digits")
     assert digits.test_data is not None

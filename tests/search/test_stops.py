@@ -16,6 +16,7 @@ from guidegym.tune import main
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
+@pytest.mark.slow
 def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) -> None:
     flags = ("--trials", "30", "--seed", "1", "--batch-trials", "3", "--samples", "40", "--steps", "15")
     endless = [*flags, "--trials", "4000"]
@@ -40,6 +41,7 @@ def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) 
     assert whole == list(after.values())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp_path: Path) -> None:
     flags = ("--trials", "30", "--samples", "60", "--steps", "20")
     process = subprocess.Popen(

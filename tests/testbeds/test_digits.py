@@ -67,6 +67,7 @@ def test_guidance_moves_digits_to_the_class(digits: Testbed) -> None:
     assert guided.kid < unguided.kid
 
 
+@pytest.mark.slow
 def test_a_part_is_trained_from_scratch_and_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--testbed", "digits", "--out", str(tmp_path)]
     assert train_models([*flags, "--only", "judge", "time_dependent", "--labels", "20%"]) == 0

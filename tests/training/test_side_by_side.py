@@ -46,6 +46,7 @@ def test_after_an_error_nothing_new_begins() -> None:
     assert ended == []
 
 
+@pytest.mark.slow
 def test_networks_trained_side_by_side_are_those_trained_alone(tmp_path: Path) -> None:
     flags = ["--testbed", "digits", "--labels", "20%", "--only", "judge_depthwise", "judge"]
     assert train_models([*flags, "--out", str(tmp_path / "beside"), "--jobs", "2"]) == 0
