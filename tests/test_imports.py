@@ -52,10 +52,11 @@ def _import_seconds(before: str, imported: str = "guidegym") -> float:
 
 def test_import_takes_less_than_two_seconds() -> None:
     # Processor time, the best of a few: another program on the machine must not fail the test.
-    # On a machine where torch alone takes most of two seconds, it is what guidegym adds to it that counts.
-    without = min(_import_seconds("pass", "torch, numpy") for _ in range(3))
-    assert min(_import_seconds("pass") for _ in range(5)) < max(2.0, without + 0.5)
-    assert min(_import_seconds("import torch, numpy") for _ in range(5)) < 0.5
+    assert any(_import_seconds("import torch, numpy") < 0.5 for _ in range(5))
+    if not any(_import_seconds("pass") < 2.0 for _ in range(5)):
+        # On a machine where torch alone takes most of two seconds, it is what guidegym adds to it that counts.
+        without = min(_import_seconds("pass", "torch, numpy") for _ in range(3))
+        assert min(_import_seconds("pass") for _ in range(5)) < without + 0.5
 
 
 SOURCES = {

@@ -7,7 +7,6 @@ from torch import Tensor
 from guidegym.errors import GuideGymError
 from guidegym.metrics.checking import check_features, check_moments, check_sets, check_weights
 
-
 AT_ONCE = 2**23
 """Numbers that the moments of resamples may take at a time: 64 MB."""
 

@@ -12,12 +12,11 @@ from guidegym.training.adversarial import adversarial_cross_entropy
 from guidegym.training.energy_based import JointEnergyLoss
 from guidegym.training.loss import Loss
 from guidegym.training.mixtures import GenerativeMaxMahalanobis, Targets, center_regression
-from guidegym.training.noisy_recipes import MAGNITUDE
 from guidegym.training.recipe import Needed, Plan, Recipe
 from guidegym.training.replay import ReplayBuffer
 
-JOINT_MAGNITUDE = 0.1
-"""Weight of the squared energies: with less, energies of data and chains drift apart, and chains never reach the data."""
+JOINT_MAGNITUDE, MIXTURE_MAGNITUDE = 0.1, 0.02
+"""Weights of the squared energies: with less, energies of data and chains drift apart, and chains never reach the data."""
 RADII = {"robust_r0": 0.0, "robust_r025": 0.25, "robust_r05": 0.5, "robust": 1.0}
 """L2 radii of the off-the-shelf classifiers for images in [0, 1], as in the thesis; in [-1, 1] they are twice as large."""
 
@@ -45,7 +44,6 @@ def off_the_shelf(plan: Plan) -> dict[str, Recipe]:
                 num_classes=images.num_classes,
                 weight=energy,
                 magnitude=JOINT_MAGNITUDE,
-                clip=1.0,
             ),
             settings=plan.budget["energy"],
             says=f"cross-entropy and {energy:g} of the energy-based loss by 20 Langevin steps of a class, "
@@ -66,14 +64,14 @@ def mixtures(plan: Plan) -> dict[str, Recipe]:
                 num_classes=images.num_classes,
                 targets=targets,
                 pretrain=settings.num_steps // 3 if joint else 0,
-                magnitude=MAGNITUDE,
+                magnitude=MIXTURE_MAGNITUDE,
             )
 
         return Recipe(
             build=_encoder_of(MaxMahalanobisClassifier, plan, density=True),
             loss=loss,
             settings=settings,
-            says=f"generative, {targets} targets, {MAGNITUDE:g} of squared energies"
+            says=f"generative, {targets} targets, {MIXTURE_MAGNITUDE:g} of squared energies"
             + (", after discriminative training" if joint else ""),
         )
 

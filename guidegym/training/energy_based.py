@@ -6,11 +6,16 @@ from torch import Tensor, nn
 
 from guidegym.diffusion import Process, noisy_rows, rows_like
 from guidegym.metrics.gradients import density_score, of_class
+from guidegym.training.langevin import Langevin
 from guidegym.training.loss import DivergedError, labelled_cross_entropy, noised
 from guidegym.training.replay import ReplayBuffer
 
 LIMIT = 1e3
 """Energies beyond this have diverged: normal ones are of the order of the logits."""
+CHAINS = Langevin(clip=1.0)
+"""The steps of chains of clean images."""
+TIMED_CHAINS = Langevin(step_size=0.05, noise=0.1**0.5)
+"""The steps of chains of noisy images."""
 
 
 def check_energies(real: Float[Tensor, " batch"], sampled: Float[Tensor, " batch"], limit: float = LIMIT) -> None:
@@ -28,19 +33,18 @@ def check_energies(real: Float[Tensor, " batch"], sampled: Float[Tensor, " batch
 
 
 def contrast(
-    real: Float[Tensor, " n classes"], sampled: Float[Tensor, " m classes"], magnitude: float
+    real: Float[Tensor, " n"], sampled: Float[Tensor, " m"], *, magnitude: float, limit: float = LIMIT
 ) -> Float[Tensor, ""]:
-    r"""Return :math:`E(x) - E(x') + \rho\,(E(x)^2 + E(x')^2)` of logits, means over rows; the last term keeps energies near zero.
+    r"""Return :math:`E(x) - E(x') + \rho\,(E(x)^2 + E(x')^2)` of energies, means over rows; the last term keeps them near zero.
 
     Raises:
-        DivergedError: If the energies diverged.
+        DivergedError: If the energies are beyond the limit.
 
     Source:
         Du and Mordatch 2019, section 3.2, for the magnitude term.
     """
-    data, chains = -real.logsumexp(dim=1), -sampled.logsumexp(dim=1)
-    check_energies(data, chains)
-    return data.mean() - chains.mean() + magnitude * (data.square().mean() + chains.square().mean())
+    check_energies(real, sampled, limit)
+    return real.mean() - sampled.mean() + magnitude * (real.square().mean() + sampled.square().mean())
 
 
 class JointEnergyLoss(nn.Module):
@@ -55,13 +59,10 @@ class JointEnergyLoss(nn.Module):
     Args:
         buffer: Buffer that chains start from, tagged with their class.
         num_classes: Number of classes that chains are drawn for; 0 for chains without a class.
-        num_steps: Langevin steps per update, >= 1.
-        step_size: ``alpha``.
-        noise: ``sigma``.
+        chains: The steps of an update.
         data_noise: Standard deviation of ``xi``.
         weight: ``w`` >= 0.
         magnitude: Weight of the squared energies, added to the difference, >= 0; see ``contrast``.
-        clip: Bound on the absolute value of chains, which are images; None for no bound.
 
     Source:
         Grathwohl et al. 2020, eq. 5-8 and their settings (20 steps of 1, noise 0.01, data noise 0.03, restarts 5 %; their
@@ -73,18 +74,14 @@ class JointEnergyLoss(nn.Module):
         buffer: ReplayBuffer,
         *,
         num_classes: int = 0,
-        num_steps: int = 20,
-        step_size: float = 1.0,
-        noise: float = 0.01,
+        chains: Langevin = CHAINS,
         data_noise: float = 0.03,
         weight: float = 1.0,
         magnitude: float = 0.0,
-        clip: float | None = None,
     ) -> None:
         super().__init__()
-        self.buffer, self.num_classes = buffer, num_classes
-        self.num_steps, self.step_size, self.noise = num_steps, step_size, noise
-        self.data_noise, self.weight, self.magnitude, self.clip = data_noise, weight, magnitude, clip
+        self.buffer, self.num_classes, self.chains = buffer, num_classes, chains
+        self.data_noise, self.weight, self.magnitude = data_noise, weight, magnitude
 
     def forward(
         self,
@@ -99,31 +96,26 @@ class JointEnergyLoss(nn.Module):
             wanted = torch.randint(self.num_classes, labels.shape, generator=generator, device=labels.device)
         slots, chains, tags = self.buffer.draw(wanted, generator)
         followed = of_class(network, tags) if self.num_classes else network
-        for _ in range(self.num_steps):
-            jitter = torch.randn(chains.shape, generator=generator, device=chains.device, dtype=chains.dtype)
-            chains = chains + self.step_size * density_score(followed, chains) + self.noise * jitter
-            chains = chains if self.clip is None else chains.clamp(-self.clip, self.clip)
+        chains = self.chains(chains, lambda x: density_score(followed, x), generator)
         self.buffer.put(slots, chains, tags)
         jitter = torch.randn(images.shape, generator=generator, device=images.device, dtype=images.dtype)
         # One pass for all three: clean images for the classes, noisy ones and samples for the energy.
         logits = network(torch.cat([images, images + self.data_noise * jitter, chains]))
-        plain, real, sampled = logits.split([len(images), len(images), len(chains)])
-        return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, self.magnitude)
+        plain, *others = logits.split([len(images), len(images), len(chains)])
+        real, sampled = (-one.logsumexp(dim=1) for one in others)
+        return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, magnitude=self.magnitude)
 
 
 class TimedJointEnergyLoss(nn.Module):
     r"""The joint energy-based loss for noisy images: each chain has a timestep and is compared with data at that timestep.
 
-    Langevin steps are in units of the level's noise, :math:`x' \leftarrow x' - \alpha \sigma_t^2 \nabla E(x', t) +
-    \sqrt{2 \alpha}\, \tau \sigma_t n`, as the energy of a level is as narrow as its noise. The paper found this training
-    unstable and expensive; ``check_energies`` detects divergence.
+    Langevin steps are in units of the level's noise, as the energy of a level is as narrow as its noise. The paper found this
+    training unstable and expensive; ``check_energies`` detects divergence.
 
     Args:
         process: The noise process.
         buffer: Buffer that chains start from, tagged with their timestep; preferably of Gaussian noise.
-        num_steps: Langevin steps per update, >= 1.
-        step_size: ``alpha`` > 0.
-        temperature: Factor ``tau`` >= 0 on the noise; below 1 the chains converge in fewer steps.
+        chains: The steps of an update.
         weight: Weight of the energy-based loss, >= 0.
         magnitude: Weight of the squared energies, added to the difference, >= 0; see ``contrast``.
 
@@ -136,15 +128,12 @@ class TimedJointEnergyLoss(nn.Module):
         process: Process,
         buffer: ReplayBuffer,
         *,
-        num_steps: int = 20,
-        step_size: float = 0.05,
-        temperature: float = 1.0,
+        chains: Langevin = TIMED_CHAINS,
         weight: float = 1.0,
         magnitude: float = 0.0,
     ) -> None:
         super().__init__()
-        self.process, self.buffer = process, buffer
-        self.num_steps, self.step_size, self.temperature = num_steps, step_size, temperature
+        self.process, self.buffer, self.chains = process, buffer, chains
         self.weight, self.magnitude = weight, magnitude
 
     def forward(
@@ -158,14 +147,11 @@ class TimedJointEnergyLoss(nn.Module):
         rows = noised(self.process, images, generator)
         slots, chains, t = self.buffer.draw(rows.t, generator)
         sigma = rows_like(self.process.sigma(t, images.dtype), images)
-        for _ in range(self.num_steps):
-            jitter = torch.randn(chains.shape, generator=generator, device=chains.device, dtype=chains.dtype)
-            spread = self.temperature * (2 * self.step_size) ** 0.5 * sigma
-            drift = self.step_size * sigma.square() * density_score(network, chains, t.float())
-            chains = chains + drift + spread * jitter
+        chains = self.chains(chains, lambda x: density_score(network, x, t.float()), generator, unit=sigma)
         self.buffer.put(slots, chains, t)
         # The data must be at the samples' timesteps for the energies to be comparable.
         beside = noisy_rows(self.process, images[: len(t)], t, rows.noise[: len(t)])
         logits = network(torch.cat([rows.x_t, beside, chains]), torch.cat([rows.t, t, t]).float())
-        plain, real, sampled = logits.split([len(images), len(t), len(t)])
-        return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, self.magnitude)
+        plain, *others = logits.split([len(images), len(t), len(t)])
+        real, sampled = (-one.logsumexp(dim=1) for one in others)
+        return labelled_cross_entropy(plain, labels) + self.weight * contrast(real, sampled, magnitude=self.magnitude)

@@ -8,13 +8,16 @@ from torch import Tensor, nn
 
 from guidegym.errors import GuideGymError
 from guidegym.networks import MaxMahalanobisClassifier
-from guidegym.training.energy_based import check_energies
+from guidegym.training.energy_based import contrast
+from guidegym.training.langevin import Langevin
 from guidegym.training.loss import UNKNOWN, Loss
 from guidegym.training.replay import ReplayBuffer
 
 Targets = Literal["staged", "noise-injected"]
 LIMIT = 1e5
 """Energies beyond this have diverged: those of features at the other centres are about S^2 = 100."""
+CHAINS = Langevin(step_size=0.1, clip=1.0)
+"""The steps of chains, which are images."""
 
 
 def _energies(features: Float[Tensor, " batch dim"], centres: Float[Tensor, " batch dim"]) -> Float[Tensor, " batch"]:
@@ -50,24 +53,23 @@ def center_regression() -> Loss:
 class GenerativeMaxMahalanobis(nn.Module):
     r"""Generative training: lowers the energy of data and raises that of samples from the mixture.
 
-    .. math:: L = E(x, y) - \beta \big( E(x', y') - \rho E(x', y')^2 \big), \qquad
-              x' \leftarrow x' - \alpha \nabla \tfrac12 \|\phi(x') - z\|^2, \quad z \sim N(\mu_{y'}, I)
+    .. math:: L = (1 - b)\, E(x, y) + b\, \big( E(x, y) - E(x', y') + \rho\, (E(x, y)^2 + E(x', y')^2) \big)
 
-    with one target ``z`` for all steps (``staged``) or a new one at each (``noise-injected``). In joint
-    training, after ``pretrain`` steps of discriminative training, ``beta`` grows from 0 to its value over as many steps.
+    with chains ``x'`` that go down :math:`\tfrac12 \|\phi(x') - z\|^2` to a target :math:`z \sim N(\mu_{y'}, I)`: one for all
+    steps of an update (``staged``), or a new one at each (``noise-injected``). ``b`` is 1; in joint training, it is 0 for
+    ``pretrain`` steps, which are discriminative, and then grows to 1 over as many.
+
+    The paper weights the samples' energy by 0.5. The loss then has no equilibrium where samples are like data: it keeps lowering
+    the energy of both, and chains end far above the data. Its step of 1 overshoots; so the step here is 0.1.
 
     Args:
         buffer: Buffer that chains start from, tagged with their class.
         num_classes: Number of classes.
         targets: How targets are drawn.
-        beta: Weight of the samples' energy.
-        num_steps: Steps of a chain per update, >= 1.
-        step_size: ``alpha`` > 0.
-        pretrain: Steps of discriminative pretraining, and of the growth of ``beta``; 0 for none.
-        magnitude: Weight of the squared energy of the samples, added to their energy, >= 0: without it nothing bounds that
-            energy once chains overshoot, and it diverges. It balances the first term at :math:`1 / 2\rho`, which should
-            be above the energy of the targets themselves, half the dimension.
-        clip: Bound on the absolute value of chains, which are images; None for no bound.
+        chains: The steps of an update.
+        pretrain: Steps of discriminative pretraining, and of the growth of ``b``; 0 for none.
+        magnitude: ``rho`` >= 0: without it nothing bounds the energy of chains that overshoot, and it diverges. It balances the
+            difference at :math:`1 / 2\rho`, which must be above the energies of the data.
 
     Source:
         Yang et al. 2021, eq. 7-10, Algorithm 1, section 3.3; Table 8 for the settings; Du and Mordatch 2019 for the magnitude
@@ -82,30 +84,43 @@ class GenerativeMaxMahalanobis(nn.Module):
         *,
         num_classes: int,
         targets: Targets = "staged",
-        beta: float = 0.5,
-        num_steps: int = 20,
-        step_size: float = 1.0,
+        chains: Langevin = CHAINS,
         pretrain: int = 0,
         magnitude: float = 0.0,
-        clip: float | None = None,
     ) -> None:
         super().__init__()
         if targets not in ("staged", "noise-injected"):
             raise GuideGymError(f"`targets` must be 'staged' or 'noise-injected', got {targets!r}")
         self.buffer, self.num_classes, self.targets = buffer, num_classes, targets
-        self.beta, self.num_steps, self.step_size = beta, num_steps, step_size
-        self.pretrain, self.magnitude, self.clip = pretrain, magnitude, clip
+        self.chains, self.pretrain, self.magnitude = chains, pretrain, magnitude
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
 
-    def _beta(self) -> float:
-        """Return the weight of this step's samples, and count the step."""
+    def _generative_share(self) -> float:
+        """Return ``b`` of this step, and count the step."""
         done = int(self.done)
         self.done += 1
-        return self.beta * min(max(done - self.pretrain, 0) / self.pretrain, 1.0) if self.pretrain else self.beta
+        return min(max(done - self.pretrain, 0) / self.pretrain, 1.0) if self.pretrain else 1.0
 
-    def _target(self, centres: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(centres.shape, generator=generator, device=centres.device, dtype=centres.dtype)
-        return centres + noise
+    def _move(
+        self, mixture: MaxMahalanobisClassifier, chains: Tensor, centres: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return chains after the steps of an update."""
+
+        def drawn() -> Tensor:
+            noise = torch.randn(centres.shape, generator=generator, device=centres.device, dtype=centres.dtype)
+            return centres + noise
+
+        staged = drawn() if self.targets == "staged" else None
+
+        def slope(x: Tensor) -> Tensor:
+            target = drawn() if staged is None else staged
+            with torch.enable_grad():
+                here = x.detach().requires_grad_(True)
+                (downhill,) = torch.autograd.grad(-_energies(mixture.features(here), target).sum(), here)
+            found: Tensor = downhill
+            return found
+
+        return self.chains(chains, slope, generator)
 
     def forward(
         self,
@@ -115,28 +130,20 @@ class GenerativeMaxMahalanobis(nn.Module):
         generator: torch.Generator,
     ) -> Tensor:
         """Return the loss of one batch; the chains move on."""
-        mixture, known, beta = _of(network), labels != UNKNOWN, self._beta()
-        if beta == 0:
-            return _energies(mixture.features(images[known]), mixture.means[labels[known]]).mean()
+        mixture, known, share = _of(network), labels != UNKNOWN, self._generative_share()
+        centres = mixture.means[labels[known]]
+        if share == 0:
+            return _energies(mixture.features(images[known]), centres).mean()
         wanted = torch.randint(self.num_classes, labels.shape, generator=generator, device=labels.device)
         slots, chains, classes = self.buffer.draw(wanted, generator)
-        centres = mixture.means[classes]
-        target = self._target(centres, generator)
-        for _ in range(self.num_steps):
-            with torch.enable_grad():
-                here = chains.detach().requires_grad_(True)
-                (uphill,) = torch.autograd.grad(_energies(mixture.features(here), target).sum(), here)
-            chains = here.detach() - self.step_size * uphill
-            chains = chains if self.clip is None else chains.clamp(-self.clip, self.clip)
-            if self.targets == "noise-injected":
-                target = self._target(centres, generator)
+        chains = self._move(mixture, chains, mixture.means[classes], generator)
         self.buffer.put(slots, chains, classes)
         features = mixture.features(torch.cat([images[known], chains]))
-        real, sampled = features.split([int(known.sum()), len(chains)])
-        energy_real = _energies(real, mixture.means[labels[known]])
-        energy_sampled = _energies(sampled, centres)
-        check_energies(energy_real, energy_sampled, LIMIT)
-        return energy_real.mean() - beta * (energy_sampled - self.magnitude * energy_sampled.square()).mean()
+        energies = _energies(features, torch.cat([centres, mixture.means[classes]]))
+        real, sampled = energies.split([len(centres), len(chains)])
+        generative = contrast(real, sampled, magnitude=self.magnitude, limit=LIMIT)
+        loss: Tensor = (1 - share) * real.mean() + share * generative
+        return loss
 
 
 @torch.no_grad()

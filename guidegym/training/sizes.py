@@ -52,7 +52,7 @@ FASHION_SIZE = Size(
         "small": {
             "judge": TrainingSettings(num_steps=3_750, batch_size=128, learning_rate=3e-3, weight_decay=0.02),
             "denoiser": TrainingSettings(
-                num_steps=8_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True
+                num_steps=6_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True
             ),
             "timed": TrainingSettings(
                 num_steps=4_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995, half_precision=True

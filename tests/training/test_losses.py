@@ -1,7 +1,6 @@
 """Losses against closed forms (exact classifiers of the Gaussian mixture), finite differences and plain loops."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from guidegym.training.denoising import conditional_noise_prediction
 from guidegym.training.dlsm import denoising_likelihood_score_matching
 from guidegym.training.energy_based import JointEnergyLoss, TimedJointEnergyLoss, check_energies
 from guidegym.training.jacobian import jacobian_regularised
+from guidegym.training.langevin import Langevin
 from guidegym.training.loss import DivergedError, Loss, labelled_cross_entropy, noised
 from guidegym.training.mixtures import GenerativeMaxMahalanobis, center_regression, estimate_variance
 from guidegym.training.replay import ReplayBuffer
@@ -210,7 +210,7 @@ class _Plane(nn.Module):
 
 def test_chains_sample_the_network_s_density() -> None:
     buffer = ReplayBuffer((2,), size=4000, restart=0.0)
-    loss = JointEnergyLoss(buffer, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
+    loss = JointEnergyLoss(buffer, chains=Langevin(200, 0.05, math.sqrt(2 * 0.05)))
     loss(_Plane(), torch.zeros(4000, 2), torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(0))
     variance = 1 / (1 - 0.05 / 2)  # of the unadjusted chain of this step
     torch.testing.assert_close(buffer.samples.mean(dim=0), torch.zeros(2), rtol=0, atol=0.08)
@@ -230,7 +230,7 @@ class _Centres(nn.Module):
 
 def test_chains_of_a_class_sample_the_density_of_that_class() -> None:
     buffer = ReplayBuffer((2,), size=3000, restart=0.0)
-    loss = JointEnergyLoss(buffer, num_classes=3, num_steps=200, step_size=0.05, noise=math.sqrt(2 * 0.05))
+    loss = JointEnergyLoss(buffer, num_classes=3, chains=Langevin(200, 0.05, math.sqrt(2 * 0.05)))
     network = _Centres()
     loss(network, torch.zeros(3000, 2), torch.zeros(3000, dtype=torch.long), torch.Generator().manual_seed(0))
     assert torch.bincount(buffer.tags).tolist() == pytest.approx([1000] * 3, abs=120)
@@ -242,12 +242,9 @@ def test_chains_of_a_class_sample_the_density_of_that_class() -> None:
 
 @pytest.mark.parametrize("kind", ["jem", "gmmc"])
 def test_chains_that_are_images_stay_within_their_bounds(kind: str) -> None:
-    settings: dict[str, Any] = {"num_classes": 10, "num_steps": 5, "step_size": 50.0}
+    made = JointEnergyLoss if kind == "jem" else GenerativeMaxMahalanobis
     bounded, free = (
-        JointEnergyLoss(_buffer(), clip=clip, **settings)
-        if kind == "jem"
-        else GenerativeMaxMahalanobis(_buffer(), clip=clip, **settings)
-        for clip in (1.0, None)
+        made(_buffer(), num_classes=10, chains=Langevin(5, step_size=50.0, clip=clip)) for clip in (1.0, None)
     )
     for loss in (bounded, free):
         loss(_mixture(), *_images(), torch.Generator().manual_seed(0))
@@ -269,16 +266,17 @@ def test_a_buffer_goes_on_where_chains_stood_and_restarts_a_share() -> None:
     assert bool((tags[~kept] == 3).all())
 
 
+FEW = Langevin(3)
 EBM: dict[str, tuple[type[nn.Module] | None, Loss]] = {
-    "jem": (None, JointEnergyLoss(_buffer(), num_steps=3)),
+    "jem": (None, JointEnergyLoss(_buffer(), chains=FEW)),
     "timed_jem": (
         TimeDependentClassifier,
-        TimedJointEnergyLoss(VPProcess("cosine"), _buffer(gaussian=True), num_steps=3),
+        TimedJointEnergyLoss(VPProcess("cosine"), _buffer(gaussian=True), chains=FEW),
     ),
-    "staged": (MaxMahalanobisClassifier, GenerativeMaxMahalanobis(_buffer(), num_classes=10, num_steps=3)),
+    "staged": (MaxMahalanobisClassifier, GenerativeMaxMahalanobis(_buffer(), num_classes=10, chains=FEW)),
     "noise-injected": (
         MaxMahalanobisClassifier,
-        GenerativeMaxMahalanobis(_buffer(), num_classes=10, num_steps=3, targets="noise-injected"),
+        GenerativeMaxMahalanobis(_buffer(), num_classes=10, chains=FEW, targets="noise-injected"),
     ),
 }
 
@@ -323,11 +321,11 @@ def test_center_regression_and_the_variance_are_plain_sums() -> None:
     assert float(network.variance) == pytest.approx(squared / (20 * 16), rel=1e-5)
 
 
-def test_joint_training_begins_discriminative_and_beta_grows() -> None:
+def test_joint_training_begins_discriminative_and_becomes_generative() -> None:
     network, (x, labels) = _mixture(), _images()
-    joint = GenerativeMaxMahalanobis(_buffer(), num_classes=10, num_steps=2, pretrain=4)
+    joint = GenerativeMaxMahalanobis(_buffer(), num_classes=10, chains=FEW, pretrain=4)
     plain = float(center_regression()(network, x, labels, torch.Generator()).detach())
     values = [float(joint(network, x, labels, torch.Generator().manual_seed(step)).detach()) for step in range(8)]
     assert values[:5] == pytest.approx([plain] * 5, rel=1e-5)
     assert values[5] < plain
-    assert [joint._beta() for _ in range(2)] == [0.5, 0.5]
+    assert [joint._generative_share() for _ in range(2)] == [1.0, 1.0]
