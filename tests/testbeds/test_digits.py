@@ -183,11 +183,11 @@ def test_a_training_that_diverges_leaves_its_last_good_weights(
 ) -> None:
     calls = 0
 
-    def runs_away(real: torch.Tensor, sampled: torch.Tensor) -> None:
+    def runs_away(real: torch.Tensor, sampled: torch.Tensor, limit: float) -> None:
         nonlocal calls
         calls += 1
         if calls == 4:
-            check_energies(real, sampled + 1e9)
+            check_energies(real, sampled + 1e9, limit)
 
     monkeypatch.setattr("guidegym.training.energy_based.check_energies", runs_away)
     monkeypatch.setattr("guidegym.support.checkpoint.CHECKPOINT_SECONDS", 0.0)
