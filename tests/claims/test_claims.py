@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from guidegym import Guidance, GuideGymError, Testbed, load_testbed
+from guidegym import GuideGymError, Testbed, load_testbed
 from guidegym.claims.claim import Claim, Effect, load_claim
 from guidegym.claims.families import plain
 from guidegym.claims.lab import EXTENSIONS, Lab
@@ -85,17 +85,24 @@ def test_weights_are_chosen_on_other_rows_than_they_are_judged_on(lab: Lab) -> N
 
 def test_weights_beyond_the_usual_ones_are_tried_where_the_best_is_at_their_end(lab: Lab) -> None:
     tried: list[float] = []
-
-    def family(weight: float) -> Guidance:
-        tried.append(weight)
-        return plain(lab)(weight)
-
     usual = list(lab.weights)
-    best = lab.best_weight(family, metric="recall", name="plain")  # recall falls with the weight
-    assert tried[: len(usual)] == usual
-    assert tried[len(usual) :] == [usual[0] / 2**power for power in range(1, len(tried) - len(usual) + 1)]
-    assert 1 <= len(tried) - len(usual) <= EXTENSIONS
-    assert ("plain" in lab.notes) == (best == min(tried))
+
+    class Falling(Lab):
+        """A lab in which every number falls with the weight, down to the last but one extension."""
+
+        def tuning(self, methods: Any, metric: str, **_: Any) -> dict[str, float]:
+            weights = [float(name.split()[-1]) for name in methods]
+            tried.extend(weights)
+            return {name: max(weight, lowest) for name, weight in zip(methods, weights, strict=True)}
+
+    for lowest in (usual[0] / 4, 0.0):
+        tried.clear()
+        falling = Falling(lab.collection, lab.tuning_per_class, lab.resamples)
+        best = falling.best_weight(plain(lab), name="plain")
+        further = [usual[0] / 2**power for power in range(1, EXTENSIONS + 1)]
+        assert tried == [*usual, *further]
+        assert best == (lowest if lowest else further[-1])
+        assert ("plain" in falling.notes) == (best == further[-1])
 
 
 def test_a_claim_is_run_once_and_its_record_says_all(lab: Lab, tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ def test_every_recipe_is_shipped_and_says_where_it_comes_from(digits: Testbed) -
     recipes = recipes_for(DIGITS, SIZES["digits"])
     roles = files_by_role(DIGITS.shipped)
     files = {name: path for own in roles.values() for name, path in own.items()}
-    few_labels = {f"{name}-{percent}" for name in ("time_dependent", "self_calibrated_all") for percent in (5, 20)}
-    assert set(files) == {*recipes, *few_labels, "conditional-5"}
+    compared = ("time_dependent", "self_calibrated", "self_calibrated_all", "conditional", "conditional_all")
+    few_labels = {f"{name}-{percent}" for name in compared for percent in (5, 20)}
+    assert set(files) == {*recipes, *few_labels}
     assert len(roles["judge"]) == 4
     for name, path in files.items():
         training = read_metadata(path)["training"]

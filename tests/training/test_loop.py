@@ -13,6 +13,7 @@ from guidegym.networks import Judge, TimeDependentClassifier, UNet
 from guidegym.training.cross_entropy import noisy_cross_entropy, shifted_cross_entropy
 from guidegym.training.denoising import noise_prediction
 from guidegym.training.energy_based import TimedJointEnergyLoss
+from guidegym.training.langevin import Langevin
 from guidegym.training.loss import DivergedError, Loss
 from guidegym.training.replay import ReplayBuffer
 from guidegym.training.train import Pool, TrainingRun, TrainingSettings, train
@@ -103,7 +104,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_goes_back_to_the_last_check
 def test_a_loss_with_a_memory_resumes_with_it(tmp_path: Path) -> None:
     def energy_run(folder: str) -> TrainingRun:
         torch.manual_seed(0)
-        loss = TimedJointEnergyLoss(VPProcess("cosine"), ReplayBuffer((1, 8, 8), size=20, restart=0.1), num_steps=2)
+        loss = TimedJointEnergyLoss(
+            VPProcess("cosine"), ReplayBuffer((1, 8, 8), size=20, restart=0.1), chains=Langevin(2)
+        )
         network = TimeDependentClassifier(channels=(8, 16), embedding_dim=16)
         checkpoint = tmp_path / folder / "run.pt"
         return TrainingRun(network, loss, SETTINGS, checkpoint=checkpoint, seed=0, device=torch.device("cpu"))
