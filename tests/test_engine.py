@@ -130,7 +130,7 @@ def test_bad_input_is_refused(exact: Testbed) -> None:
     with pytest.raises(GuideGymError, match="model 'gaussians' has no classifier 'robust'; it has exact"):
         sample(exact, GUIDANCE, labels=[0])
     wrong = dataclasses.replace(exact, denoiser=lambda x, t: x[:, :1])
-    with pytest.raises(GuideGymError, match=r"must return noise of the samples' shape \(1, 2\), got \(1, 1\)"):
+    with pytest.raises(GuideGymError, match=r"must return a prediction of the samples' shape \(1, 2\), got \(1, 1\)"):
         sample(wrong, labels=[0])
     with pytest.raises(GuideGymError, match="`weight` must be None"):
         engine = Engine(exact, DDIM(3))

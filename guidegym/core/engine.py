@@ -7,16 +7,18 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from guidegym.core.prediction import Prediction, clean_logits_at, prediction_of_some, weighted_shift
+from guidegym.core.prediction import Prediction, clean_logits_at, prediction_of_some, step_of
 from guidegym.core.state import State, fork
 from guidegym.diffusion import (
     INITIAL,
     REVERSE,
+    Predicted,
     Reverse,
     Sampler,
     Step,
     check_memory,
     check_start,
+    in_order,
     rows_like,
     trajectory_noise,
 )
@@ -32,6 +34,7 @@ from guidegym.guidance import (
     TargetDistribution,
     advance_target,
     step_gamma,
+    unguided,
 )
 from guidegym.support.autograd import ordinary, without_graph
 from guidegym.testbeds.model import Model
@@ -165,39 +168,42 @@ class Engine:
             return self._predict_apart(state, t, guided_rows)
         with torch.set_grad_enabled(in_graph):
             x_t = state.x.detach().requires_grad_(in_graph)
-            eps, cost = self.base_model.predict(self.model, x_t, t, state.label)
+            told, cost = unguided(self.base_model, self.model, x_t, t, state.label)
         if not guide:
-            return Prediction(eps, base_cost=cost)
-        if guided_rows is None:
-            guided = self._guided(state, t, x_t, eps)
-            eps = eps.detach()
-            clean_logits = clean_logits_at(self.model, self.guide, state.x, t, eps) if clean else None
-            return Prediction(eps, guided.gradient, guided.logits, None, clean_logits, guided.memory, cost, guided.cost)
-        guided = self._guided(fork(state, guided_rows), t[guided_rows], x_t[guided_rows], eps[guided_rows])
-        return prediction_of_some(state, guided_rows, eps.detach(), guided, cost)
+            return Prediction(told, base_cost=cost)
+        if guided_rows is not None:
+            some = fork(state, guided_rows)
+            guided = self._guided(some, t[guided_rows], x_t[guided_rows], told.rows(guided_rows))
+            return prediction_of_some(state, guided_rows, told.detach(), guided, cost)
+        gradient, logits, guide_cost, memory, change = self._guided(state, t, x_t, told)
+        told = told.detach()
+        clean_logits = clean_logits_at(self.model, self.guide, state.x, t, told) if clean else None
+        return Prediction(told, gradient, logits, None, clean_logits, memory, change, cost, guide_cost)
 
     def _predict_apart(
         self, state: State, t: Shaped[Tensor, " batch"], guided_rows: Int[Tensor, " some"]
     ) -> Prediction:
         """Predict some rows with a guide that differentiates through the denoiser, the others without a graph."""
-        told = self.predict(fork(state, guided_rows), times=t[guided_rows])
-        eps = torch.zeros_like(state.x).index_copy_(0, guided_rows, told.eps)
+        some = self.predict(fork(state, guided_rows), times=t[guided_rows])
+        parts, rows = [some.unguided], [guided_rows]
         others = torch.ones(len(state), dtype=torch.bool, device=guided_rows.device).index_fill_(0, guided_rows, False)
         if others.any():
-            eps[others] = self.predict(fork(state, others), guide=False, times=t[others]).eps
-        return prediction_of_some(state, guided_rows, eps, told.guided, told.base_cost)
+            parts.append(self.predict(fork(state, others), guide=False, times=t[others]).unguided)
+            rows.append(others.nonzero()[:, 0])
+        told = in_order(parts, torch.cat(rows))
+        return prediction_of_some(state, guided_rows, told, some.guided, some.base_cost)
 
     def _guided(
         self,
         state: State,
         t: Shaped[Tensor, " batch"],
         x_t: Float[Tensor, " batch *event"],
-        eps: Float[Tensor, " batch *event"],
+        told: Predicted,
     ) -> GuideOutput:
         """Evaluate the guide on rows whose unguided prediction is known."""
         assert self.guide is not None
         return self.guide.gradient(
-            GuideInput(self.model, x_t, t, state.target, state.label, self.base_model, eps=eps, memory=state.memory)
+            GuideInput(self.model, x_t, t, state.target, state.label, self.base_model, told, state.memory)
         )
 
     @without_graph
@@ -254,29 +260,23 @@ class Engine:
             raise GuideGymError("`weight` must be None if the guide was not evaluated")
         model, further = self.model, torch.zeros_like(state.evaluations)
 
-        def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None]:
+        def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> Step:
             guided_rows = prediction.guided_rows
             told = self.predict(replace(state, x=x), guide=weight is not None, guided_rows=guided_rows, times=times)
             further.add_(told.evaluations * wanted[:, None])
-            return told.eps, weighted_shift(told, weight)
+            return step_from(x, times, told)
 
         noise = None
         if self.sampler.is_stochastic:
             noise = trajectory_noise(state.seed, state.step, model.event_shape, stream=REVERSE, dtype=model.dtype)
-        t, t_next = self.at(state)
-        step = Step(
-            x=state.x,
-            t=t,
-            t_next=t_next,
-            eps=prediction.eps,
-            process=model.process,
-            shift=weighted_shift(prediction, weight),
-            noise=noise,
-            clip=model.clip,
-            memory=state.solver,
-            evaluate=evaluate,
-        )
-        return self.sampler.step(step), further
+        now, t_next = self.at(state)
+
+        def step_from(x: Tensor, t: Tensor, told: Prediction) -> Step:
+            return step_of(
+                told, model, weight, x=x, times=(t, t_next), noise=noise, memory=state.solver, evaluate=evaluate
+            )
+
+        return self.sampler.step(step_from(state.x, now, prediction)), further
 
     def step(
         self,

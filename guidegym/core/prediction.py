@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.core.state import State
-from guidegym.diffusion import clean_estimate, rows_like
+from guidegym.diffusion import Evaluate, Memory, Predicted, Step, clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Cost, Guide, GuideOutput
 from guidegym.testbeds.model import Model
@@ -22,24 +22,31 @@ class Prediction:
     """The networks' outputs for a batch at its current steps, computed once and shared by all that use them.
 
     Args:
-        eps: Predicted noise.
+        unguided: The base model's prediction.
         gradient: The guide's gradient; None if it was not evaluated.
         logits: The guide's logits; None if it was not evaluated on all rows.
         guided_rows: Rows that the guide was evaluated on; None for all.
         clean_logits: The guide's logits at the clean estimate and t = 0; None if they were not requested.
         memory: The guide's memory of each row; None if it has none.
+        clean: What the gradient changes in the clean estimate; None if it follows from the gradient. See ``GuideOutput``.
         base_cost: Cost per row of the unguided prediction.
         guide_cost: Cost of the guide per row that it was evaluated on.
     """
 
-    eps: Float[Tensor, " batch *event"]
+    unguided: Predicted
     gradient: Float[Tensor, " batch *event"] | None = None
     logits: Float[Tensor, " batch classes"] | None = None
     guided_rows: Int[Tensor, " some"] | None = None
     clean_logits: Float[Tensor, " batch classes"] | None = None
     memory: Float[Tensor, " batch *event"] | None = None
+    clean: Float[Tensor, " batch *event"] | None = None
     base_cost: Cost = ONE_DENOISER
     guide_cost: Cost = NOTHING
+
+    @property
+    def eps(self) -> Float[Tensor, " batch *event"]:
+        """The predicted noise."""
+        return self.unguided.eps
 
     def of_rows(self, rows: Int[Tensor, " rows"]) -> "Prediction":
         """Return the prediction for some rows; a row may be taken several times.
@@ -49,16 +56,16 @@ class Prediction:
         """
         if self.guided_rows is not None:
             raise GuideGymError("`prediction` must cover all rows to be indexed")
-        names = ("eps", "gradient", "logits", "clean_logits", "memory")
+        names = ("gradient", "logits", "clean_logits", "memory", "clean")
         own: dict[str, Any] = {name: getattr(self, name) for name in names}
         divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
-        return replace(self, **divided)
+        return replace(self, unguided=self.unguided.rows(rows), **divided)
 
     @property
     def guided(self) -> GuideOutput:
         """The guide's output on the rows that it was evaluated on."""
         assert self.gradient is not None
-        return GuideOutput(self.gradient, self.logits, self.guide_cost, self.memory)
+        return GuideOutput(self.gradient, self.logits, self.guide_cost, self.memory, self.clean)
 
     @property
     def evaluations(self) -> Int[Tensor, " batch 4"]:
@@ -73,27 +80,33 @@ class Prediction:
         return cost
 
 
-def weighted_shift(
-    prediction: Prediction, weight: Float[Tensor, " batch"] | None
+def weighted(
+    direction: Float[Tensor, " batch *event"] | None, weight: Float[Tensor, " batch"] | None
 ) -> Float[Tensor, " batch *event"] | None:
-    """Return the weighted gradient of the guide; a zero weight is no guidance, even if the gradient is not finite."""
-    if weight is None or prediction.gradient is None:
+    """Return a guide's direction times its weight; a zero weight is no guidance, even if the direction is not finite."""
+    if weight is None or direction is None:
         return None
-    scale = rows_like(weight, prediction.gradient)
-    return torch.where(scale == 0, 0.0, scale * prediction.gradient)
+    scale = rows_like(weight, direction)
+    return torch.where(scale == 0, 0.0, scale * direction)
 
 
 def prediction_of_some(
     state: State,
     guided_rows: Int[Tensor, " some"],
-    eps: Float[Tensor, " batch *event"],
+    told: Predicted,
     guided: GuideOutput,
     cost: Cost,
 ) -> Prediction:
     """Return the prediction of a batch when the guide was evaluated on some of its rows."""
     memory = None if guided.memory is None else state.memory.index_copy(0, guided_rows, guided.memory)
-    gradient = torch.zeros_like(state.x).index_copy_(0, guided_rows, guided.gradient)
-    return Prediction(eps, gradient, guided_rows=guided_rows, memory=memory, base_cost=cost, guide_cost=guided.cost)
+
+    def among_all(rows: Tensor) -> Tensor:
+        return torch.zeros_like(state.x).index_copy_(0, guided_rows, rows)
+
+    gradient, clean = among_all(guided.gradient), None if guided.clean is None else among_all(guided.clean)
+    return Prediction(
+        told, gradient, guided_rows=guided_rows, memory=memory, clean=clean, base_cost=cost, guide_cost=guided.cost
+    )
 
 
 def clean_logits_at(
@@ -101,7 +114,7 @@ def clean_logits_at(
     guide: Guide | None,
     x_t: Float[Tensor, " batch *event"],
     t: Shaped[Tensor, " batch"],
-    eps: Float[Tensor, " batch *event"],
+    told: Predicted,
 ) -> Float[Tensor, " batch classes"]:
     """Return the logits of the guide's classifier at the unguided clean estimate, within the model's bounds.
 
@@ -110,5 +123,32 @@ def clean_logits_at(
     """
     if guide is None or guide.classifier is None:
         raise GuideGymError(f"{type(guide).__name__} has no classifier to compute features from")
-    clean = clean_estimate(x_t, eps, t=t, process=model.process, clip=model.clip)
+    clean = clean_estimate(x_t, told, t=t, process=model.process, clip=model.clip)
     return model.classifier(guide.classifier)(clean, torch.zeros_like(t))
+
+
+def step_of(
+    told: Prediction,
+    model: Model,
+    weight: Float[Tensor, " batch"] | None,
+    *,
+    x: Float[Tensor, " batch *event"],
+    times: tuple[Shaped[Tensor, " batch"], Shaped[Tensor, " batch"]],
+    noise: Float[Tensor, " batch *event"] | None,
+    memory: Memory,
+    evaluate: Evaluate,
+) -> Step:
+    """Return the reverse step that a prediction leads to, under a weight per row."""
+    return Step(
+        x,
+        *times,
+        told.eps,
+        model.process,
+        x_0=told.unguided.x_0,
+        shift=weighted(told.gradient, weight),
+        clean_shift=weighted(told.clean, weight),
+        noise=noise,
+        clip=model.clip,
+        memory=memory,
+        evaluate=evaluate,
+    )

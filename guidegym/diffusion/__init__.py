@@ -4,13 +4,17 @@ from guidegym.diffusion.annealed_langevin import AnnealedLangevin
 from guidegym.diffusion.ddim import DDIM
 from guidegym.diffusion.ddpm import DDPM
 from guidegym.diffusion.dpm_solver import DPMSolverPP
+from guidegym.diffusion.edm import EDMProcess
 from guidegym.diffusion.euler import Euler
+from guidegym.diffusion.flow import FlowProcess
 from guidegym.diffusion.heun import Heun
 from guidegym.diffusion.noise import INITIAL, REVERSE, trajectory_noise
+from guidegym.diffusion.predicted import PREDICTIONS, Predicted, in_order, read_prediction
 from guidegym.diffusion.predictor_corrector import PredictorCorrector
 from guidegym.diffusion.probability_flow import ProbabilityFlow
 from guidegym.diffusion.process import DiscreteTime, Process, VPProcess, noise_ratio, noise_share, noisy_rows, rows_like
 from guidegym.diffusion.sampler import (
+    Evaluate,
     Memory,
     Reverse,
     Sampler,
@@ -29,13 +33,18 @@ __all__ = [
     "DDIM",
     "DDPM",
     "INITIAL",
+    "PREDICTIONS",
     "REVERSE",
     "AnnealedLangevin",
     "DPMSolverPP",
     "DiscreteTime",
+    "EDMProcess",
     "Euler",
+    "Evaluate",
+    "FlowProcess",
     "Heun",
     "Memory",
+    "Predicted",
     "PredictorCorrector",
     "ProbabilityFlow",
     "Process",
@@ -50,10 +59,12 @@ __all__ = [
     "clean_estimate",
     "guided_estimate",
     "guided_noise",
+    "in_order",
     "make_sampler",
     "noise_ratio",
     "noise_share",
     "noisy_rows",
+    "read_prediction",
     "rows_like",
     "sampler_flags",
     "sampler_name",

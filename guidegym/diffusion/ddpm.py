@@ -72,7 +72,7 @@ class DDPM(WithoutMemory):
         alpha, beta = noise_between(process, t, t_next, x_t.dtype)
         alpha_bar_next, sigma_t = process.alpha_bar(t_next, x_t.dtype), process.sigma(t, x_t.dtype)
         kept = (process.sigma(t_next, x_t.dtype) / sigma_t).square()
-        unguided = clean_estimate(x_t, step.eps, t=t, process=process, clip=step.clip)
+        unguided = clean_estimate(x_t, step.predicted, t=t, process=process, clip=step.clip)
         mean = (
             rows_like(alpha_bar_next.sqrt() * beta / sigma_t.square(), x_t) * unguided
             + rows_like(alpha.sqrt() * kept, x_t) * x_t

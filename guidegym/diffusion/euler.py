@@ -5,17 +5,21 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion.process import noise_ratio, rows_like
+from guidegym.diffusion.process import rows_like
 from guidegym.diffusion.sampler import OdeSampler, Reverse, Step, WithoutMemory, guided_estimate
 from guidegym.registry import register
 
 
-def euler_step(step: Step, slope: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
-    r"""Return the result of a step along a slope in noise level: :math:`\sqrt{\bar\alpha_{t'}}\, \bar x_{t'}` of ``Euler``."""
+def euler_step(
+    step: Step, estimate: Float[Tensor, " batch *event"], slope: Float[Tensor, " batch *event"]
+) -> Float[Tensor, " batch *event"]:
+    r"""Return :math:`a_{t'} \hat x_0 + \sigma_{t'} \hat\epsilon`, the end of a step along the slope in noise level.
+
+    It is :math:`a_{t'} \bar x_{t'}` of ``Euler``, written so that a step may start where the signal ends.
+    """
     x, process = step.x, step.process
-    signal, signal_next = (process.alpha_bar(t, x.dtype).sqrt() for t in (step.t, step.t_next))
-    drop = (noise_ratio(process, step.t_next) - noise_ratio(process, step.t)).to(x)
-    return rows_like(signal_next, x) * (x / rows_like(signal, x) + rows_like(drop, x) * slope)
+    signal_next, sigma_next = process.alpha_bar(step.t_next, x.dtype).sqrt(), process.sigma(step.t_next, x.dtype)
+    return rows_like(signal_next, x) * estimate + rows_like(sigma_next, x) * slope
 
 
 @register("sampler", "euler")
@@ -42,4 +46,4 @@ class Euler(OdeSampler, WithoutMemory):
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
         estimate, slope = guided_estimate(step)
-        return Reverse(euler_step(step, slope), estimate)
+        return Reverse(euler_step(step, estimate, slope), estimate)

@@ -1,6 +1,6 @@
 """Heun's method for the probability-flow ODE."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -51,13 +51,14 @@ class Heun(OdeSampler, WithoutMemory):
         if step.evaluate is None:
             raise GuideGymError("must be given: Heun's method evaluates the networks twice", argument="evaluate")
         estimate, slope = guided_estimate(step)
-        first = euler_step(step, slope)
+        first = euler_step(step, estimate, slope)
         twice = ~step.ends & (noise_ratio(step.process, step.t) <= self.highest)
         if not bool(twice.any()):
             return Reverse(first, estimate)
         # Rows without a second evaluation stay at inputs that are valid for the networks.
         there = torch.where(step.ends, step.t, step.t_next)
-        eps, shift = step.evaluate(first, there, twice)
-        _, slope_there = guided_estimate(replace(step, x=first, t=there, eps=eps, shift=shift))
-        second = euler_step(step, (slope + slope_there) / 2)
+        _, slope_there = guided_estimate(step.evaluate(first, there, twice))
+        drop = noise_ratio(step.process, step.t_next) - noise_ratio(step.process, step.t)
+        half = (step.process.alpha_bar(step.t_next, torch.float64).sqrt() * drop / 2).to(first)
+        second = first + rows_like(half, first) * (slope_there - slope)
         return Reverse(torch.where(rows_like(twice, first), second, first), estimate)

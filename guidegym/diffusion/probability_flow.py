@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from guidegym.diffusion.euler import euler_step
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
 from guidegym.diffusion.sampler import (
     Deterministic,
@@ -61,14 +62,16 @@ class ProbabilityFlow(Deterministic):
         """Take one reverse step; see ``Sampler.step``."""
         x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
         estimate, slope = guided_estimate(step)
-        level, level_next = noise_ratio(process, t), noise_ratio(process, t_next)
-        signal, signal_next = (process.alpha_bar(at, x_t.dtype).sqrt() for at in (t, t_next))
+        level = noise_ratio(process, t)
+        signal = process.alpha_bar(t, x_t.dtype).sqrt()
         x_bar = x_t / rows_like(signal, x_t)
-        moved = x_bar + rows_like((level_next - level).to(x_t), x_t) * slope
+        moved = euler_step(step, estimate, slope)
         # Euler's step lies on the line from that step's clean estimate, so its slope need not be stored.
         before = step.memory["level"]
         slope_before = (x_bar - step.memory["x_0"]) / rows_like(level.to(x_t), x_t)
         half = (level - before) / 2
-        corrected = x_bar + rows_like(half.to(x_t), x_t) * (slope - slope_before)
-        moved = torch.where(rows_like((t_next == t) & (before > 0), x_t), corrected, moved)
-        return Reverse(rows_like(signal_next, x_t) * moved, estimate, {"x_0": estimate, "level": level})
+        corrected = rows_like(signal, x_t) * (x_bar + rows_like(half.to(x_t), x_t) * (slope - slope_before))
+        # A step from where the signal ends, at an infinite level, cannot be corrected.
+        corrects = (t_next == t) & (before > 0) & before.isfinite()
+        moved = torch.where(rows_like(corrects, x_t), corrected, moved)
+        return Reverse(moved, estimate, {"x_0": estimate, "level": level})

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from guidegym.diffusion.predicted import Predicted
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.registry import contract
@@ -21,8 +22,8 @@ LEAST_START, GOOD_START = 0.5, 0.9
 
 Memory: TypeAlias = Mapping[str, Tensor]
 """A solver's memory of each row, by name: one entry per row in every tensor."""
-Evaluate: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
-"""``(rows, times, wanted rows) -> (eps, shift)``: the prediction at other points, with the step's weight; one call for all rows.
+Evaluate: TypeAlias = Callable[[Tensor, Tensor, Tensor], "Step"]
+"""``(rows, times, wanted rows) -> step``: the step with the prediction at other points, in one call for all rows.
 
 Unwanted rows get meaningless numbers and cost nothing.
 """
@@ -43,6 +44,8 @@ class Step:
         clip: Bound on the absolute value of the clean estimate; None for no bound.
         memory: The sampler's memory, as returned by ``init`` or its last step.
         evaluate: Evaluates the networks again, for rules with several evaluations; see ``Evaluate``.
+        x_0: Predicted clean data, if known without division by the signal; see ``Predicted``.
+        clean_shift: The shift of the clean estimate, if known without division by the signal.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -55,6 +58,13 @@ class Step:
     clip: float | None = None
     memory: Memory = field(default_factory=dict)
     evaluate: Evaluate | None = None
+    x_0: Float[Tensor, " batch *event"] | None = None
+    clean_shift: Float[Tensor, " batch *event"] | None = None
+
+    @property
+    def predicted(self) -> Predicted:
+        """The unguided prediction."""
+        return Predicted(self.eps, self.x_0)
 
     @property
     def ends(self) -> Bool[Tensor, " batch"]:
@@ -208,6 +218,11 @@ def check_memory(sampler: Sampler, memory: Memory, x: Float[Tensor, " batch *eve
 def repeated_levels(num_steps: int, repeats: int, process: Process) -> Shaped[Tensor, " steps_and_end"]:
     """Return ``num_steps`` descending times, each level ``repeats`` times (the first: the remainder), and the clean end."""
     levels = process.times(-(-num_steps // repeats))
+    if float(process.alpha_bar(levels[:1], torch.float64)) == 0:
+        raise GuideGymError(
+            "needs some signal at the first time, and this process has none there: use Euler, Heun, DPMSolverPP or DDIM",
+            argument="sampler",
+        )
     return torch.cat([levels[:-1].repeat_interleave(repeats)[-num_steps:], levels[-1:]])
 
 
@@ -227,25 +242,34 @@ def noise_between(
 
 def clean_estimate(
     x_t: Float[Tensor, " batch *event"],
-    eps: Float[Tensor, " batch *event"],
+    predicted: Predicted,
     *,
     t: Shaped[Tensor, " batch"],
     process: Process,
     clip: float | None,
 ) -> Float[Tensor, " batch *event"]:
-    r"""Return :math:`\hat x_0 = (x_t - \sigma_t \epsilon) / \sqrt{\bar\alpha_t}`, within ``clip``."""
-    alpha_bar_t, sigma_t = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
-    x_0 = (x_t - rows_like(sigma_t, x_t) * eps) / rows_like(alpha_bar_t.sqrt(), x_t)
+    r"""Return the clean data predicted, or :math:`(x_t - \sigma_t \epsilon) / \sqrt{\bar\alpha_t}`, within ``clip``."""
+    x_0 = predicted.x_0
+    if x_0 is None:
+        alpha_bar_t, sigma_t = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
+        x_0 = (x_t - rows_like(sigma_t, x_t) * predicted.eps) / rows_like(alpha_bar_t.sqrt(), x_t)
     return x_0 if clip is None else x_0.clamp(-clip, clip)
 
 
 def guided_estimate(step: Step) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
     """Return the guided clean estimate and the matching noise, which is recomputed where the estimate is clipped."""
     x, t, process = step.x, step.t, step.process
-    sigma_t = process.sigma(t, x.dtype)
-    eps_hat = step.eps if step.shift is None else guided_noise(step.eps, step.shift, sigma_t=sigma_t)
-    x_0 = clean_estimate(x, eps_hat, t=t, process=process, clip=step.clip)
+    sigma_t, alpha_bar_t = process.sigma(t, x.dtype), process.alpha_bar(t, x.dtype)
+    eps_hat, x_0 = step.predicted
+    if step.shift is not None:
+        eps_hat = guided_noise(step.eps, step.shift, sigma_t=sigma_t)
+        if x_0 is not None and step.clean_shift is not None:
+            x_0 = x_0 + step.clean_shift
+        elif x_0 is not None:
+            # Where the signal ends, a gradient of the noisy rows says nothing about the clean ones.
+            reach = torch.where(alpha_bar_t > 0, sigma_t.square() / alpha_bar_t.sqrt(), 0.0)
+            x_0 = x_0 + rows_like(reach, x) * step.shift
+    x_0 = clean_estimate(x, Predicted(eps_hat, x_0), t=t, process=process, clip=step.clip)
     if step.clip is not None:
-        alpha_bar_t = process.alpha_bar(t, x.dtype)
         eps_hat = (x - rows_like(alpha_bar_t.sqrt(), x) * x_0) / rows_like(sigma_t, x)
     return x_0, eps_hat

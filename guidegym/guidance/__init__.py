@@ -14,6 +14,7 @@ from guidegym.guidance.guide import (
     GuideOutput,
     Networks,
     gradient_of,
+    unguided,
 )
 from guidegym.guidance.guides import ClassEnergy, ClassifierGuide, EnergyDivergence, Guide, JointEnergy, Likelihood
 from guidegym.guidance.named import make_base_model, make_guide, make_target
@@ -87,5 +88,6 @@ __all__ = [
     "make_target",
     "rate_of_gamma",
     "step_gamma",
+    "unguided",
     "weight_of_diffusers_scale",
 ]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from guidegym.diffusion import rows_like
+from guidegym.diffusion import Predicted, rows_like
 from guidegym.guidance.guide import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
 from guidegym.registry import register
 from guidegym.support.settings import plain_fields
@@ -26,9 +26,9 @@ class UnconditionalDenoiser:
         x_t: Float[Tensor, " batch *event"],
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
-    ) -> tuple[Tensor, Cost]:
-        """Return the noise and its cost per row."""
-        return networks.unconditional()(x_t, t), Cost(denoiser=1)
+    ) -> tuple[Predicted, Cost]:
+        """Return the prediction and its cost per row."""
+        return networks.unconditional().predicted(x_t, t), Cost(denoiser=1)
 
 
 @register("base_model", "conditional")
@@ -55,9 +55,9 @@ class ConditionalDenoiser:
         x_t: Float[Tensor, " batch *event"],
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
-    ) -> tuple[Tensor, Cost]:
-        """Return the noise and its cost per row."""
-        return networks.conditional(self.network)(x_t, t, label), Cost(denoiser=1)
+    ) -> tuple[Predicted, Cost]:
+        """Return the prediction and its cost per row."""
+        return networks.conditional(self.network).predicted(x_t, t, label), Cost(denoiser=1)
 
 
 @register("base_model", "classifier")
@@ -94,12 +94,12 @@ class ClassifierScore:
         x_t: Float[Tensor, " batch *event"],
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
-    ) -> tuple[Tensor, Cost]:
-        """Return the noise and its cost per row."""
+    ) -> tuple[Predicted, Cost]:
+        """Return the prediction and its cost per row."""
         graph = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():
             leaf = x_t if graph else x_t.detach().requires_grad_(True)
             logits = networks.classifier(self.classifier)(leaf, t)
             density = logits.gather(1, label[:, None])[:, 0] if self.conditional else logits.logsumexp(dim=1)
             (base_model,) = torch.autograd.grad(density.sum(), leaf, create_graph=graph)
-        return -rows_like(networks.process.sigma(t, x_t.dtype), x_t) * base_model, GRADIENT
+        return Predicted(-rows_like(networks.process.sigma(t, x_t.dtype), x_t) * base_model), GRADIENT

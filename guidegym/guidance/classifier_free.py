@@ -53,16 +53,20 @@ class ClassifierFree:
         If the base model is the conditional denoiser, its known prediction is reused.
         """
         networks, x_t = inputs.networks, inputs.x_t
-        predict = networks.conditional(self.network)
+        network, known = networks.conditional(self.network), inputs.predicted
         t, any_label = inputs.t, torch.full_like(inputs.label, -1)
-        if inputs.eps is not None and inputs.base_model == ConditionalDenoiser(self.network):
-            conditional, any_class, calls = inputs.eps.detach(), predict(x_t, t, any_label), 1
+        if known is not None and inputs.base_model == ConditionalDenoiser(self.network):
+            conditional, any_class, calls = known, network.predicted(x_t, t, any_label), 1
         else:
             rows = torch.cat([x_t] * 2), torch.cat([t] * 2), torch.cat([inputs.label, any_label])
-            conditional, any_class = predict(*rows).chunk(2)
-            calls = 2
+            both, first = network.predicted(*rows), len(x_t)
+            conditional, any_class, calls = both.rows(slice(first)), both.rows(slice(first, None)), 2
         sigma = rows_like(networks.process.sigma(inputs.t, x_t.dtype), x_t)
-        return GuideOutput((any_class - conditional).detach() / sigma, None, Cost(denoiser=calls))
+        clean = None
+        if conditional.x_0 is not None and any_class.x_0 is not None:
+            clean = (conditional.x_0 - any_class.x_0).detach()
+        gradient = (any_class.eps - conditional.eps).detach() / sigma
+        return GuideOutput(gradient, None, Cost(denoiser=calls), clean=clean)
 
 
 def diffusers_scale(weight: float) -> float:

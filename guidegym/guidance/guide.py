@@ -8,16 +8,29 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from guidegym.diffusion import Process
+from guidegym.diffusion import Predicted, Process
 from guidegym.errors import GuideGymError
 from guidegym.registry import contract
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""``(x_t, t) -> eps``, the predicted noise at training timesteps ``t`` (one floating number per row)."""
+"""``(x_t, t) -> prediction`` at times ``t`` (one floating number per row)."""
 ConditionalNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``(x_t, t, label) -> eps``, the noise predicted for the class of each row; label -1 means no class."""
+"""``(x_t, t, label) -> prediction`` for the class of each row; label -1 means no class."""
+
+
+@runtime_checkable
+class Denoising(Protocol):
+    """A denoiser of a model, whatever it predicts."""
+
+    def __call__(self, x: Tensor, t: Tensor, *further: Tensor) -> Tensor:
+        """Return the predicted noise."""
+        ...
+
+    def predicted(self, x: Tensor, t: Tensor, *further: Tensor) -> Predicted:
+        """Return the prediction as noise and as clean data."""
+        ...
 
 
 @runtime_checkable
@@ -54,7 +67,7 @@ class Networks(Protocol):
         """Bound on the absolute value of clean data."""
         ...
 
-    def unconditional(self) -> Denoiser:
+    def unconditional(self) -> Denoising:
         """Return the unconditional denoiser."""
         ...
 
@@ -62,7 +75,7 @@ class Networks(Protocol):
         """Return the classifier called ``name``, or raise a GuideGymError."""
         ...
 
-    def conditional(self, name: str) -> ConditionalNetwork:
+    def conditional(self, name: str) -> Denoising:
         """Return the label-conditional denoiser called ``name``, or raise a GuideGymError."""
         ...
 
@@ -112,9 +125,21 @@ class BaseModel(Protocol):
         x_t: Float[Tensor, " batch *event"],
         t: Shaped[Tensor, " batch"],
         label: Int[Tensor, " batch"],
-    ) -> tuple[Tensor, Cost]:
-        """Return the noise and its cost per row; in a graph if gradients are enabled and ``x_t`` requires them."""
+    ) -> tuple[Predicted | Tensor, Cost]:
+        """Return the prediction, or its noise alone, and its cost per row; in a graph if gradients are enabled and needed."""
         ...
+
+
+def unguided(
+    base_model: BaseModel,
+    networks: Networks,
+    x_t: Float[Tensor, " batch *event"],
+    t: Shaped[Tensor, " batch"],
+    label: Int[Tensor, " batch"],
+) -> tuple[Predicted, Cost]:
+    """Return a base model's prediction and its cost per row."""
+    told, cost = base_model.predict(networks, x_t, t, label)
+    return (Predicted(told) if isinstance(told, Tensor) else told), cost
 
 
 def check_classifier_name(name: object) -> None:
@@ -144,7 +169,7 @@ class GuideInput:
         target: Target distribution over classes of each row; one-hot is plain guidance.
         label: Wanted class of each row.
         base_model: The base model that guidance is added to.
-        eps: Its noise at ``x_t``, if known; in a graph that leads to ``x_t`` if the guide needs one.
+        predicted: Its prediction at ``x_t``, if known; in a graph that leads to ``x_t`` if the guide needs one.
         memory: The guide's memory of each row's last step; initially zero.
     """
 
@@ -154,20 +179,27 @@ class GuideInput:
     target: Float[Tensor, " batch classes"]
     label: Int[Tensor, " batch"]
     base_model: "BaseModel"
-    eps: Float[Tensor, " batch *event"] | None = None
+    predicted: Predicted | None = None
     memory: Float[Tensor, " batch *event"] | None = None
+
+    @property
+    def eps(self) -> Float[Tensor, " batch *event"] | None:
+        """The base model's noise at ``x_t``, if known."""
+        return None if self.predicted is None else self.predicted.eps
 
 
 class GuideOutput(NamedTuple):
     """A guide's output: the gradient to add to the score, the logits of the given rows, and the cost per row.
 
-    A guide without a classifier has no logits; one without a memory leaves ``memory`` None.
+    A guide without a classifier has no logits; one without a memory leaves ``memory`` None. ``clean`` is what the gradient
+    changes in the clean estimate, where it is known without division by the signal, as under classifier-free guidance.
     """
 
     gradient: Float[Tensor, " batch *event"]
     logits: Float[Tensor, " batch classes"] | None
     cost: Cost
     memory: Float[Tensor, " batch *event"] | None = None
+    clean: Float[Tensor, " batch *event"] | None = None
 
 
 def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> GuideOutput:

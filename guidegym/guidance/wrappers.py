@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidegym.diffusion import clean_estimate, rows_like
 from guidegym.errors import GuideGymError
-from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks
+from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks, unguided
 from guidegym.guidance.guides import Guide
 from guidegym.registry import register
 from guidegym.support.settings import check_range, plain_fields, whole_number
@@ -156,13 +156,13 @@ class AtClean(Wrapper):
     def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``, and the logits at the clean estimate."""
         networks, cost = inputs.networks, Cost()
-        x_t, eps = inputs.x_t, inputs.eps
+        x_t, predicted = inputs.x_t, inputs.predicted
         with torch.set_grad_enabled(self.jacobian):
-            if eps is None or (self.jacobian and not eps.requires_grad):
+            if predicted is None or (self.jacobian and not predicted.eps.requires_grad):
                 x_t = x_t.detach().requires_grad_(self.jacobian)
-                eps, cost = inputs.base_model.predict(networks, x_t, inputs.t, inputs.label)
-            x_0 = clean_estimate(x_t, eps, t=inputs.t, process=networks.process, clip=networks.clip)
-        inner = self.guide.gradient(replace(inputs, x_t=x_0.detach(), t=torch.zeros_like(inputs.t), eps=None))
+                predicted, cost = unguided(inputs.base_model, networks, x_t, inputs.t, inputs.label)
+            x_0 = clean_estimate(x_t, predicted, t=inputs.t, process=networks.process, clip=networks.clip)
+        inner = self.guide.gradient(replace(inputs, x_t=x_0.detach(), t=torch.zeros_like(inputs.t), predicted=None))
         gradient = inner.gradient
         if self.jacobian:
             (gradient,) = torch.autograd.grad(x_0, x_t, grad_outputs=inner.gradient)
@@ -204,7 +204,8 @@ class EntropyScaled(Wrapper):
         entropy = -(log_p.exp() * log_p).sum(dim=1)
         largest = torch.tensor(float(log_p.shape[1]), dtype=log_p.dtype).log().item()
         factor = largest / entropy.clamp_min(largest / self.most)
-        return guided._replace(gradient=guided.gradient * rows_like(factor.to(guided.gradient), guided.gradient))
+        scale = rows_like(factor.to(guided.gradient), guided.gradient)
+        return guided._replace(gradient=scale * guided.gradient, clean=None)
 
 
 @register("wrapper", "normalised")
@@ -225,7 +226,7 @@ class Normalised(Wrapper):
         """Return the rescaled gradient, and the logits."""
         guided = self.guide.gradient(inputs)
         size = inputs.x_t[0].numel() ** 0.5 / inputs.networks.process.sigma(inputs.t, inputs.x_t.dtype)
-        return guided._replace(gradient=unit(guided.gradient) * rows_like(size, guided.gradient))
+        return guided._replace(gradient=unit(guided.gradient) * rows_like(size, guided.gradient), clean=None)
 
 
 @register("wrapper", "momentum")
@@ -259,14 +260,14 @@ class Momentum(Wrapper):
         guided = self.guide.gradient(inputs)
         before = torch.zeros_like(guided.gradient) if inputs.memory is None else inputs.memory
         mean = torch.lerp(guided.gradient, before, self.decay)
-        return guided._replace(gradient=mean, memory=mean)
+        return guided._replace(gradient=mean, memory=mean, clean=None)
 
 
 def _uphill(guide: Guide, inputs: GuideInput, num: int, size: float) -> Iterator[GuideOutput]:
     """Evaluate a guide ``num`` times, each a normalised step of length ``size`` further along its own gradient."""
     x = inputs.x_t
     for number in range(num):
-        guided = guide.gradient(inputs if number == 0 else replace(inputs, x_t=x.detach(), eps=None))
+        guided = guide.gradient(inputs if number == 0 else replace(inputs, x_t=x.detach(), predicted=None))
         yield guided
         x = x + size * unit(guided.gradient)
 

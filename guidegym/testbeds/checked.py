@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from guidegym.diffusion import Predicted, Process, read_prediction, rows_like
 from guidegym.errors import GuideGymError
 
 MIXING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
@@ -75,13 +76,47 @@ class Checked:
             )
         if self.num_classes is None and told.shape != x.shape:
             raise GuideGymError(
-                f"{self.what} must return noise of the samples' shape {tuple(x.shape)}, got {tuple(told.shape)}"
+                f"{self.what} must return a prediction of the samples' shape {tuple(x.shape)}, got {tuple(told.shape)}"
             )
         if self.num_classes is not None and told.shape != (len(x), self.num_classes):
             raise GuideGymError(
                 f"{self.what} must return logits of shape {(len(x), self.num_classes)}, one per class, got {tuple(told.shape)}"
             )
         return told
+
+
+class CheckedDenoiser:
+    """A denoiser with checked calls, whatever it predicts; calling it returns the noise.
+
+    Args:
+        network: ``(x, t, ...) -> prediction``.
+        what: Name of the network in error messages.
+        process: The noise process it was trained on.
+        prediction: What it predicts, one of ``PREDICTIONS``.
+    """
+
+    def __init__(self, network: Callable[..., Any], what: str, process: Process, prediction: str) -> None:
+        self._call, self._process, self._prediction = Checked(network, what), process, prediction
+
+    def __call__(
+        self, x: Float[Tensor, " batch *event"], t: Tensor, *further: Tensor
+    ) -> Float[Tensor, " batch *event"]:
+        """Return the predicted noise."""
+        return self.predicted(x, t, *further).eps
+
+    def predicted(self, x: Float[Tensor, " batch *event"], t: Tensor, *further: Tensor) -> Predicted:
+        """Return the prediction as noise and as clean data.
+
+        Raises:
+            GuideGymError: If the network's output is not a tensor of the right shape.
+        """
+        output = self._call(x, t, *further)
+        if self._prediction == "noise":
+            return Predicted(output)
+        signal, sigma = self._process.alpha_bar(t, torch.float64).sqrt(), self._process.sigma(t, torch.float64)
+        return read_prediction(
+            self._prediction, output, x, signal=rows_like(signal.to(x), x), sigma=rows_like(sigma.to(x), x)
+        )
 
 
 def _warn_of_probabilities(logits: Tensor, what: str) -> None:

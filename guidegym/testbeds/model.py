@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion import Process
+from guidegym.diffusion import PREDICTIONS, Process
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
 from guidegym.support.settings import plain_fields
-from guidegym.testbeds.checked import Checked
+from guidegym.testbeds.checked import Checked, CheckedDenoiser
 
 CPU = torch.device("cpu")
 
@@ -23,12 +23,14 @@ class Model:
 
     Args:
         process: The noise process that the networks were trained on.
-        denoiser: Predicts the noise, ``(x_t, t) -> eps``.
+        denoiser: The unconditional network, ``(x_t, t) -> prediction``.
         event_shape: Shape of one sample.
         class_names: One name per class.
         classifiers: Classifiers that may guide, by name, ``(x_t, t) -> logits``.
-        conditionals: Label-conditional denoisers by name, ``(x_t, t, label) -> eps`` with label -1 for no class; guides use
-            ``conditional`` by default.
+        conditionals: Label-conditional denoisers by name, ``(x_t, t, label) -> prediction`` with label -1 for no class; guides
+            use ``conditional`` by default.
+        prediction: What the denoiser and the conditionals predict: ``noise``, ``denoised``, ``v``, ``velocity`` (of a flow) or
+            ``score``; see ``guidegym.diffusion.read_prediction``.
         clip: Bound on the absolute value of clean data; None if there is none.
         device: Device of the networks.
         dtype: Floating type of the samples.
@@ -49,6 +51,7 @@ class Model:
     class_names: tuple[str, ...]
     classifiers: Mapping[str, Classifier] = field(default_factory=dict)
     conditionals: Mapping[str, ConditionalNetwork] = field(default_factory=dict)
+    prediction: str = "noise"
     clip: float | None = None
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
@@ -60,6 +63,10 @@ class Model:
     def __post_init__(self) -> None:
         plain_fields(self)
         classes = len(self.class_names)
+        if self.prediction not in PREDICTIONS:
+            raise GuideGymError(
+                f"must be one of {', '.join(PREDICTIONS)}, got {self.prediction!r}", argument="prediction"
+            )
         for name, matrix in self.similarities.items():
             if tuple(matrix.shape) != (classes, classes) or not bool(matrix.isfinite().all()):
                 raise GuideGymError(
@@ -74,19 +81,22 @@ class Model:
         return len(self.class_names)
 
     @functools.cached_property
-    def _asked(self) -> dict[tuple[str, str], Checked]:
+    def _asked(self) -> dict[tuple[str, str], Checked | CheckedDenoiser]:
         """The networks that were called so far: each warning is given once."""
         return {}
 
-    def _checked(self, role: str, name: str, network: Callable[..., Tensor], num_classes: int | None = None) -> Checked:
+    def _denoising(self, role: str, name: str, network: Callable[..., Tensor]) -> CheckedDenoiser:
+        """Return a denoiser with checked calls."""
+        what = f"{role} '{name}' of model '{self.name}'" if name else f"the {role} of model '{self.name}'"
         if (role, name) not in self._asked:
-            what = f"the {role} of model '{self.name}'" if not name else f"{role} '{name}' of model '{self.name}'"
-            self._asked[role, name] = Checked(network, what, num_classes=num_classes)
-        return self._asked[role, name]
+            self._asked[role, name] = CheckedDenoiser(network, what, self.process, self.prediction)
+        found = self._asked[role, name]
+        assert isinstance(found, CheckedDenoiser)
+        return found
 
-    def unconditional(self) -> Denoiser:
-        """Return the denoiser with checked calls; see ``Checked``."""
-        return self._checked("denoiser", "", self.denoiser)
+    def unconditional(self) -> CheckedDenoiser:
+        """Return the denoiser with checked calls; see ``CheckedDenoiser``."""
+        return self._denoising("denoiser", "", self.denoiser)
 
     def classifier(self, name: str) -> Classifier:
         """Return the classifier called ``name`` with checked calls; see ``Checked``.
@@ -94,16 +104,23 @@ class Model:
         Raises:
             GuideGymError: If the model has no network of that name.
         """
-        network = self._named("classifier", name, self.classifiers)
-        return self._checked("classifier", name, network, self.num_classes)
+        if ("classifier", name) not in self._asked:
+            network = self._named("classifier", name, self.classifiers)
+            what = f"classifier '{name}' of model '{self.name}'"
+            self._asked["classifier", name] = Checked(network, what, num_classes=self.num_classes)
+        found = self._asked["classifier", name]
+        assert isinstance(found, Checked)
+        return found
 
-    def conditional(self, name: str) -> ConditionalNetwork:
-        """Return the label-conditional denoiser called ``name`` with checked calls; see ``Checked``.
+    def conditional(self, name: str) -> CheckedDenoiser:
+        """Return the label-conditional denoiser called ``name`` with checked calls; see ``CheckedDenoiser``.
 
         Raises:
             GuideGymError: If the model has no network of that name.
         """
-        return self._checked("conditional denoiser", name, self._named("conditional denoiser", name, self.conditionals))
+        return self._denoising(
+            "conditional denoiser", name, self._named("conditional denoiser", name, self.conditionals)
+        )
 
     def _named(self, role: str, name: str, networks: Mapping[str, Callable[..., Tensor]]) -> Callable[..., Tensor]:
         """Return one of the networks of a role."""
