@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PredictorCorrector,
         ProbabilityFlow,
         Process,
+        TableProcess,
         VEProcess,
         VPProcess,
     )
@@ -68,10 +69,11 @@ if TYPE_CHECKING:
         Uniform,
         rate_of_gamma,
     )
+    from guidegym.models import Model
     from guidegym.objectives import Finished, Objective
     from guidegym.registry import register
     from guidegym.search import Baseline, Study, objective
-    from guidegym.testbeds import Model, References, Testbed, load_model, load_testbed
+    from guidegym.testbeds import References, Testbed, load_model, load_testbed
 
 serve_top_level_packages()
 
@@ -145,6 +147,7 @@ __all__ = [
     "State",
     "Study",
     "Table",
+    "TableProcess",
     "Testbed",
     "UnconditionalDenoiser",
     "Uniform",
@@ -163,6 +166,7 @@ _HOMES = (
     "errors",
     "diffusion",
     "guidance",
+    "models",
     "testbeds",
     "core.state",
     "core.engine",

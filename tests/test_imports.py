@@ -26,6 +26,7 @@ LAYERS = (
     ("networks", "attacks"),
     ("metrics",),
     ("guidance",),
+    ("models",),
     ("testbeds",),
     ("objectives", "report"),
     ("core",),

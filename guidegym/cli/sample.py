@@ -15,7 +15,8 @@ from guidegym.support.settings import MAX_SEED, check_range, whole_number
 
 if TYPE_CHECKING:
     from guidegym.core.sampling import Samples
-    from guidegym.testbeds import Model, Testbed
+    from guidegym.models import Model
+    from guidegym.testbeds import Testbed
 
 MAX_SAMPLES = 1_000_000
 """Upper bound on the samples of a run: they are held in memory until they are written."""

@@ -36,8 +36,8 @@ from guidegym.guidance import (
     step_gamma,
     unguided,
 )
+from guidegym.models import Model
 from guidegym.support.autograd import ordinary, without_graph
-from guidegym.testbeds.model import Model
 
 
 @dataclass(frozen=True, eq=False)

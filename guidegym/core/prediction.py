@@ -11,7 +11,7 @@ from guidegym.core.state import State
 from guidegym.diffusion import Evaluate, Memory, Predicted, Step, clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Cost, Guide, GuideOutput
-from guidegym.testbeds.model import Model
+from guidegym.models import Model
 
 NOTHING = Cost()
 ONE_DENOISER = Cost(denoiser=1)

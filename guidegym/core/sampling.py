@@ -10,11 +10,11 @@ from torch import Tensor
 from guidegym.core.engine import Engine
 from guidegym.core.observation import FEATURES, observe
 from guidegym.core.state import State, join
-from guidegym.diffusion import DDIM, Sampler
+from guidegym.diffusion import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.guidance import ONE_HOT, Cost, Guidance, Policy, TargetDistribution
+from guidegym.models import Model
 from guidegym.support.settings import check_count, check_seed, whole_number
-from guidegym.testbeds.model import Model
 
 SEEDS_PER_RUN = 2**32
 BATCH_SIZE = 256
@@ -196,7 +196,7 @@ def sample(
         labels: Wanted class of each row.
         seed: Seed of the run, in 0 .. 2**31 - 1; row ``i`` has seed ``row_seeds(seed, n)[i]``.
         seeds: Seeds of the individual rows, in place of ``seed``.
-        sampler: The diffusion sampler; ``DDIM(50)`` by default.
+        sampler: The diffusion sampler; ``model.sampler(50)`` by default.
         batch_size: Rows that advance together.
         on_rows: Called after each step with the number of rows that took it.
 
@@ -204,7 +204,7 @@ def sample(
         GuideGymError: If an argument is out of range, or the guidance needs a classifier that the model lacks.
     """
     guidance = guidance if guidance is not None else Guidance()
-    sampler = sampler if sampler is not None else DDIM(50)
+    sampler = sampler if sampler is not None else model.sampler(50)
     row_labels = _whole_numbers("labels", labels)
     if len(row_labels) == 0 or (seeds is not None and len(seeds) != len(row_labels)):
         raise GuideGymError(

@@ -27,6 +27,7 @@ from guidegym.diffusion.sampler import (
     guided_noise,
 )
 from guidegym.diffusion.samplers import make_sampler, sampler_flags, sampler_name, with_steps
+from guidegym.diffusion.table_process import TableProcess
 from guidegym.diffusion.variance_exploding import VEProcess, vp_timesteps
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Reverse",
     "Sampler",
     "Step",
+    "TableProcess",
     "VEProcess",
     "VPProcess",
     "WithoutMemory",

@@ -1,6 +1,6 @@
 """Denoising diffusion implicit models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from jaxtyping import Shaped
 from torch import Tensor
@@ -10,6 +10,7 @@ from guidegym.diffusion.sampler import (
     Reverse,
     Step,
     WithoutMemory,
+    check_clipping,
     check_num_steps,
     check_spacing,
     guided_estimate,
@@ -39,7 +40,11 @@ class DDIM(WithoutMemory):
     Args:
         num_steps: Number of reverse steps, in 1 .. T.
         eta: Share of DDPM's noise, in [0, 1]: 0 is deterministic, 1 has DDPM's variance.
-        spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
+        spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first, ``linspace`` does both.
+        clipping: Order of clipping and guidance: ``guided``, as above, ``estimate`` (diffusers) or ``unguided``
+            (guided-diffusion); see ``guided_estimate``.
+        strided: Whether a step goes from ``t`` to ``t - T // num_steps``, as in diffusers, and not to the next timestep of
+            the chain, which differs unless ``num_steps`` divides ``T``.
 
     Source:
         Song et al. 2021, eq. 12 and 16; Wang 2024, eq. 2.25 and Algorithms 5-6, in which the root of the second term
@@ -49,13 +54,25 @@ class DDIM(WithoutMemory):
     num_steps: int = 50
     eta: float = 0.0
     spacing: str = "trailing"
+    clipping: str = "guided"
+    strided: bool = False
 
     def __post_init__(self) -> None:
         plain_fields(self)
         check_num_steps(self.num_steps)
         check_spacing(self.spacing)
+        check_clipping(self.clipping)
         if not 0.0 <= self.eta <= 1.0:
             raise GuideGymError(f"must be in [0, 1], got {self.eta}", argument="eta")
+
+    def __repr__(self) -> str:
+        # The two later settings are left out at their defaults: results are kept under these words.
+        further = "".join(
+            f", {one.name}={getattr(self, one.name)!r}"
+            for one in fields(self)[3:]
+            if getattr(self, one.name) != one.default
+        )
+        return f"DDIM(num_steps={self.num_steps}, eta={self.eta}, spacing={self.spacing!r}{further})"
 
     @property
     def is_stochastic(self) -> bool:
@@ -69,7 +86,9 @@ class DDIM(WithoutMemory):
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
         x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
-        x_0, eps_hat = guided_estimate(step)
+        if self.strided:
+            t_next = (t - len(process.grid()) // self.num_steps).clamp(min=process.clean)
+        x_0, eps_hat = guided_estimate(step, clipping=self.clipping)
         alpha_bar_next, sigma_next = process.alpha_bar(t_next, x_t.dtype), process.sigma(t_next, x_t.dtype)
         _, beta = noise_between(process, t, t_next, x_t.dtype)
         added = self.eta * sigma_next / process.sigma(t, x_t.dtype) * beta.sqrt()

@@ -22,18 +22,22 @@ class FlowProcess:
 
     Args:
         shift: ``s`` > 0; 1 keeps the times even, Stable Diffusion 3 uses 3.
+        last: The last ``u`` before the clean end, in (0, 1); None for 1 / n. Diffusers' scheduler fixes it.
 
     Raises:
-        GuideGymError: If ``shift`` is out of range.
+        GuideGymError: If an argument is out of range.
 
     Source:
         Lipman et al. 2023; Liu et al. 2023; Esser et al. 2024, eq. 23, for the shift.
     """
 
     shift: float = 1.0
+    last: float | None = None
 
     def __post_init__(self) -> None:
         plain_fields(self)
+        if self.last is not None and not 0 < self.last < 1:
+            raise GuideGymError(f"must be in (0, 1) or None, got {self.last}", argument="last")
         if not 0 < self.shift < float("inf"):
             raise GuideGymError(f"must be > 0, got {self.shift}", argument="shift")
 
@@ -55,6 +59,8 @@ class FlowProcess:
         """Return descending times, followed by 0; ``leading`` starts a step below 1."""
         check_count("num_steps", num_steps, least=1)
         even = torch.linspace(1, 0, num_steps + 1, dtype=torch.float64)
+        if self.last is not None:
+            even[:-1] = torch.linspace(1, self.last, num_steps, dtype=torch.float64)
         if spacing == "leading":
             even = torch.linspace(1, 0, num_steps + 2, dtype=torch.float64)[1:]
         return self.shift * even / (1 + (self.shift - 1) * even)

@@ -32,7 +32,7 @@ class Process(Protocol):
     def times(self, num_steps: int, spacing: str = "trailing") -> Shaped[Tensor, " steps_and_end"]:
         """Return ``num_steps`` descending times for a sampler, followed by the clean end.
 
-        ``trailing`` starts at the noisiest time; ``leading`` ends at the least noisy one.
+        ``trailing`` starts at the noisiest time; ``leading`` ends at the least noisy one; ``linspace`` does both.
 
         Raises:
             GuideGymError: If the process has fewer times.
@@ -83,8 +83,11 @@ class DiscreteTime:
                 f"asks for {num_steps} noise levels, but the process has {total}: take fewer", argument="num_steps"
             )
         count = torch.arange(num_steps, dtype=torch.float64)
-        trailing = (total - count * (total / num_steps)).round() - 1
-        steps = trailing if spacing == "trailing" else count.flip(0) * (total // num_steps)
+        steps = {
+            "trailing": (total - count * (total / num_steps)).round() - 1,
+            "leading": count.flip(0) * (total // num_steps),
+            "linspace": (count.flip(0) * ((total - 1) / max(num_steps - 1, 1))).round(),
+        }[spacing]
         return torch.cat([steps.long(), torch.tensor([-1])])
 
     def position(self, t: Shaped[Tensor, " batch"]) -> Float[Tensor, " batch"]:

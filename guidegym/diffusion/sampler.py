@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -177,8 +177,8 @@ def check_num_steps(num_steps: int) -> None:
 
 def check_spacing(spacing: str) -> None:
     """Reject an unknown spacing."""
-    if spacing not in ("trailing", "leading"):
-        raise GuideGymError(f"`spacing` must be 'trailing' or 'leading', got {spacing!r}")
+    if spacing not in ("trailing", "leading", "linspace"):
+        raise GuideGymError(f"`spacing` must be 'trailing', 'leading' or 'linspace', got {spacing!r}")
 
 
 def check_start(sampler: Sampler, process: Process) -> None:
@@ -256,10 +256,31 @@ def clean_estimate(
     return x_0 if clip is None else x_0.clamp(-clip, clip)
 
 
-def guided_estimate(step: Step) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
-    """Return the guided clean estimate and the matching noise, which is recomputed where the estimate is clipped."""
+CLIPPINGS = ("guided", "estimate", "unguided")
+
+
+def check_clipping(clipping: str) -> None:
+    """Reject an unknown order of clipping and guidance."""
+    if clipping not in CLIPPINGS:
+        raise GuideGymError(f"must be one of {', '.join(CLIPPINGS)}, got {clipping!r}", argument="clipping")
+
+
+def guided_estimate(
+    step: Step, *, clipping: str = "guided"
+) -> tuple[Float[Tensor, " batch *event"], Float[Tensor, " batch *event"]]:
+    """Return the guided clean estimate and the noise of the step.
+
+    Args:
+        step: The step.
+        clipping: ``guided`` clips the guided estimate and recomputes the noise from it; ``estimate`` clips it and keeps the
+            noise, as diffusers does; ``unguided`` clips the unguided estimate, recomputes the noise, and then guides, as
+            guided-diffusion does.
+    """
     x, t, process = step.x, step.t, step.process
     sigma_t, alpha_bar_t = process.sigma(t, x.dtype), process.alpha_bar(t, x.dtype)
+    if clipping == "unguided" and step.clip is not None:
+        clean, eps = guided_estimate(replace(step, shift=None, clean_shift=None))
+        return guided_estimate(replace(step, eps=eps, x_0=clean, clip=None))
     eps_hat, x_0 = step.predicted
     if step.shift is not None:
         eps_hat = guided_noise(step.eps, step.shift, sigma_t=sigma_t)
@@ -269,7 +290,7 @@ def guided_estimate(step: Step) -> tuple[Float[Tensor, " batch *event"], Float[T
             # Where the signal ends, a gradient of the noisy rows says nothing about the clean ones.
             reach = torch.where(alpha_bar_t > 0, sigma_t.square() / alpha_bar_t.sqrt(), 0.0)
             x_0 = x_0 + rows_like(reach, x) * step.shift
-    x_0 = clean_estimate(x, Predicted(eps_hat, x_0), t=t, process=process, clip=step.clip)
-    if step.clip is not None:
-        eps_hat = (x - rows_like(alpha_bar_t.sqrt(), x) * x_0) / rows_like(sigma_t, x)
-    return x_0, eps_hat
+    estimate = clean_estimate(x, Predicted(eps_hat, x_0), t=t, process=process, clip=step.clip)
+    if step.clip is not None and clipping == "guided":
+        eps_hat = (x - rows_like(alpha_bar_t.sqrt(), x) * estimate) / rows_like(sigma_t, x)
+    return estimate, eps_hat

@@ -26,10 +26,11 @@ from guidegym.guidance import (
     make_guide,
     make_target,
 )
+from guidegym.models import Model
 from guidegym.objectives import Finished
 from guidegym.registry import find, name_of, register
 from guidegym.support.settings import check_range, check_settings, shown
-from guidegym.testbeds import Model, load_model
+from guidegym.testbeds import load_model
 
 OBSERVATIONS = ("full", "features", "sample")
 UNGUIDED = 1e-6

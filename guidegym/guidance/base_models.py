@@ -15,10 +15,12 @@ from guidegym.support.settings import plain_fields
 @register("base_model", "denoiser")
 @dataclass(frozen=True)
 class UnconditionalDenoiser:
-    """The model's unconditional denoiser: the usual base of classifier guidance."""
+    """The model's unconditional denoiser, the usual base of classifier guidance; its conditional one if that is all it has."""
 
     def check(self, networks: Networks) -> None:
-        """Check nothing: every model has a denoiser."""
+        """Check that the model has a denoiser."""
+        if networks.is_conditional:
+            networks.conditional("conditional")
 
     def predict(
         self,
@@ -28,6 +30,8 @@ class UnconditionalDenoiser:
         label: Int[Tensor, " batch"],
     ) -> tuple[Predicted, Cost]:
         """Return the prediction and its cost per row."""
+        if networks.is_conditional:
+            return ConditionalDenoiser().predict(networks, x_t, t, label)
         return networks.unconditional().predicted(x_t, t), Cost(denoiser=1)
 
 

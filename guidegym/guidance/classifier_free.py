@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from guidegym.diffusion import rows_like
-from guidegym.guidance.base_models import ConditionalDenoiser
+from guidegym.errors import GuideGymError
+from guidegym.guidance.base_models import ConditionalDenoiser, UnconditionalDenoiser
 from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks, check_network_name
 from guidegym.registry import register
 
@@ -44,8 +45,12 @@ class ClassifierFree:
         return False
 
     def check(self, networks: Networks) -> None:
-        """Check that the model has the conditional denoiser."""
+        """Check that the model has the conditional denoiser, and that it can predict without a class."""
         networks.conditional(self.network)
+        if not networks.null_class:
+            raise GuideGymError(
+                f"model '{networks.name}' has no class that stands for none, which classifier-free guidance needs"
+            )
 
     def gradient(self, inputs: GuideInput) -> GuideOutput:
         """Return the gradient at ``x_t``; there are no logits.
@@ -55,7 +60,9 @@ class ClassifierFree:
         networks, x_t = inputs.networks, inputs.x_t
         network, known = networks.conditional(self.network), inputs.predicted
         t, any_label = inputs.t, torch.full_like(inputs.label, -1)
-        if known is not None and inputs.base_model == ConditionalDenoiser(self.network):
+        by_default = networks.is_conditional and isinstance(inputs.base_model, UnconditionalDenoiser)
+        base = ConditionalDenoiser() if by_default else inputs.base_model
+        if known is not None and base == ConditionalDenoiser(self.network):
             conditional, any_class, calls = known, network.predicted(x_t, t, any_label), 1
         else:
             rows = torch.cat([x_t] * 2), torch.cat([t] * 2), torch.cat([inputs.label, any_label])

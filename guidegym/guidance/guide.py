@@ -63,6 +63,16 @@ class Networks(Protocol):
         ...
 
     @property
+    def is_conditional(self) -> bool:
+        """Whether there are only conditional denoisers."""
+        ...
+
+    @property
+    def null_class(self) -> bool:
+        """Whether conditional denoisers can predict without a class."""
+        ...
+
+    @property
     def clip(self) -> float | None:
         """Bound on the absolute value of clean data."""
         ...

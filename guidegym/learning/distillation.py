@@ -11,7 +11,7 @@ from guidegym.core.sampling import policy_rollout
 from guidegym.diffusion import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guidance, Table
-from guidegym.testbeds.model import Model
+from guidegym.models import Model
 
 
 def distill(

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Guide
+from guidegym.models import Model
 from guidegym.registry import find, find_registered, register
 from guidegym.support.settings import check_name, plain_fields, shown
-from guidegym.testbeds import Model, Testbed
+from guidegym.testbeds import Testbed
 from guidegym.testbeds.judge import Seen
 
 

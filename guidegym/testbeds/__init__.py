@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from guidegym.errors import GuideGymError
+from guidegym.models import Model
 from guidegym.registry import find
 from guidegym.testbeds.digits import DIGITS, DIGITS_TRAINED_VE
 from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.judge import JudgeNetwork, seen_by
-from guidegym.testbeds.model import Model
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import Rows, Testbed
@@ -22,7 +22,6 @@ IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED
 __all__ = [
     "IMAGE_SETS",
     "JudgeNetwork",
-    "Model",
     "References",
     "Rows",
     "Testbed",

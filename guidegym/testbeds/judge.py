@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.testbeds.checked import own_dtype
+from guidegym.models.checked import own_dtype
 
 CHUNK = 500
 """Number of samples that a judge evaluates at a time."""

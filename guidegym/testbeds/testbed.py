@@ -11,9 +11,9 @@ from torch import Tensor
 
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier
-from guidegym.testbeds.checked import warn_of_train_mode
+from guidegym.models import Model
+from guidegym.models.checked import warn_of_train_mode
 from guidegym.testbeds.judge import JudgeNetwork, Seen, seen_by
-from guidegym.testbeds.model import Model
 from guidegym.testbeds.references import References
 
 

@@ -13,7 +13,7 @@ from guidegym.core.engine import Engine
 from guidegym.core.sampling import BATCH_SIZE, OnRows, Samples, rollout, sample
 from guidegym.diffusion import Sampler
 from guidegym.guidance import Guidance
-from guidegym.testbeds.model import Model
+from guidegym.models import Model
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
 """The Model record: everything needed to generate a guided sample."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.diffusion import PREDICTIONS, Process
+from guidegym.diffusion import DDIM, PREDICTIONS, Process, Sampler
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
+from guidegym.models.checked import Checked, CheckedDenoiser
 from guidegym.support.settings import plain_fields
-from guidegym.testbeds.checked import Checked, CheckedDenoiser
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ class Model:
 
     Args:
         process: The noise process that the networks were trained on.
-        denoiser: The unconditional network, ``(x_t, t) -> prediction``.
+        denoiser: The unconditional network, ``(x_t, t) -> prediction``; None if there are only conditional ones.
         event_shape: Shape of one sample.
         class_names: One name per class.
         classifiers: Classifiers that may guide, by name, ``(x_t, t) -> logits``.
@@ -31,6 +32,8 @@ class Model:
             use ``conditional`` by default.
         prediction: What the denoiser and the conditionals predict: ``noise``, ``denoised``, ``v``, ``velocity`` (of a flow) or
             ``score``; see ``guidegym.diffusion.read_prediction``.
+        null_class: Whether the conditionals can predict without a class, as classifier-free guidance needs.
+        rule: The sampler of a given number of steps that the model was made for; None for ``DDIM``.
         clip: Bound on the absolute value of clean data; None if there is none.
         device: Device of the networks.
         dtype: Floating type of the samples.
@@ -46,12 +49,14 @@ class Model:
     """
 
     process: Process
-    denoiser: Denoiser
+    denoiser: Denoiser | None = None
     event_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     classifiers: Mapping[str, Classifier] = field(default_factory=dict)
     conditionals: Mapping[str, ConditionalNetwork] = field(default_factory=dict)
     prediction: str = "noise"
+    null_class: bool = True
+    rule: Callable[[int], Sampler] | None = None
     clip: float | None = None
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
@@ -63,6 +68,8 @@ class Model:
     def __post_init__(self) -> None:
         plain_fields(self)
         classes = len(self.class_names)
+        if self.denoiser is None and not self.conditionals:
+            raise GuideGymError("must be given if there are no `conditionals`", argument="denoiser")
         if self.prediction not in PREDICTIONS:
             raise GuideGymError(
                 f"must be one of {', '.join(PREDICTIONS)}, got {self.prediction!r}", argument="prediction"
@@ -74,6 +81,43 @@ class Model:
                 )
         if self.clip is not None and not self.clip > 0:
             raise GuideGymError(f"`clip` must be > 0 or None, got {self.clip}")
+
+    @classmethod
+    def from_diffusers(
+        cls,
+        network: Any,
+        scheduler: Any = None,
+        *,
+        class_names: Sequence[str] = (),
+        null_class: int | None = None,
+        classifiers: Mapping[str, Classifier] | None = None,
+        name: str = "diffusers",
+    ) -> "Model":
+        """Return the model of an image network of diffusers, unconditional or class-conditional, and its scheduler.
+
+        ``model.sampler(num_steps)`` is the rule of a DDIM, DDPM or FlowMatchEuler scheduler; models of other schedulers are
+        sampled by ours.
+
+        Args:
+            network: A network such as ``UNet2DModel``, or a pipeline that holds it and its scheduler.
+            scheduler: The scheduler, if the network is given alone.
+            class_names: Names of the classes of a class-conditional network.
+            null_class: The class embedding that stands for no class; None if there is none.
+            classifiers: Classifiers that may guide, by name.
+            name: Its name in results.
+
+        Raises:
+            GuideGymError: If the network or the scheduler is of an unsupported kind.
+        """
+        from guidegym.models.from_diffusers import model_from_diffusers  # which needs this class
+
+        return model_from_diffusers(
+            network, scheduler, class_names=class_names, null_class=null_class, classifiers=classifiers, name=name
+        )
+
+    def sampler(self, num_steps: int) -> Sampler:
+        """Return the model's own sampler with a number of steps, or ``DDIM``."""
+        return DDIM(num_steps) if self.rule is None else self.rule(num_steps)
 
     @property
     def num_classes(self) -> int:
@@ -94,8 +138,19 @@ class Model:
         assert isinstance(found, CheckedDenoiser)
         return found
 
+    @property
+    def is_conditional(self) -> bool:
+        """Whether there are only conditional denoisers."""
+        return self.denoiser is None
+
     def unconditional(self) -> CheckedDenoiser:
-        """Return the denoiser with checked calls; see ``CheckedDenoiser``."""
+        """Return the denoiser with checked calls; see ``CheckedDenoiser``.
+
+        Raises:
+            GuideGymError: If the model has none.
+        """
+        if self.denoiser is None:
+            raise GuideGymError(f"model '{self.name}' has no unconditional denoiser")
         return self._denoising("denoiser", "", self.denoiser)
 
     def classifier(self, name: str) -> Classifier:
