@@ -5,6 +5,7 @@ from guidegym.diffusion.ddim import DDIM
 from guidegym.diffusion.ddpm import DDPM
 from guidegym.diffusion.dpm_solver import DPMSolverPP
 from guidegym.diffusion.edm import EDMProcess
+from guidegym.diffusion.estimates import clean_estimate, guided_estimate, guided_noise
 from guidegym.diffusion.euler import Euler
 from guidegym.diffusion.flow import FlowProcess
 from guidegym.diffusion.heun import Heun
@@ -22,9 +23,6 @@ from guidegym.diffusion.sampler import (
     WithoutMemory,
     check_memory,
     check_start,
-    clean_estimate,
-    guided_estimate,
-    guided_noise,
 )
 from guidegym.diffusion.samplers import make_sampler, sampler_flags, sampler_name, with_steps
 from guidegym.diffusion.table_process import TableProcess

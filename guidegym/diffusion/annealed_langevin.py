@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from guidegym.diffusion.estimates import guided_estimate
 from guidegym.diffusion.process import Process, rows_like
-from guidegym.diffusion.sampler import Reverse, Step, WithoutMemory, check_num_steps, guided_estimate, repeated_levels
+from guidegym.diffusion.sampler import Reverse, Step, WithoutMemory, check_num_steps, repeated_levels
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
 from guidegym.support.settings import check_count, plain_fields

@@ -1,20 +1,20 @@
 """Denoising diffusion implicit models."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from jaxtyping import Shaped
 from torch import Tensor
 
+from guidegym.diffusion.estimates import check_clipping, guided_estimate
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import (
     Reverse,
     Step,
     WithoutMemory,
-    check_clipping,
     check_num_steps,
     check_spacing,
-    guided_estimate,
     noise_between,
+    shown_sampler,
 )
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
@@ -66,13 +66,7 @@ class DDIM(WithoutMemory):
             raise GuideGymError(f"must be in [0, 1], got {self.eta}", argument="eta")
 
     def __repr__(self) -> str:
-        # The two later settings are left out at their defaults: results are kept under these words.
-        further = "".join(
-            f", {one.name}={getattr(self, one.name)!r}"
-            for one in fields(self)[3:]
-            if getattr(self, one.name) != one.default
-        )
-        return f"DDIM(num_steps={self.num_steps}, eta={self.eta}, spacing={self.spacing!r}{further})"
+        return shown_sampler(self, "num_steps", "eta", "spacing")
 
     @property
     def is_stochastic(self) -> bool:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from guidegym.diffusion.estimates import clean_estimate, guided_estimate
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import (
     Reverse,
@@ -13,9 +14,8 @@ from guidegym.diffusion.sampler import (
     WithoutMemory,
     check_num_steps,
     check_spacing,
-    clean_estimate,
-    guided_estimate,
     noise_between,
+    shown_sampler,
 )
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
@@ -37,8 +37,9 @@ class DDPM(WithoutMemory):
     Args:
         num_steps: Number of reverse steps, in 1 .. T.
         variance: ``small`` takes :math:`\sigma^2 = \beta (1 - \bar\alpha_{t'}) / (1 - \bar\alpha_t)`, ``large`` takes
-            :math:`\sigma^2 = \beta`. No noise is added in the last step.
-        spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first.
+            :math:`\sigma^2 = \beta`.
+        spacing: ``trailing`` starts at the last training timestep, ``leading`` ends at the first, ``linspace`` does both.
+        noisy_end: Whether the last step adds noise, too, as in diffusers where the chain does not end at timestep 0.
 
     Source:
         Dinh et al. 2023, eq. 1-3 (Wang 2024, eq. 2.17, has the shift without the square); Ho et al. 2020.
@@ -47,6 +48,7 @@ class DDPM(WithoutMemory):
     num_steps: int = 1000
     variance: str = "small"
     spacing: str = "trailing"
+    noisy_end: bool = False
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -54,6 +56,9 @@ class DDPM(WithoutMemory):
         check_spacing(self.spacing)
         if self.variance not in ("small", "large"):
             raise GuideGymError(f"`variance` must be 'small' or 'large', got {self.variance!r}")
+
+    def __repr__(self) -> str:
+        return shown_sampler(self, "num_steps", "variance", "spacing")
 
     @property
     def is_stochastic(self) -> bool:
@@ -82,5 +87,6 @@ class DDPM(WithoutMemory):
         if step.shift is not None:
             mean = mean + rows_like(variance, x_t) * step.shift
             estimate, _ = guided_estimate(step)
-        spread = torch.where(step.ends, torch.zeros_like(variance), variance.sqrt())
+        quiet = step.ends & (t == 0) if self.noisy_end else step.ends
+        spread = torch.where(quiet, torch.zeros_like(variance), variance.sqrt())
         return Reverse(mean + rows_like(spread, x_t) * step.noise, estimate)

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from guidegym.diffusion.estimates import guided_estimate
 from guidegym.diffusion.process import noise_ratio, rows_like
-from guidegym.diffusion.sampler import Memory, OdeSampler, Reverse, Step, guided_estimate
+from guidegym.diffusion.sampler import Memory, OdeSampler, Reverse, Step
 from guidegym.registry import register
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from guidegym.diffusion.estimates import guided_estimate
 from guidegym.diffusion.process import rows_like
-from guidegym.diffusion.sampler import OdeSampler, Reverse, Step, WithoutMemory, guided_estimate
+from guidegym.diffusion.sampler import OdeSampler, Reverse, Step, WithoutMemory
 from guidegym.registry import register
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
+from guidegym.diffusion.estimates import guided_estimate
 from guidegym.diffusion.euler import euler_step
 from guidegym.diffusion.process import noise_ratio, rows_like
-from guidegym.diffusion.sampler import OdeSampler, Reverse, Step, WithoutMemory, guided_estimate
+from guidegym.diffusion.sampler import OdeSampler, Reverse, Step, WithoutMemory
 from guidegym.errors import GuideGymError
 from guidegym.registry import register
 

@@ -6,16 +6,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from guidegym.diffusion.estimates import guided_estimate
 from guidegym.diffusion.euler import euler_step
 from guidegym.diffusion.process import Process, noise_ratio, rows_like
-from guidegym.diffusion.sampler import (
-    Deterministic,
-    Memory,
-    Reverse,
-    Step,
-    check_num_steps,
-    guided_estimate,
-)
+from guidegym.diffusion.sampler import Deterministic, Memory, Reverse, Step, check_num_steps
 from guidegym.registry import register
 from guidegym.support.settings import plain_fields
 

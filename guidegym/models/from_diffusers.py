@@ -113,7 +113,8 @@ def _rule_of(scheduler: Any) -> Callable[[int], Sampler] | None:
     if kind == "DDIMScheduler":
         return lambda steps: DDIM(steps, spacing=config.timestep_spacing, clipping="estimate", strided=True)
     if kind == "DDPMScheduler" and config.variance_type in VARIANCES:
-        return lambda steps: DDPM(steps, variance=VARIANCES[config.variance_type], spacing=config.timestep_spacing)
+        variance, spacing = VARIANCES[config.variance_type], config.timestep_spacing
+        return lambda steps: DDPM(steps, variance=variance, spacing=spacing, noisy_end=True)
     return None
 
 

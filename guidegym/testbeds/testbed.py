@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.guidance import Classifier
+from guidegym.guidance import Classifier, Denoiser
 from guidegym.models import Model
 from guidegym.models.checked import warn_of_train_mode
 from guidegym.testbeds.judge import JudgeNetwork, Seen, seen_by
@@ -62,6 +62,7 @@ class Testbed(Model):
 
     __test__ = False  # its name begins like a pytest class
 
+    denoiser: Denoiser
     judge: JudgeNetwork
     references: References
     judge_note: str = ""

@@ -56,7 +56,7 @@ def variance_exploding(testbed: Testbed, process: VEProcess | None = None) -> Te
         testbed,
         name=f"{testbed.name}-ve",
         process=ve,
-        denoiser=None if testbed.denoiser is None else UnderVE(testbed.denoiser, ve, vp),
+        denoiser=UnderVE(testbed.denoiser, ve, vp),
         classifiers={name: UnderVE(classify, ve, vp) for name, classify in testbed.classifiers.items()},
         conditionals={name: UnderVE(predict, ve, vp) for name, predict in testbed.conditionals.items()},
     )

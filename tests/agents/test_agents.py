@@ -11,7 +11,7 @@ from guidegym.agents.greedy import GreedyAgent, candidates
 from guidegym.agents.group_reinforce import leave_one_out
 from guidegym.agents.random import RandomAgent
 
-from guidegym import DDIM, Constant, Guidance, Likelihood, sample
+from guidegym import DDIM, Constant, Guidance, Likelihood, Testbed, sample
 from guidegym.envs import Task, make_task
 from guidegym.envs.play import draw_episodes, follow, play
 from guidegym.learning import load_learner
@@ -66,6 +66,7 @@ def test_the_actions_of_a_beam_replay_to_its_samples(task: Task) -> None:
 def test_greedy_asks_the_denoiser_once_a_step(task: Task) -> None:
     calls: list[int] = []
     testbed = task.engine.model
+    assert isinstance(testbed, Testbed)
 
     def denoiser(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         calls.append(len(x))
