@@ -145,6 +145,7 @@ def step_of(
         told.eps,
         model.process,
         x_0=told.unguided.x_0,
+        spread=told.unguided.spread,
         shift=weighted(told.gradient, weight),
         clean_shift=weighted(told.clean, weight),
         noise=noise,

@@ -76,7 +76,7 @@ def guided_estimate(
     if clipping == "unguided" and step.clip is not None:
         clean, eps = guided_estimate(replace(step, shift=None, clean_shift=None))
         return guided_estimate(replace(step, eps=eps, x_0=clean, clip=None))
-    eps_hat, x_0 = step.predicted
+    eps_hat, x_0, _ = step.predicted
     if step.shift is not None:
         eps_hat = guided_noise(step.eps, step.shift, sigma_t=sigma_t)
         if x_0 is not None and step.clean_shift is not None:

@@ -17,31 +17,33 @@ class Predicted(NamedTuple):
         eps: As noise.
         x_0: As clean data, if it is known without division by :math:`a_t`; None if it must be derived from the noise. Where
             the signal ends, as at the first step of a flow, the noise alone does not determine it.
+        spread: Where the logarithm of the step's variance lies between that of the smallest (0) and of the largest one (1),
+            if the network learned it.
     """
 
     eps: Float[Tensor, " batch *event"]
     x_0: Float[Tensor, " batch *event"] | None = None
+    spread: Float[Tensor, " batch *event"] | None = None
 
     def rows(self, rows: Tensor | slice) -> "Predicted":
         """Return the prediction for some rows."""
-        return Predicted(self.eps[rows], None if self.x_0 is None else self.x_0[rows])
+        return Predicted(*(None if one is None else one[rows] for one in self))  # type: ignore[arg-type]
 
     def detach(self) -> "Predicted":
         """Return the prediction outside any graph."""
-        return Predicted(self.eps.detach(), None if self.x_0 is None else self.x_0.detach())
+        return Predicted(*(None if one is None else one.detach() for one in self))  # type: ignore[arg-type]
 
 
 def in_order(parts: Sequence[Predicted], rows: Int[Tensor, " batch"]) -> Predicted:
     """Return the predictions of parts of a batch as one, in the order of the batch.
 
     Args:
-        parts: The predictions; all or none of them as clean data.
+        parts: The predictions, with the same entries.
         rows: The row of the batch of each row of the parts, one part after another.
     """
     order = rows.argsort()
-    clean = [part.x_0 for part in parts if part.x_0 is not None]
-    eps = torch.cat([part.eps for part in parts])[order]
-    return Predicted(eps, torch.cat(clean)[order] if clean else None)
+    columns = ([one for one in column if one is not None] for column in zip(*parts, strict=True))
+    return Predicted(*(torch.cat(column)[order] if column else None for column in columns))  # type: ignore[arg-type]
 
 
 def read_prediction(

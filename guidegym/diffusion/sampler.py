@@ -46,6 +46,7 @@ class Step:
         evaluate: Evaluates the networks again, for rules with several evaluations; see ``Evaluate``.
         x_0: Predicted clean data, if known without division by the signal; see ``Predicted``.
         clean_shift: The shift of the clean estimate, if known without division by the signal.
+        spread: The variance that the network learned; see ``Predicted``.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -60,11 +61,12 @@ class Step:
     evaluate: Evaluate | None = None
     x_0: Float[Tensor, " batch *event"] | None = None
     clean_shift: Float[Tensor, " batch *event"] | None = None
+    spread: Float[Tensor, " batch *event"] | None = None
 
     @property
     def predicted(self) -> Predicted:
         """The unguided prediction."""
-        return Predicted(self.eps, self.x_0)
+        return Predicted(self.eps, self.x_0, self.spread)
 
     @property
     def ends(self) -> Bool[Tensor, " batch"]:

@@ -43,10 +43,13 @@ class Checked:
         network: ``(x, t, ...) -> Tensor``.
         what: Name of the network in error messages.
         num_classes: Number of logits of a classifier; None for a denoiser, whose output has the shape of ``x``.
+        doubled: Whether a denoiser's output has twice the channels of ``x``.
     """
 
-    def __init__(self, network: Callable[..., Any], what: str, *, num_classes: int | None = None) -> None:
-        self.network, self.what, self.num_classes = network, what, num_classes
+    def __init__(
+        self, network: Callable[..., Any], what: str, *, num_classes: int | None = None, doubled: bool = False
+    ) -> None:
+        self.network, self.what, self.num_classes, self.doubled = network, what, num_classes, doubled
         self._first = True
 
     def __call__(self, x: Float[Tensor, " batch *event"], t: Tensor, *further: Tensor) -> Float[Tensor, " batch ..."]:
@@ -74,10 +77,12 @@ class Checked:
             raise GuideGymError(
                 f"{self.what} must return a tensor, or an object whose `sample` is one, got {type(answer).__name__}"
             )
-        if self.num_classes is None and told.shape != x.shape:
-            raise GuideGymError(
-                f"{self.what} must return a prediction of the samples' shape {tuple(x.shape)}, got {tuple(told.shape)}"
+        wanted = (len(x), (1 + self.doubled) * x.shape[1], *x.shape[2:])
+        if self.num_classes is None and told.shape != wanted:
+            shape = (
+                f"shape {wanted}, with a variance for each channel" if self.doubled else f"the samples' shape {wanted}"
             )
+            raise GuideGymError(f"{self.what} must return a prediction of {shape}, got {tuple(told.shape)}")
         if self.num_classes is not None and told.shape != (len(x), self.num_classes):
             raise GuideGymError(
                 f"{self.what} must return logits of shape {(len(x), self.num_classes)}, one per class, got {tuple(told.shape)}"
@@ -93,10 +98,20 @@ class CheckedDenoiser:
         what: Name of the network in error messages.
         process: The noise process it was trained on.
         prediction: What it predicts, one of ``PREDICTIONS``.
+        learned_variance: Whether it also predicts a variance, in as many further channels with values in [-1, 1].
     """
 
-    def __init__(self, network: Callable[..., Any], what: str, process: Process, prediction: str) -> None:
-        self._call, self._process, self._prediction = Checked(network, what), process, prediction
+    def __init__(
+        self,
+        network: Callable[..., Any],
+        what: str,
+        process: Process,
+        prediction: str,
+        *,
+        learned_variance: bool = False,
+    ) -> None:
+        self._call = Checked(network, what, doubled=learned_variance)
+        self._process, self._prediction, self._learned = process, prediction, learned_variance
 
     def __call__(
         self, x: Float[Tensor, " batch *event"], t: Tensor, *further: Tensor
@@ -110,13 +125,17 @@ class CheckedDenoiser:
         Raises:
             GuideGymError: If the network's output is not a tensor of the right shape.
         """
-        output = self._call(x, t, *further)
+        output, spread = self._call(x, t, *further), None
+        if self._learned:
+            output, further_channels = output.chunk(2, dim=1)
+            spread = (further_channels + 1) / 2
         if self._prediction == "noise":
-            return Predicted(output)
+            return Predicted(output, spread=spread)
         signal, sigma = self._process.alpha_bar(t, torch.float64).sqrt(), self._process.sigma(t, torch.float64)
-        return read_prediction(
+        told = read_prediction(
             self._prediction, output, x, signal=rows_like(signal.to(x), x), sigma=rows_like(sigma.to(x), x)
         )
+        return told._replace(spread=spread)
 
 
 def _warn_of_probabilities(logits: Tensor, what: str) -> None:

@@ -114,7 +114,7 @@ def _rule_of(scheduler: Any) -> Callable[[int], Sampler] | None:
         return lambda steps: DDIM(steps, spacing=config.timestep_spacing, clipping="estimate", strided=True)
     if kind == "DDPMScheduler" and config.variance_type in VARIANCES:
         variance, spacing = VARIANCES[config.variance_type], config.timestep_spacing
-        return lambda steps: DDPM(steps, variance=variance, spacing=spacing, noisy_end=True)
+        return lambda steps: DDPM(steps, variance=variance, spacing=spacing, last="noisy")
     return None
 
 

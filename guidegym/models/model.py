@@ -32,6 +32,8 @@ class Model:
             use ``conditional`` by default.
         prediction: What the denoiser and the conditionals predict: ``noise``, ``denoised``, ``v``, ``velocity`` (of a flow) or
             ``score``; see ``guidegym.diffusion.read_prediction``.
+        learned_variance: Whether they also predict a variance, in as many further channels: where its logarithm lies between
+            the smallest (-1) and the largest (1), for ``DDPM(variance="learned")``.
         null_class: Whether the conditionals can predict without a class, as classifier-free guidance needs.
         rule: The sampler of a given number of steps that the model was made for; None for ``DDIM``.
         clip: Bound on the absolute value of clean data; None if there is none.
@@ -55,6 +57,7 @@ class Model:
     classifiers: Mapping[str, Classifier] = field(default_factory=dict)
     conditionals: Mapping[str, ConditionalNetwork] = field(default_factory=dict)
     prediction: str = "noise"
+    learned_variance: bool = False
     null_class: bool = True
     rule: Callable[[int], Sampler] | None = None
     clip: float | None = None
@@ -115,6 +118,47 @@ class Model:
             network, scheduler, class_names=class_names, null_class=null_class, classifiers=classifiers, name=name
         )
 
+    @classmethod
+    def from_guided_diffusion(
+        cls,
+        network: Callable[..., Tensor],
+        diffusion: Any,
+        *,
+        event_shape: tuple[int, ...],
+        class_names: Sequence[str] = (),
+        classifiers: Mapping[str, Classifier] | None = None,
+        conditional: bool = False,
+        name: str = "guided-diffusion",
+    ) -> "Model":
+        """Return the model of a network of guided-diffusion (ADM) and its ``GaussianDiffusion`` or ``SpacedDiffusion``.
+
+        ``model.sampler(25)`` is its ``p_sample_loop`` over "25" steps, ``DDIM(25, spacing="leading", clipping="unguided")`` its
+        ``ddim_sample_loop`` over "ddim25". The ``cond_fn`` is the guide ``Likelihood`` of a classifier, its scale the weight.
+
+        Args:
+            network: ``(x, t)``, or ``(x, t, y=label)`` if it is class-conditional.
+            diffusion: The diffusion.
+            event_shape: Shape of one sample.
+            class_names: Names of the classes of the network, or of the classifiers.
+            classifiers: Classifiers that may guide, by name.
+            conditional: Whether the network is class-conditional.
+            name: Its name in results.
+
+        Raises:
+            GuideGymError: If the diffusion's kind of mean or variance is unsupported.
+        """
+        from guidegym.models.from_guided_diffusion import model_from_guided_diffusion  # which needs this class
+
+        return model_from_guided_diffusion(
+            network,
+            diffusion,
+            event_shape=event_shape,
+            class_names=class_names,
+            classifiers=classifiers,
+            conditional=conditional,
+            name=name,
+        )
+
     def sampler(self, num_steps: int) -> Sampler:
         """Return the model's own sampler with a number of steps, or ``DDIM``."""
         return DDIM(num_steps) if self.rule is None else self.rule(num_steps)
@@ -133,7 +177,9 @@ class Model:
         """Return a denoiser with checked calls."""
         what = f"{role} '{name}' of model '{self.name}'" if name else f"the {role} of model '{self.name}'"
         if (role, name) not in self._asked:
-            self._asked[role, name] = CheckedDenoiser(network, what, self.process, self.prediction)
+            self._asked[role, name] = CheckedDenoiser(
+                network, what, self.process, self.prediction, learned_variance=self.learned_variance
+            )
         found = self._asked[role, name]
         assert isinstance(found, CheckedDenoiser)
         return found

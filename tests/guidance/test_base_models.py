@@ -52,7 +52,7 @@ def test_there_is_an_example_of_every_score() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_score_is_the_closed_form(exact: Testbed, name: str) -> None:
     mixture, x = mixture_of(exact), points()
-    (eps, _), cost = EXAMPLES[name].predict(exact, x, T, LABEL)
+    (eps, *_), cost = EXAMPLES[name].predict(exact, x, T, LABEL)
     sigma = exact.process.sigma(T, torch.float64)[:, None]
     if name == "denoiser":
         wanted = mixture.score(x, T.double())
@@ -65,7 +65,7 @@ def test_a_score_is_the_closed_form(exact: Testbed, name: str) -> None:
 
 
 def test_an_exact_classifiers_density_is_the_denoiser(exact: Testbed) -> None:
-    (eps, _), _ = ClassifierScore("exact").predict(exact, points(), T, LABEL)
+    (eps, *_), _ = ClassifierScore("exact").predict(exact, points(), T, LABEL)
     torch.testing.assert_close(eps, exact.denoiser(points(), T.double()), rtol=1e-8, atol=1e-8)
 
 

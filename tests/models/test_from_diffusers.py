@@ -211,7 +211,7 @@ def test_wrong_input_gets_one_line(make: Any, said: str) -> None:
 def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
     names: dict[str, Any] = {}
     for block in blocks:
@@ -220,6 +220,7 @@ def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "torch.Size([4, 1, 8, 8])"
     assert said[1].startswith("Cost(denoiser=40,")  # two rows, ten steps, with and without the class
+    assert said[2] == "torch.Size([2, 3, 64, 64])"
     bright = names["samples"].x.mean(dim=(1, 2, 3))
     assert float(bright[:2].min()) > float(bright[2:].max())
     assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[-2:]] == pytest.approx([0.5, 0.5], abs=0.01)
