@@ -109,4 +109,4 @@ def draw_once(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(run, "schedule_picture", drawn)
     for module in (run, sample_set_pictures):
-        patch.setattr(module, "sample_picture", drawn)
+        patch.setattr(module, "picture_of", drawn)

@@ -16,17 +16,16 @@ from guidegym.evaluation.measuring.metrics import RESAMPLES
 from guidegym.evaluation.sample_sets.collect import Collection
 from guidegym.evaluation.sample_sets.methods_pictures import grids, side_by_side
 from guidegym.report.page import encoded
-from guidegym.report.pictures import drawn_or_noted, sample_picture
+from guidegym.report.pictures import drawn_or_noted, picture_of
 from guidegym.support.files import make_folder, write_atomically, write_or_remove
 from guidegym.testbeds import Testbed
 
 
 def _picture(lab: Lab) -> bytes | None:
     """Draw the samples of a claim's methods side by side; None if none can be drawn."""
-    names = lab.testbed.class_names
-    drawn = list(grids(list(lab.seen.values()), names).values())
+    drawn = list(grids(list(lab.seen.values()), lab.testbed).values())
     for name, (x, labels) in lab.shown.items():
-        png = drawn_or_noted(f"'{name}'", sample_picture, x, labels, names, title=name)
+        png = drawn_or_noted(f"'{name}'", picture_of, lab.testbed, x, labels, title=name)
         drawn += [] if png is None else [png]
     return side_by_side(drawn) if drawn else None
 

@@ -130,7 +130,7 @@ def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
     """Write the samples and their picture, and return a line that names the files."""
     import numpy as np
 
-    from guidegym.report.pictures import COLUMNS, drawn_or_noted, sample_picture
+    from guidegym.report.pictures import COLUMNS, drawn_or_noted, picture_of
     from guidegym.support.files import write_atomically, write_or_remove
 
     buffer = io.BytesIO()
@@ -143,7 +143,7 @@ def _write(samples: "Samples", model: "Model", out: Path, *, title: str) -> str:
     )
     # The arrays first: a picture can be drawn again.
     write_atomically(out / "samples.npz", buffer.getvalue())
-    picture = drawn_or_noted("the samples", sample_picture, samples.x, samples.labels, model.class_names, title=title)
+    picture = drawn_or_noted("the samples", picture_of, model, samples.x, samples.labels, title=title)
     write_or_remove(out / "samples.png", picture)
     if picture is None:
         return f"wrote {out / 'samples.npz'}"

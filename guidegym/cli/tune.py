@@ -159,12 +159,12 @@ def _search(settings: TuneSettings) -> int:
     from guidegym.search.confirm import columns_of
     from guidegym.search.tuning import run_study
     from guidegym.search.writing import replay_command
-    from guidegym.testbeds import load_testbed
+    from guidegym.testbeds import Testbed, load_model
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _study(settings)
     with naming_flags(settings, "weights"):
-        testbed = load_testbed(study.testbed, device=device, weights=settings.weights)
+        testbed = load_model(study.testbed, device=device, weights=settings.weights)
     run = _run_settings(settings, settings.study_name or f"{study.name}-{testbed.name}")
     began = time.monotonic()
     try:
@@ -178,7 +178,7 @@ def _search(settings: TuneSettings) -> int:
             f"stopped; the results so far are in {run.out}, and the same command continues from there", file=sys.stderr
         )
         raise
-    columns = columns_of(study.scored_by)
+    columns = columns_of(study.scored_by, judged=isinstance(testbed, Testbed))
     print(format_table(headings(columns), ranked_rows(outcome.confirmed, columns)))
     if outcome.best is None:
         print(f"wrote {outcome.report} and {run.out / 'results.json'}")

@@ -16,6 +16,8 @@ from guidegym.models.checked import Checked, CheckedDenoiser
 from guidegym.support.settings import plain_fields
 
 CPU = torch.device("cpu")
+DECODED = 32
+"""Samples that are decoded at a time."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -36,6 +38,8 @@ class Model:
             the smallest (-1) and the largest (1), for ``DDPM(variance="learned")``.
         null_class: Whether the conditionals can predict without a class, as classifier-free guidance needs.
         rule: The sampler of a given number of steps that the model was made for; None for ``DDIM``.
+        decode: Turns finished samples into images in [-1, 1], ``(batch, *event) -> (batch, channels, height, width)``, if they
+            are latents; pictures show its images, and objectives find them in ``Finished.images``.
         clip: Bound on the absolute value of clean data; None if there is none.
         device: Device of the networks.
         dtype: Floating type of the samples.
@@ -60,6 +64,7 @@ class Model:
     learned_variance: bool = False
     null_class: bool = True
     rule: Callable[[int], Sampler] | None = None
+    decode: Callable[[Tensor], Tensor] | None = None
     clip: float | None = None
     device: torch.device = CPU
     dtype: torch.dtype = torch.float32
@@ -162,6 +167,13 @@ class Model:
     def sampler(self, num_steps: int) -> Sampler:
         """Return the model's own sampler with a number of steps, or ``DDIM``."""
         return DDIM(num_steps) if self.rule is None else self.rule(num_steps)
+
+    @torch.no_grad()
+    def images(self, x: Float[Tensor, " n *event"]) -> Float[Tensor, " n ..."]:
+        """Return finished samples as images: decoded in chunks, or as they are."""
+        if self.decode is None or len(x) == 0:
+            return x
+        return torch.cat([self.decode(rows) for rows in x.split(DECODED)])
 
     @property
     def num_classes(self) -> int:

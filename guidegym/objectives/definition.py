@@ -43,6 +43,16 @@ class Finished:
         """The judge's outputs: features, logits, and spatial features if it has them."""
         return self.testbed.seen(self.x)
 
+    @functools.cached_property
+    def images(self) -> Float[Tensor, " batch ..."]:
+        """The samples as images: decoded if they are latents."""
+        return self.model.images(self.x)
+
+    @property
+    def texts(self) -> list[str]:
+        """The name of each sample's class, or its prompt."""
+        return [self.model.class_names[label] for label in self.labels.tolist()]
+
     @property
     def testbed(self) -> Testbed:
         """The model, with its judge and its references.

@@ -15,6 +15,7 @@ from torch import Tensor
 from guidegym.diffusion import Process
 from guidegym.errors import one_line
 from guidegym.guidance import Guidance
+from guidegym.models import Model
 from guidegym.testbeds.image_data import to_grey_levels
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def sample_picture(
         points = torch.cat([x, torch.zeros_like(x)], dim=1) if x.shape[1] == 1 else x
         return _scatter(points, labels, names, title=title)
     return _image_grid(as_images(x), labels, names, columns=columns, title=title)
+
+
+def picture_of(model: Model, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, title: str) -> bytes:
+    """Draw samples of a model as a grid, decoded if they are latents."""
+    return sample_picture(model.images(x), labels, model.class_names, title=title)
 
 
 def plain_text(text: str) -> str:
@@ -178,9 +184,9 @@ def schedule_picture(guidances: Mapping[str, Guidance], process: Process) -> byt
     axes = figure.add_subplot()
     t = process.grid().flip(0)
     for name, guidance in guidances.items():
-        axes.plot(t.numpy(), guidance.weight(t, process).numpy(), label=legend_label(name))
+        axes.plot(process.position(t).numpy(), guidance.weight(t, process).numpy(), label=legend_label(name))
     axes.invert_xaxis()
-    axes.set_xlabel("training timestep (noise to the left)")
+    axes.set_xlabel("position in the chain, 0..1000 (noise to the left)")
     axes.set_ylabel("guidance weight")
     axes.legend(loc="best")
     axes.grid(alpha=0.3)

@@ -13,11 +13,13 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.measuring.set_objectives import METRIC_OF
 from guidegym.guidance import Guidance
+from guidegym.models import Model
+from guidegym.objectives import Finished
 from guidegym.search.study import Study
 from guidegym.testbeds import Testbed
 
 
-def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any]:
+def comparability(study: Study, testbed: Model, *, seed: int) -> dict[str, Any]:
     """Return the settings that two trials must share for their scores to be comparable, JSON-serialisable."""
     baselines = "".join(
         baseline.name + baseline.guidance.to_json() + repr(baseline.sampler) for baseline in study.baselines
@@ -27,7 +29,7 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
         "baselines": hashlib.sha256(baselines.encode("utf-8", "surrogatepass")).hexdigest()[:16],
         "testbed": testbed.name,
         "networks": testbed.identity,
-        "judge": testbed.references.extractor,
+        "judge": testbed.references.extractor if isinstance(testbed, Testbed) else "",
         "sampler": repr(study.sampler),
         "objectives": ",".join(one.name for one in study.scored_by),
         "samples_per_class": study.samples_per_class,
@@ -35,7 +37,7 @@ def comparability(study: Study, testbed: Testbed, *, seed: int) -> dict[str, Any
     }
 
 
-def check_study(study: Study, testbed: Testbed) -> None:
+def check_study(study: Study, testbed: Model) -> None:
     """Check, before anything is written, that a study fits its testbed and that its baselines are consistent.
 
     Raises:
@@ -49,6 +51,8 @@ def check_study(study: Study, testbed: Testbed) -> None:
                 f"have '{name}', which needs at least {least} samples per class, got {fewest}",
                 argument="objectives",
             )
+    if not isinstance(testbed, Testbed):
+        _try_objectives(study, testbed)
     for baseline in study.baselines:
         sampler = baseline.sampler or study.sampler
         Engine.under(testbed, sampler, baseline.guidance)
@@ -68,6 +72,24 @@ def check_study(study: Study, testbed: Testbed) -> None:
             raise GuideGymError(
                 f"`params` of baseline '{baseline.name}' describe a guidance that differs from its `guidance`"
             )
+
+
+def _try_objectives(study: Study, model: Model) -> None:
+    """Try the objectives on blank samples of a model without judge, before anything is sampled.
+
+    Raises:
+        GuideGymError: If one of them needs a judge or references.
+    """
+    labels = torch.arange(2 * model.num_classes, device=model.device) % model.num_classes
+    blank = torch.zeros(len(labels), *model.event_shape, dtype=model.dtype, device=model.device)
+    name = ""
+    try:
+        for one in study.scored_by:
+            name = one.name
+            one(Finished(blank, labels, model))
+    except GuideGymError as error:
+        said = f"have '{name}', which this model cannot be scored by: {error}"
+        raise GuideGymError(said, argument="objectives") from error
 
 
 def _same(one: Guidance, other: Guidance, sampler: Sampler, process: Process) -> bool:

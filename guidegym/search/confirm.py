@@ -35,17 +35,22 @@ def confirm(scored: list[Scored], *, seed: int, objectives: Sequence[Objective |
     """
     wanted, standings = [find_objective(one) for one in objectives], []
     for one in scored:
-        own, references = one.own, one.references
-        found = measure_set(own, references, ["intra_kid", "accuracy"], resamples=RESAMPLES, seed=seed)
-        found |= measure_set(own, references, ["frechet"], resamples=FRECHET_RESAMPLES, seed=seed)
-        # No resampling at the floor, which one failed sample suffices to reach.
-        kid = found["intra_kid"] if one.sound else Measurement.constant(one.floor, resamples=RESAMPLES)
-        numbers = {"kid": kid, "frechet_distance": found["frechet"], "accuracy": found["accuracy"]}
+        own, numbers = one.own, _standard(one, seed=seed) if one.scorer.judged else {}
         for objective in wanted:
             if objective.name not in numbers:
                 numbers[objective.name] = _measured(one, objective, seed=seed)
         standings.append(Standing(one, one.method.name, numbers, own.evaluations_per_sample, own.num_failed, one.sound))
     return rank(standings, by=wanted[0].name, lower_is_better=wanted[0].direction == "minimize")
+
+
+def _standard(scored: Scored, *, seed: int) -> dict[str, Measurement]:
+    """Return the metrics that every study with a judge reports."""
+    own, references = scored.own, scored.references
+    found = measure_set(own, references, ["intra_kid", "accuracy"], resamples=RESAMPLES, seed=seed)
+    found |= measure_set(own, references, ["frechet"], resamples=FRECHET_RESAMPLES, seed=seed)
+    # No resampling at the floor, which one failed sample suffices to reach.
+    kid = found["intra_kid"] if scored.sound else Measurement.constant(scored.floor, resamples=RESAMPLES)
+    return {"kid": kid, "frechet_distance": found["frechet"], "accuracy": found["accuracy"]}
 
 
 def _measured(scored: Scored, objective: Objective, *, seed: int) -> Measurement:
@@ -58,11 +63,13 @@ def _measured(scored: Scored, objective: Objective, *, seed: int) -> Measurement
     return measure_set(scored.own, scored.references, [metric], resamples=FRECHET_RESAMPLES, seed=seed)[metric]
 
 
-def columns_of(objectives: Sequence[Objective]) -> list[Column]:
-    """Return the columns of tables: the objectives in order, then the metrics that every study reports."""
+def columns_of(objectives: Sequence[Objective], *, judged: bool = True) -> list[Column]:
+    """Return the columns of tables: the objectives in order, then the metrics that every study with a judge reports."""
     known = {column.name: column for column in COLUMNS}
     own = [known.get(one.name) or Column(one.name, one.title or one.name) for one in objectives]
     names = {objective.name for objective in objectives}
+    if not judged:
+        return own
     standard = [one for one in COLUMNS if one.name != "frechet_distance" or "frechet" not in names]
     if own[0] in standard:
         return [*standard, *(one for one in own if one not in standard)]

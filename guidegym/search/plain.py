@@ -4,16 +4,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from guidegym.evaluation.measuring.method import Method
+from guidegym.models import Model
 from guidegym.search.scoring import Scorer
 from guidegym.search.study import GUIDANCE, Study
-from guidegym.testbeds import Testbed, load_testbed
+from guidegym.testbeds import load_model
 
 if TYPE_CHECKING:
     import optuna
 
 
 def objective(
-    study: Study, testbed: Testbed | None = None, *, seed: int = 0
+    study: Study, testbed: Model | None = None, *, seed: int = 0
 ) -> "Callable[[optuna.trial.Trial], float | tuple[float, ...]]":
     """Return a function of trials for ``optuna.Study.optimize``, with any optimizer, pruner or callbacks.
 
@@ -24,13 +25,13 @@ def objective(
     Args:
         study: The search space, the sampler and the objectives; its directions are
             ``[objective.direction for objective in study.scored_by]``.
-        testbed: The testbed; the study's own by default.
+        testbed: The testbed, or a model without judge for objectives of your own; the study's by default.
         seed: Seed of the rows, in 0 .. 2**31 - 1.
 
     Returns:
         A function that returns the trial's score, or a tuple if the study has several objectives.
     """
-    scorer = Scorer(testbed if testbed is not None else load_testbed(study.testbed), seed, study.samples_per_class)
+    scorer = Scorer(testbed if testbed is not None else load_model(study.testbed), seed, study.samples_per_class)
 
     def score(trial: "optuna.trial.Trial") -> float | tuple[float, ...]:
         guidance = study.guidance(trial)

@@ -14,8 +14,9 @@ from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method, sample_methods
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
-from guidegym.evaluation.measuring.sample_set import SampleSet, look
+from guidegym.evaluation.measuring.sample_set import SampleSet, look, unjudged
 from guidegym.evaluation.measuring.set_objectives import METRIC_OF, measure_objective, set_of, values_by
+from guidegym.models import Model
 from guidegym.objectives import Finished, Objective
 from guidegym.testbeds import References, Testbed
 from guidegym.testbeds.judge import Seen
@@ -44,7 +45,7 @@ class Scored:
     @property
     def references(self) -> References:
         """The references that the samples are compared with."""
-        return self.scorer.testbed.references
+        return self.finished.testbed.references
 
     @property
     def floor(self) -> float:
@@ -53,8 +54,8 @@ class Scored:
 
     @property
     def sound(self) -> bool:
-        """Whether no sample failed and the set is closer to real data than the floor."""
-        return self.kid != self.floor
+        """Whether no sample failed, and the set is closer to real data than the floor if there is a judge."""
+        return self.kid != self.floor if self.scorer.judged else self.own.num_failed == 0
 
     @functools.cached_property
     def kid(self) -> float:
@@ -72,7 +73,8 @@ class Scored:
         own = self.own
         labels = torch.arange(len(own.shown), device=own.shown.device) % own.num_classes
         finished = Finished(own.shown.nan_to_num(0.0), labels, self.scorer.testbed, self.method.guidance.guide)
-        vars(finished)["seen"] = Seen(own.features, own.logits, own.spatial)
+        if self.scorer.judged:
+            vars(finished)["seen"] = Seen(own.features, own.logits, own.spatial)
         return finished
 
     def score(self, objective: Objective) -> float:
@@ -98,7 +100,7 @@ class Scorer:
     """Scores methods on the same seeds.
 
     Args:
-        testbed: The model to guide, and its judge.
+        testbed: The model to guide, with its judge if it has one.
         seed: Seed of the rows; every method gets the same rows.
         samples_per_class: Samples per class.
         batch_size: Rows that advance together.
@@ -106,12 +108,17 @@ class Scorer:
         bank: Whether all judges of the bank evaluate the samples, or the judge alone.
     """
 
-    testbed: Testbed
+    testbed: Model
     seed: int
     samples_per_class: int
     batch_size: int = BATCH_SIZE
     first_row: int = 0
     bank: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a judge; otherwise methods are scored by objectives of users alone."""
+        return isinstance(self.testbed, Testbed)
 
     @functools.cached_property
     def _floors(self) -> dict[str, float]:
@@ -145,7 +152,7 @@ class Scorer:
 
     def measure(self, methods: Sequence[Method], *, on_rows: OnRows | None = None) -> list[Scored]:
         """Sample and score methods, in order."""
-        testbed, extractor = self.testbed, judge_extractor(self.testbed)
+        testbed = self.testbed
         samples = sample_methods(
             testbed,
             methods,
@@ -154,7 +161,8 @@ class Scorer:
             batch_size=self.batch_size,
             on_rows=on_rows,
         )
-        return [
-            Scored(look(method, own, testbed, extractor, bank=self.bank), self)
-            for method, own in zip(methods, samples, strict=True)
-        ]
+        drawn = list(zip(methods, samples, strict=True))
+        if not isinstance(testbed, Testbed):
+            return [Scored(unjudged(method, own, testbed), self) for method, own in drawn]
+        extractor = judge_extractor(testbed)
+        return [Scored(look(method, own, testbed, extractor, bank=self.bank), self) for method, own in drawn]

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
+from guidegym.models import Model
 from guidegym.objectives import Objective
 from guidegym.report.page import note, page, sample_grids, table
 from guidegym.report.pictures import plain_text
@@ -23,7 +24,7 @@ from guidegym.testbeds import Testbed
 
 def build_report(
     study: Study,
-    testbed: Testbed,
+    testbed: Model,
     opened: optuna.Study,
     confirmed: list[Confirmed],
     best: Method | None,
@@ -46,30 +47,32 @@ def build_report(
     return page(f"{study.name} on {testbed.name}", parts, script=get_plotlyjs())
 
 
-def _table(study: Study, testbed: Testbed, confirmed: list[Confirmed]) -> str:
+def _table(study: Study, testbed: Model, confirmed: list[Confirmed]) -> str:
     if not confirmed:
         return note("Interrupted before the confirmation on fresh seeds: run the same command again.")
     said = (
         f"Measured on {study.confirm_per_class} fresh samples per class, the same seeds for every method; 95 % bootstrap "
-        "intervals. KID is the class-wise mean of the unbiased squared MMD in the judge's features; cost is in network "
-        "evaluations per sample. " + testbed.judge_note
+        "intervals. Cost is in network evaluations per sample."
     )
-    columns = columns_of(study.scored_by)
+    if isinstance(testbed, Testbed):
+        said += " KID is the class-wise mean of the unbiased squared MMD in the judge's features. " + testbed.judge_note
+    columns = columns_of(study.scored_by, judged=isinstance(testbed, Testbed))
     ranked = table(headings(columns), ranked_rows(confirmed, columns), ranked=True)
     return f"<h2>Confirmed on fresh seeds</h2>{ranked}{note(said)}"
 
 
-def _curves(testbed: Testbed, confirmed: list[Confirmed], best: Method | None) -> go.Figure:
+def _curves(testbed: Model, confirmed: list[Confirmed], best: Method | None) -> go.Figure:
     figure = go.Figure()
     t = testbed.process.grid().flip(0)
+    position = testbed.process.position(t)
     unconfirmed = [] if best is None else [best]
     for method in [one.of.method for one in confirmed] or unconfirmed:
         weights = method.guidance.weight(t, testbed.process)
         line: dict[str, object] = {"width": 4 if best is not None and method.name == best.name else 1.5}
         if method.guidance.guide is None:
             line |= {"color": "#888", "dash": "dot"}
-        figure.add_scatter(x=t[::10].tolist(), y=weights[::10].tolist(), name=_plain(method.name), line=line)
-    figure.update_xaxes(title="training timestep (noise to the left)", autorange="reversed")
+        figure.add_scatter(x=position[::10].tolist(), y=weights[::10].tolist(), name=_plain(method.name), line=line)
+    figure.update_xaxes(title="position in the chain, 0..1000 (noise to the left)", autorange="reversed")
     figure.update_yaxes(title="guidance weight")
     return figure
 

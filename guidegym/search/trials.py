@@ -103,8 +103,9 @@ def _score(
 
 def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Scored) -> None:
     """Record a trial's measurements and tell the study its values."""
-    trial.set_user_attr("kid", measured.kid)
-    trial.set_user_attr("accuracy", measured.accuracy)
+    if measured.scorer.judged:
+        trial.set_user_attr("kid", measured.kid)
+        trial.set_user_attr("accuracy", measured.accuracy)
     trial.set_user_attr("failed_samples", measured.own.num_failed)
     trial.set_user_attr("sound", measured.sound)
     trial.set_user_attr("network_evaluations", int(measured.own.evaluations.sum()))

@@ -16,8 +16,9 @@ from guidegym.diffusion import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
+from guidegym.models import Model
 from guidegym.objectives import Objective, find_objective
-from guidegym.report.pictures import drawn_or_noted, sample_picture, schedule_picture
+from guidegym.report.pictures import drawn_or_noted, picture_of, schedule_picture
 from guidegym.report.tables import as_markdown, format_table
 from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, columns_of, confirm
@@ -41,7 +42,6 @@ from guidegym.search.writing import Outcome, check_folder, holds_confirmed_resul
 from guidegym.support.files import file_name, unfinished_prefix
 from guidegym.support.interrupts import hold_interrupts
 from guidegym.support.settings import check_count, plain_fields, whole_number
-from guidegym.testbeds import Testbed
 
 RESERVED_SEEDS = 2**30
 """Searches use the upper half of the seeds: plain sampling with a small seed never shares their rows."""
@@ -84,7 +84,7 @@ class RunSettings:
         check_optimizer(self.optimizer, 1)
 
 
-def run_study(study: Study, testbed: Testbed, settings: RunSettings) -> Outcome:
+def run_study(study: Study, testbed: Model, settings: RunSettings) -> Outcome:
     """Run a study to its end, or until it is interrupted, and write its files to ``settings.out``.
 
     Writes ``best.json`` (a guidance file), ``results.json``, ``report.html``, ``samples/``, and for every trial its
@@ -111,7 +111,7 @@ def first_fresh_row(num: int) -> int:
 class _Run:
     """One run of a study: the state shared by its steps."""
 
-    def __init__(self, study: Study, testbed: Testbed, settings: RunSettings) -> None:
+    def __init__(self, study: Study, testbed: Model, settings: RunSettings) -> None:
         self.study, self.testbed, self.settings = study, testbed, settings
         bank = any(objective.name == "robustness" for objective in study.scored_by)
         # Even seeds for the search, odd ones for the confirmation: no row is in both.
@@ -175,7 +175,7 @@ class _Run:
                 raise
         best = confirmed[0]  # sound ones come first
         outcome = self._write(confirmed, best.of.method if best.sound else None)
-        columns = columns_of(study.scored_by)
+        columns = columns_of(study.scored_by, judged=self.scorer.judged)
         table = format_table(headings(columns), ranked_rows(confirmed, columns))
         fence = "`" * (3 + table.count("`"))  # longer than any in a name, which could close it
         save_note(self.opened, self._note(f"Confirmed on fresh seeds:\n\n{fence}\n{table}\n{fence}"))
@@ -208,9 +208,10 @@ class _Run:
             save_note(self.opened, self._note())
 
     def _baseline_objectives(self) -> list[Objective]:
-        """Return the objectives of baselines: the study's, and the two that every study has."""
+        """Return the objectives of baselines: the study's, and the two that every study with a judge has."""
         own = {one.name: one for one in self.study.scored_by}
-        return [*({name: find_objective(name) for name in ("kid", "accuracy")} | own).values()]
+        always = ("kid", "accuracy") if self.scorer.judged else ()
+        return [*({name: find_objective(name) for name in always} | own).values()]
 
     def _keep(self, bar: "tqdm[Any]") -> Callable[[Trial, Scored], None]:
         """Return the callback for measured trials: it attaches artifacts and shows the best value on the bar."""
@@ -221,9 +222,9 @@ class _Run:
         def keep(trial: Trial, measured: Scored) -> None:
             name, guidance = measured.method.name, measured.method.guidance
             curve = drawn_or_noted(f"'{name}'", schedule_picture, {name: guidance}, self.testbed.process)
-            title = f"{name}: KID {measured.kid:.4g}"
-            own, names = measured.own, self.testbed.class_names
-            grid = drawn_or_noted(f"'{name}'", sample_picture, own.shown, own.shown_labels, names, title=title)
+            title = f"{name}: KID {measured.kid:.4g}" if self.scorer.judged else name
+            own = measured.own
+            grid = drawn_or_noted(f"'{name}'", picture_of, self.testbed, own.shown, own.shown_labels, title=title)
             try:
                 self._attach(trial, {"schedule": curve, "samples": grid}, file_name(name) or str(trial.number))
             except OSError as error:

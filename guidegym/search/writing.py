@@ -14,6 +14,7 @@ from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import ranked_json
 from guidegym.evaluation.sample_sets.methods_pictures import grids
+from guidegym.models import Model
 from guidegym.report.page import encoded
 from guidegym.search.confirm import Confirmed, columns_of
 from guidegym.search.storage import complete
@@ -99,7 +100,7 @@ def replay_command(file: Path, study: Study, best: Method) -> str:
 def write_files(
     out: Path,
     study: Study,
-    testbed: Testbed,
+    testbed: Model,
     opened: optuna.Study,
     *,
     settings: dict[str, Any],
@@ -110,7 +111,7 @@ def write_files(
 
     If all methods failed, there is no ``best.json``.
     """
-    outcome = Outcome(confirmed, best, out / "report.html")
+    outcome, judged = Outcome(confirmed, best, out / "report.html"), isinstance(testbed, Testbed)
     if best is None:
         (out / "best.json").unlink(missing_ok=True)
     else:
@@ -126,15 +127,17 @@ def write_files(
         "best_sampler": None if best is None else repr(best.sampler),
         "replay": None if best is None else replay_command(Path("best.json"), study, best),
         **({"failure": outcome.failure} if best is None else {}),
-        "judge_note": testbed.judge_note,
+        "judge_note": testbed.judge_note if isinstance(testbed, Testbed) else "",
         "methods": [
             {**found, "sampler": repr(one.of.method.sampler)}
-            for found, one in zip(ranked_json(confirmed, columns_of(study.scored_by)), confirmed, strict=True)
+            for found, one in zip(
+                ranked_json(confirmed, columns_of(study.scored_by, judged=judged)), confirmed, strict=True
+            )
         ],
     }
     write_atomically(out / "results.json", (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     files = file_names([one.name for one in confirmed])
-    pictures = grids([one.of.own for one in confirmed], testbed.class_names)
+    pictures = grids([one.of.own for one in confirmed], testbed)
     for name, file in files.items():
         write_or_remove(out / "samples" / f"{file}.png", pictures.get(name))
     verdict = outcome.failure if best is None else ""

@@ -62,7 +62,7 @@ class Testbed(Model):
 
     __test__ = False  # its name begins like a pytest class
 
-    denoiser: Denoiser
+    denoiser: Denoiser = field()  # a testbed has one
     judge: JudgeNetwork
     references: References
     judge_note: str = ""

@@ -211,6 +211,7 @@ def test_wrong_input_gets_one_line(make: Any, said: str) -> None:
 def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    blocks = [block for block in blocks if "def study" not in block]  # run by the tests of the search
     assert len(blocks) == 6
     assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
     names: dict[str, Any] = {}

@@ -136,7 +136,7 @@ def test_a_study_whose_pictures_cannot_be_drawn_runs_to_its_end(
 ) -> None:
     monkeypatch.setattr(run, "schedule_picture", _cannot_draw)
     for module in (run, sample_sets_pictures):
-        monkeypatch.setattr(module, "sample_picture", _cannot_draw)
+        monkeypatch.setattr(module, "picture_of", _cannot_draw)
     flags = _short(tmp_path, NAMED, "--study", str(tmp_path / "my.py"), "--testbed", "gaussians")
     assert main(flags) == 0
     assert f"note: 'a b' {NOTED}" in capsys.readouterr().err.splitlines()

@@ -13,6 +13,7 @@ from guidegym.evaluation.measuring.failures import failures_of
 from guidegym.evaluation.measuring.method import Method
 from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
+from guidegym.models import Model
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.judge import seen_by
 
@@ -89,6 +90,25 @@ def hits_of(
     others = [judge for judge in testbed.judges.values() if bank and judge is not testbed.judge]
     logits = [judged, *(seen_by(judge, x).logits for judge in others)]
     return torch.stack([one.argmax(dim=1) == labels for one in logits], dim=1)
+
+
+def unjudged(method: Method, samples: Samples, model: Model) -> SampleSet:
+    """Return a method's samples of a model that has no judge: without features, logits and hits."""
+    nothing = samples.x.new_zeros(len(samples.x), 0)
+    failed = samples.failed | ~samples.x.flatten(1).isfinite().all(dim=1)
+    return SampleSet(
+        method=method,
+        features=nothing,
+        logits=nothing,
+        spatial=None,
+        hits=nothing.bool(),
+        divergence=None,
+        failed=failed,
+        evaluations=samples.evaluations,
+        shown=samples.x,
+        num_classes=model.num_classes,
+        failures={"not_finite": int(failed.sum())},
+    )
 
 
 def look(

@@ -190,7 +190,7 @@ def _write_pictures(
     drawn: bytes | None,
 ) -> None:
     """Write the page and the pictures."""
-    pictures = grids(sets, collection.testbed.class_names)
+    pictures = grids(sets, collection.testbed)
     title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
     page = build_page(
         title, results, about={**comparable(collection), **about}, notes=notes, grids=pictures, curves=drawn

@@ -8,7 +8,8 @@ from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.evaluation.sample_sets.results import Result
 from guidegym.evaluation.sample_sets.table import title_of
-from guidegym.report.pictures import drawn_or_noted, figure_of, legend_label, png_of, sample_picture
+from guidegym.models import Model
+from guidegym.report.pictures import drawn_or_noted, figure_of, legend_label, picture_of, png_of
 
 CURVES = ("frechet", "intra_kid", "precision", "recall", "coverage", "accuracy")
 """Metrics that are drawn against the weight, if measured."""
@@ -16,15 +17,15 @@ GAP = 12
 IN_A_ROW = 4
 
 
-def grids(sets: Sequence[SampleSet], class_names: Sequence[str]) -> dict[str, bytes]:
+def grids(sets: Sequence[SampleSet], model: Model) -> dict[str, bytes]:
     """Return one grid per method that can be drawn; the same position has the same seed in all."""
     drawn = {
         own.method.name: drawn_or_noted(
             f"'{own.method.name}'",
-            sample_picture,
+            picture_of,
+            model,
             own.shown,
             own.shown_labels,
-            class_names,
             title=own.method.name,
         )
         for own in sets
