@@ -194,7 +194,10 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
             {"sampler": "magic"},
             "unknown sampler 'magic'; known: annealed_langevin, ddim",
         ),
-        ({"sampler": {"kind": "ddim", "order": 2}}, "sampler 'ddim' takes eta, spacing, clipping, strided; got 'order'"),
+        (
+            {"sampler": {"kind": "ddim", "order": 2}},
+            "sampler 'ddim' takes eta, spacing, clipping, strided; got 'order'",
+        ),
         ({"num_steps": 0}, "`num_steps` must be"),
         ({"guide": "robust"}, "model 'gaussians' has no classifier 'robust'; it has exact"),
         ({"max_weight": 0.0}, "`max_weight` must be > 0"),

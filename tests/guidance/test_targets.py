@@ -120,6 +120,8 @@ class _Named:
     name, num_classes, similarities = "three", 3, {"words": ALIKE}
     process, class_energies, clip = (None,) * 3
 
+    is_conditional, null_class = False, True
+
     def unconditional(self) -> None:
         """It has none."""
 
