@@ -72,6 +72,12 @@ class Doubled:
 '''
 
 
+@pytest.fixture(autouse=True)
+def _imports_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test leave files behind that later replay commands would import."""
+    monkeypatch.setattr(user_code, "_IMPORTED", [*user_code._IMPORTED])
+
+
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     path = tmp_path_factory.mktemp("parts") / "my_parts.py"

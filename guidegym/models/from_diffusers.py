@@ -9,7 +9,6 @@ from torch import Tensor
 from guidegym.diffusion import DDIM, DDPM, Euler, FlowProcess, Process, Sampler, TableProcess
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier
-from guidegym.models.model import Model
 
 PREDICTED = {"epsilon": "noise", "sample": "denoised", "v_prediction": "v"}
 """What networks predict, by diffusers' names."""
@@ -17,16 +16,15 @@ VARIANCES = {"fixed_small": "small", "fixed_small_log": "small", "fixed_large": 
 FLOW = "FlowMatchEulerDiscreteScheduler"
 
 
-def model_from_diffusers(
+def diffusers_parts(
     network: Any,
     scheduler: Any = None,
     *,
     class_names: Sequence[str] = (),
     null_class: int | None = None,
     classifiers: Mapping[str, Classifier] | None = None,
-    name: str = "diffusers",
-) -> Model:
-    """Return the model of an image network and its scheduler, or of a pipeline that holds both; see ``Model.from_diffusers``."""
+) -> dict[str, Any]:
+    """Return the arguments of a ``Model``; see ``Model.from_diffusers``."""
     if scheduler is None:
         network, scheduler = _of_pipeline(network)
     config = network.config
@@ -46,7 +44,7 @@ def model_from_diffusers(
     if len(names) != num_classes and conditional:
         raise GuideGymError(f"must name the network's {num_classes} classes, got {len(names)}", argument="class_names")
     clips = getattr(scheduler.config, "clip_sample", False)
-    return Model(
+    return dict(
         process=process,
         event_shape=(channels, height, width),
         class_names=names,
@@ -56,7 +54,6 @@ def model_from_diffusers(
         null_class=not conditional or null_class is not None,
         device=parameter.device,
         dtype=parameter.dtype if parameter.dtype in (torch.float32, torch.float64) else torch.float32,
-        name=name,
         rule=_rule_of(scheduler),
         **networks,
     )

@@ -9,13 +9,12 @@ from torch import Tensor
 from guidegym.diffusion import DDPM, TableProcess
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier
-from guidegym.models.model import Model
 
 MEANS = {"EPSILON": "noise", "START_X": "denoised"}
 VARIANCES = {"FIXED_SMALL": "small", "FIXED_LARGE": "large", "LEARNED_RANGE": "learned"}
 
 
-def model_from_guided_diffusion(
+def guided_diffusion_parts(
     network: Callable[..., Tensor],
     diffusion: Any,
     *,
@@ -23,9 +22,8 @@ def model_from_guided_diffusion(
     class_names: Sequence[str] = (),
     classifiers: Mapping[str, Classifier] | None = None,
     conditional: bool = False,
-    name: str = "guided-diffusion",
-) -> Model:
-    """Return the model of a network and its diffusion; see ``Model.from_guided_diffusion``."""
+) -> dict[str, Any]:
+    """Return the arguments of a ``Model``; see ``Model.from_guided_diffusion``."""
     prediction = _named("model_mean_type", diffusion, MEANS)
     variance = _named("model_var_type", diffusion, VARIANCES)
     at = _times(diffusion)
@@ -41,7 +39,7 @@ def model_from_guided_diffusion(
     networks: dict[str, Any] = (
         {"conditionals": {"conditional": of_class}, "null_class": False} if conditional else {"denoiser": unconditional}
     )
-    return Model(
+    return dict(
         process=TableProcess(tuple(float(one) for one in diffusion.alphas_cumprod)),
         event_shape=event_shape,
         class_names=tuple(class_names) or ("all",),
@@ -50,7 +48,6 @@ def model_from_guided_diffusion(
         learned_variance=variance == "learned",
         clip=1.0,
         device=device,
-        name=name,
         rule=lambda steps: DDPM(steps, variance=variance, spacing="linspace", last="previous"),
         **networks,
     )

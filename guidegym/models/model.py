@@ -13,6 +13,8 @@ from guidegym.diffusion import DDIM, PREDICTIONS, Process, Sampler
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
 from guidegym.models.checked import Checked, CheckedDenoiser
+from guidegym.models.from_diffusers import diffusers_parts
+from guidegym.models.from_guided_diffusion import guided_diffusion_parts
 from guidegym.support.settings import plain_fields
 
 CPU = torch.device("cpu")
@@ -117,11 +119,10 @@ class Model:
         Raises:
             GuideGymError: If the network or the scheduler is of an unsupported kind.
         """
-        from guidegym.models.from_diffusers import model_from_diffusers  # which needs this class
-
-        return model_from_diffusers(
-            network, scheduler, class_names=class_names, null_class=null_class, classifiers=classifiers, name=name
+        parts = diffusers_parts(
+            network, scheduler, class_names=class_names, null_class=null_class, classifiers=classifiers
         )
+        return cls(**parts, name=name)
 
     @classmethod
     def from_guided_diffusion(
@@ -152,17 +153,15 @@ class Model:
         Raises:
             GuideGymError: If the diffusion's kind of mean or variance is unsupported.
         """
-        from guidegym.models.from_guided_diffusion import model_from_guided_diffusion  # which needs this class
-
-        return model_from_guided_diffusion(
+        parts = guided_diffusion_parts(
             network,
             diffusion,
             event_shape=event_shape,
             class_names=class_names,
             classifiers=classifiers,
             conditional=conditional,
-            name=name,
         )
+        return cls(**parts, name=name)
 
     def sampler(self, num_steps: int) -> Sampler:
         """Return the model's own sampler with a number of steps, or ``DDIM``."""
