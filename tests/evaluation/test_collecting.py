@@ -9,10 +9,21 @@ import torch
 from sampled import GUIDED, PLAIN, collected
 from torch import Tensor
 
-from guidegym import DDIM, GuideGymError, Testbed, VPProcess, sample
+from guidegym import (
+    DDIM,
+    ClassifierFree,
+    ClassifierScore,
+    ConditionalDenoiser,
+    Constant,
+    Guidance,
+    GuideGymError,
+    Testbed,
+    VPProcess,
+    sample,
+)
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.sample_sets import collect as collecting
-from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge
+from guidegym.evaluation.sample_sets.collect import Collection, collect, digest_of, merge, networks_used
 
 
 def test_what_is_collected_is_what_plain_sampling_gives(collection: Collection, digits: Testbed) -> None:
@@ -154,3 +165,12 @@ def test_one_flipped_bit_is_found_and_the_chunk_is_sampled_again(
     assert "is damaged or of an earlier version; sampling it again" in capsys.readouterr().err
     again = collected(PLAIN, collection)
     assert torch.equal(again.features, whole.features)
+
+
+def test_a_kind_that_is_called_like_a_network_names_none(digits: Testbed) -> None:
+    few = Guidance(ClassifierFree("conditional-5"), Constant(1.0), base_model=ConditionalDenoiser("conditional-5"))
+    assert '"kind": "conditional"' in few.to_json()
+    assert networks_used(digits, few.to_json())["conditionals"].keys() == {"conditional-5"}
+    alone = Guidance(base_model=ClassifierScore("self_calibrated", conditional=True))
+    used = networks_used(digits, alone.to_json(), "robust")
+    assert (used["conditionals"], used["classifiers"].keys()) == ({}, {"robust", "self_calibrated"})

@@ -5,11 +5,13 @@ continues where it stopped, shards of several machines merge exactly, and a larg
 """
 
 import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +86,15 @@ def _process_digest(testbed: Testbed) -> str:
     return hashlib.sha256(table.numpy().tobytes()).hexdigest()[:16]
 
 
+def _names_in(content: Any) -> set[str]:
+    """Return the texts in a guidance file's content, but for the kinds of its parts: a kind may be called like a network."""
+    if isinstance(content, str):
+        return {content}
+    if isinstance(content, dict):
+        content = [value for key, value in content.items() if key != "kind"]
+    return set().union(*map(_names_in, content)) if isinstance(content, list) else set()
+
+
 def networks_used(testbed: Testbed, guidance: str, *further: str | None) -> dict[str, dict[str, str]]:
     """Return the digests of the networks that sample and measure under a guidance, by role and name.
 
@@ -92,10 +103,11 @@ def networks_used(testbed: Testbed, guidance: str, *further: str | None) -> dict
         guidance: The guidance file's text.
         further: Names of other classifiers and conditional denoisers in use.
     """
+    written = _names_in(json.loads(guidance)) if guidance else set()
     found: dict[str, dict[str, str]] = {"denoiser": {"denoiser": digest_in(testbed, testbed.denoiser)}}
     roles = {"classifiers": testbed.classifiers, "conditionals": testbed.conditionals, "judges": testbed.judges}
     for role, networks in roles.items():
-        named = [name for name in sorted(networks) if role == "judges" or f'"{name}"' in guidance or name in further]
+        named = [name for name in sorted(networks) if role == "judges" or name in written or name in further]
         found[role] = {name: digest_in(testbed, networks[name]) for name in named}
     return found
 
