@@ -148,7 +148,7 @@ def test_a_study_whose_pictures_cannot_be_drawn_runs_to_its_end(
 def test_an_evaluation_whose_pictures_cannot_be_drawn_writes_its_numbers_and_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sample_sets_pictures, "sample_picture", _cannot_draw)
+    monkeypatch.setattr(sample_sets_pictures, "picture_of", _cannot_draw)
     monkeypatch.setattr(sample_sets_run, "curves", _cannot_draw)
     guide = tmp_path / "$a_.json"
     gg.Guidance(gg.Likelihood("exact"), gg.Constant(1.0)).save(guide)
