@@ -1,7 +1,6 @@
 """The variance-preserving process of a table of noise levels: that of any other library's schedule."""
 
 import functools
-import hashlib
 from dataclasses import dataclass, field
 
 import torch
@@ -51,11 +50,12 @@ class TableProcess(DiscreteTime):
         whole_number("offset", self.offset, least=0, most=len(self.alpha_bars))
 
     def __hash__(self) -> int:
-        return hash(self._digest)
+        return self._hash
 
     @functools.cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(repr((self.alpha_bars, self.final, self.offset)).encode()).hexdigest()
+    def _hash(self) -> int:
+        """The hash, computed once: the tables are looked up by it at every step."""
+        return hash((self.alpha_bars, self.final, self.offset))
 
     @property
     def num_timesteps(self) -> int:  # type: ignore[override]

@@ -73,6 +73,8 @@ class Finished:
         if "seen" in vars(self):  # the judge evaluates each sample once
             features, logits, spatial = self.seen
             vars(part)["seen"] = Seen(features[rows], logits[rows], None if spatial is None else spatial[rows])
+        if "images" in vars(self):  # and each is decoded once
+            vars(part)["images"] = self.images[rows]
         return part
 
 
