@@ -55,7 +55,7 @@ FASHION_SIZE = Size(
                 num_steps=6_000, batch_size=128, learning_rate=1.5e-3, ema_decay=0.999, half_precision=True
             ),
             "timed": TrainingSettings(
-                num_steps=4_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995, half_precision=True
+                num_steps=2_000, batch_size=64, learning_rate=2e-3, weight_decay=0.01, ema_decay=0.995, half_precision=True
             ),
             "robust": TrainingSettings(num_steps=2_000, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01, ema_decay=0.99),
             "energy": TrainingSettings(num_steps=2_000, batch_size=64, learning_rate=3e-4, ema_decay=0.99),

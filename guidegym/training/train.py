@@ -33,7 +33,8 @@ class TrainingSettings:
         warmup: Steps of linear warm-up.
         weight_decay: Decoupled weight decay of AdamW.
         ema_decay: Decay of the exponential moving average of the weights; 0 keeps the last weights.
-        half_precision: Whether the network's matrix products are computed in bfloat16. Weights, sums and losses stay float32.
+        half_precision: Whether the network's matrix products are computed in bfloat16 where the device has instructions for
+            it (emulation is many times slower than float32). Weights, sums and losses stay float32.
     """
 
     num_steps: int
@@ -61,6 +62,15 @@ def seed_for(*parts: object) -> int:
     """Return a 63-bit seed that depends on all ``parts`` and on nothing else."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Return whether the device has instructions for bfloat16: a CPU without them emulates it, ten times slower than float32."""
+    if device.type != "cpu":
+        return True
+    # Older versions of torch do not tell what the CPU can do: float32 is always right.
+    has = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 @functools.lru_cache(maxsize=4)
@@ -116,6 +126,7 @@ class TrainingRun:
         self.average: AveragedModel | None = None
         if settings.ema_decay > 0:
             self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay))
+        self.half_precision = settings.half_precision and _computes_bfloat16(device)
         self.step = 0
         self.recent_losses: list[float] = []
 
@@ -176,7 +187,7 @@ class TrainingRun:
         """Do one optimiser step on a batch with equally many images from each pool, and return its loss."""
         generator = torch.Generator(self.device).manual_seed(seed_for(self.seed, "noise", self.step))
         with (
-            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.half_precision),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half_precision),
             # On small maps, plain products are faster than fused attention, whose backward pass is slow on CPU.
             sdpa_kernel(SDPBackend.MATH),
         ):

@@ -191,9 +191,19 @@ def test_noisy_cross_entropy_falls_on_a_learnable_problem(tmp_path: Path) -> Non
     assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
 
 
-def test_half_precision_learns_what_single_precision_learns_to_its_rounding(tmp_path: Path) -> None:
+def test_half_precision_learns_what_single_precision_learns_to_its_rounding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     runs = [_run(tmp_path / str(half), replace(SETTINGS, half_precision=half)) for half in (False, True)]
     losses = [[run.train_step([POOL]) for _ in range(6)] for run in runs]
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
     assert {parameter.dtype for parameter in runs[1].network.parameters()} == {torch.float32}
+
+
+def test_half_precision_waits_for_a_processor_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False}, raising=False)
+    runs = [_run(tmp_path / str(half), replace(SETTINGS, half_precision=half)) for half in (False, True)]
+    losses = [[run.train_step([POOL]) for _ in range(3)] for run in runs]
+    assert losses[0] == losses[1]
