@@ -26,14 +26,14 @@ def diffusers_parts(
 ) -> dict[str, Any]:
     """Return the arguments of a ``Model``; see ``Model.from_diffusers``."""
     if scheduler is None:
-        network, scheduler = _of_pipeline(network)
+        network, scheduler = network_and_scheduler(network, "network")
     config = network.config
     channels, size = config.in_channels, config.sample_size
     if size is None:
         raise GuideGymError("must know its `sample_size`, which its config leaves out", argument="network")
     height, width = (size, size) if isinstance(size, int) else size
     conditional = getattr(config, "num_class_embeds", None) is not None
-    process, prediction, flow = _process_of(scheduler)
+    process, prediction, flow = process_of(scheduler)
     parameter = next(network.parameters())
     scale = getattr(scheduler.config, "num_train_timesteps", 1000) if flow else 1
     networks: dict[str, Any] = {"denoiser": _unconditional(network, scale)}
@@ -54,30 +54,32 @@ def diffusers_parts(
         null_class=not conditional or null_class is not None,
         device=parameter.device,
         dtype=parameter.dtype if parameter.dtype in (torch.float32, torch.float64) else torch.float32,
-        rule=_rule_of(scheduler),
+        rule=rule_of(scheduler),
         **networks,
     )
 
 
-def _of_pipeline(pipeline: Any) -> tuple[Any, Any]:
+def network_and_scheduler(pipeline: Any, argument: str) -> tuple[Any, Any]:
     """Return the network and the scheduler of a pipeline."""
     network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     if network is None or getattr(pipeline, "scheduler", None) is None:
         raise GuideGymError(
             f"must be a pipeline with a `unet` or `transformer` and a `scheduler`, or be given with a scheduler, got "
             f"{type(pipeline).__name__}",
-            argument="network",
+            argument=argument,
         )
     return network, pipeline.scheduler
 
 
-def _process_of(scheduler: Any) -> tuple[Process, str, bool]:
-    """Return a scheduler's noise process, what its networks predict, and whether it is a flow."""
+def process_of(scheduler: Any, *, dynamic: bool = False) -> tuple[Process, str, bool]:
+    """Return a scheduler's noise process, what its networks predict, and whether it is a flow.
+
+    A flow whose noise levels depend on the size of the image is refused unless ``dynamic``; its shift is then that of the config.
+    """
     config = scheduler.config
     if type(scheduler).__name__ == FLOW:
-        unusual = [
-            one for one in ("use_dynamic_shifting", "use_karras_sigmas", "invert_sigmas") if getattr(config, one, False)
-        ]
+        options = ("use_dynamic_shifting",) * (not dynamic) + ("use_karras_sigmas", "invert_sigmas")
+        unusual = [one for one in options if getattr(config, one, False)]
         if unusual:
             raise GuideGymError(f"has {unusual[0]}, which is not supported", argument="scheduler")
         return FlowProcess(float(scheduler.shift), last=float(scheduler.sigma_min)), "velocity", True
@@ -100,7 +102,7 @@ def _process_of(scheduler: Any) -> tuple[Process, str, bool]:
     return process, PREDICTED[config.prediction_type], False
 
 
-def _rule_of(scheduler: Any) -> Callable[[int], Sampler] | None:
+def rule_of(scheduler: Any) -> Callable[[int], Sampler] | None:
     """Return the sampler of a number of steps that is the scheduler's own rule; None if there is none here."""
     kind, config = type(scheduler).__name__, scheduler.config
     if getattr(config, "thresholding", False):
@@ -117,7 +119,7 @@ def _rule_of(scheduler: Any) -> Callable[[int], Sampler] | None:
 
 def _unconditional(network: Any, scale: float) -> Callable[[Tensor, Tensor], Tensor]:
     """Return an unconditional network as a function of rows and times."""
-    return lambda x, t: network(x, scale * t, return_dict=False)[0]
+    return lambda x, t: network(x.to(network.dtype), scale * t, return_dict=False)[0]
 
 
 def _conditional(network: Any, scale: float, null_class: int | None) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -125,7 +127,7 @@ def _conditional(network: Any, scale: float, null_class: int | None) -> Callable
 
     def predict(x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         given = label if null_class is None else label.where(label >= 0, null_class)
-        told: Tensor = network(x, scale * t, class_labels=given, return_dict=False)[0]
+        told: Tensor = network(x.to(network.dtype), scale * t, class_labels=given, return_dict=False)[0]
         return told
 
     return predict

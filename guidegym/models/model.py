@@ -15,6 +15,7 @@ from guidegym.guidance import Classifier, ConditionalNetwork, Denoiser
 from guidegym.models.checked import Checked, CheckedDenoiser
 from guidegym.models.from_diffusers import diffusers_parts
 from guidegym.models.from_guided_diffusion import guided_diffusion_parts
+from guidegym.models.from_pipeline import pipeline_parts
 from guidegym.support.settings import plain_fields
 
 CPU = torch.device("cpu")
@@ -122,6 +123,36 @@ class Model:
         parts = diffusers_parts(
             network, scheduler, class_names=class_names, null_class=null_class, classifiers=classifiers
         )
+        return cls(**parts, name=name)
+
+    @classmethod
+    def from_pipeline(
+        cls,
+        pipeline: Any,
+        prompts: Sequence[str],
+        *,
+        negative_prompt: str | None = None,
+        decode: Callable[[Tensor], Tensor] | None = None,
+        name: str = "pipeline",
+        **call: Any,
+    ) -> "Model":
+        """Return the model of a text-to-image pipeline of diffusers; labels are the numbers of the prompts.
+
+        A label of -1 is the negative prompt, the guide is ``ClassifierFree``, and ``guidance_scale`` is its weight plus 1. Two
+        steps of the pipeline are done to see whether it guides in that way.
+
+        Args:
+            pipeline: The pipeline.
+            prompts: The prompts, all different.
+            negative_prompt: What stands for no prompt; None for what the pipeline takes then.
+            decode: Turns finished latents into images in [-1, 1]; None for the pipeline's ``vae``.
+            name: Its name in results.
+            call: Further arguments of the pipeline's call, such as ``height`` and ``width``.
+
+        Raises:
+            GuideGymError: If the pipeline guides in another way, or its scheduler or latents are of an unsupported kind.
+        """
+        parts = pipeline_parts(pipeline, prompts, negative_prompt=negative_prompt, decode=decode, **call)
         return cls(**parts, name=name)
 
     @classmethod

@@ -69,7 +69,7 @@ def _computes_bfloat16(device: torch.device) -> bool:
     if device.type != "cpu":
         return True
     # Older versions of torch do not tell what the CPU can do: float32 is always right.
-    has = getattr(torch.cpu, "get_capabilities", dict)()
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 

@@ -1,9 +1,6 @@
 """Models of diffusers: sampling is that of the scheduler's own loop, row by row."""
 
-import ast
 import itertools
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,20 +205,9 @@ def test_wrong_input_gets_one_line(make: Any, said: str) -> None:
         make()
 
 
-def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    blocks = [block for block in blocks if "def study" not in block]  # run by the tests of the search
-    assert len(blocks) == 6
-    assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
-    names: dict[str, Any] = {}
-    for block in blocks:
-        torch.manual_seed(0)
-        exec(block, names)  # noqa: S102
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "torch.Size([4, 1, 8, 8])"
-    assert said[1].startswith("Cost(denoiser=40,")  # two rows, ten steps, with and without the class
-    assert said[2] == "torch.Size([2, 3, 64, 64])"
-    bright = names["samples"].x.mean(dim=(1, 2, 3))
-    assert float(bright[:2].min()) > float(bright[2:].max())
-    assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[-2:]] == pytest.approx([0.5, 0.5], abs=0.01)
+@pytest.mark.parametrize("further", [{}, {"num_class_embeds": 3}])
+def test_networks_in_half_precision_get_rows_in_theirs(further: dict[str, Any]) -> None:
+    network = _network(**further).bfloat16()
+    model = Model.from_diffusers(network, DDIMScheduler())
+    samples = sample(model, labels=[0] * ROWS, sampler=model.sampler(10))
+    assert samples.x.dtype == torch.float32
