@@ -55,6 +55,7 @@ KINDS: Mapping[str, Kind] = {
     "base_model": Kind("guidegym.guidance"),
     "target": Kind("guidegym.guidance"),
     "schedule": Kind("guidegym.guidance"),
+    "process": Kind("guidegym.diffusion"),
     "sampler": Kind("guidegym.diffusion"),
     "objective": Kind("guidegym.objectives", also="guidegym.evaluation.measuring"),
     "testbed": Kind("guidegym.testbeds", attribute="testbed"),

@@ -173,7 +173,7 @@ def test_wrong_names_and_kinds_get_one_line() -> None:
         gg.register("magic", "one")
     with pytest.raises(gg.GuideGymError, match="`name` must be letters, digits"):
         gg.register("guide", "two words")
-    with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known: constant"):
+    with pytest.raises(gg.GuideGymError, match=r"unknown schedule 'zagzig'; known: carried, constant"):
         registry.find("schedule", "zagzig")
     with pytest.raises(gg.GuideGymError, match=r"no module 'no_such_parts', and it is not a path to a \.py file"):
         user_code.import_parts("no_such_parts")

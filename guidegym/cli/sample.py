@@ -64,7 +64,7 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
 
     import guidegym.core.sampling as library
     from guidegym.core.engine import Engine
-    from guidegym.guidance import Guidance
+    from guidegym.guidance import Guidance, same_times
     from guidegym.support.files import make_folder
     from guidegym.testbeds import Testbed, load_model
 
@@ -77,6 +77,12 @@ def sample(settings: SampleSettings = DEFAULTS) -> int:
     seeds = library.row_seeds(settings.seed, settings.num)
     with naming_flags(settings.sampling, num_steps="steps"):
         Engine.under(model, sampler, guidance)  # reports a mismatch before the progress bar starts
+    found = guidance.found_for.process if guidance.found_for else None
+    if found is not None and not same_times(found, model.process):
+        print(
+            f"note: the guidance was found under {found}; its schedules are read at the times of {model.process} "
+            "(`Guidance.carried_to` keeps the noise levels)"
+        )
     make_folder(settings.out)
     with tqdm(total=settings.num * sampler.num_steps, unit="step", unit_scale=True, desc="sample") as bar:
         samples = library.sample(

@@ -25,6 +25,7 @@ from guidegym.diffusion.sampler import (
     check_start,
 )
 from guidegym.diffusion.samplers import make_sampler, sampler_flags, sampler_name, with_steps
+from guidegym.diffusion.schedulers import Scheduled, process_of, rule_of
 from guidegym.diffusion.table_process import TableProcess
 from guidegym.diffusion.variance_exploding import VEProcess, vp_timesteps
 
@@ -49,6 +50,7 @@ __all__ = [
     "Process",
     "Reverse",
     "Sampler",
+    "Scheduled",
     "Step",
     "TableProcess",
     "VEProcess",
@@ -64,8 +66,10 @@ __all__ = [
     "noise_ratio",
     "noise_share",
     "noisy_rows",
+    "process_of",
     "read_prediction",
     "rows_like",
+    "rule_of",
     "sampler_flags",
     "sampler_name",
     "trajectory_noise",

@@ -7,9 +7,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.support.settings import check_count, plain_fields
 
 
+@register("process", "edm")
 @dataclass(frozen=True)
 class EDMProcess:
     r"""The process of EDM and k-diffusion: times are the noise levels themselves.

@@ -7,9 +7,11 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.support.settings import check_count, plain_fields
 
 
+@register("process", "flow")
 @dataclass(frozen=True)
 class FlowProcess:
     r"""Straight lines from data to noise, in continuous time: flow matching, rectified flow.

@@ -10,9 +10,11 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
+from guidegym.registry import contract, register
 from guidegym.support.settings import plain_fields
 
 
+@contract("process")
 @runtime_checkable
 class Process(Protocol):
     r"""A Gaussian noise process :math:`x_t = a_t x_0 + \sigma_t \epsilon`, whose times grow with the noise.
@@ -153,6 +155,7 @@ def _alpha_bar_table(schedule: str, num_timesteps: int, dtype: torch.dtype, devi
     return torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar]).to(device=device, dtype=dtype)
 
 
+@register("process", "vp")
 @dataclass(frozen=True)
 class VPProcess(DiscreteTime):
     r"""The discrete variance-preserving process of DDPM.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import DiscreteTime
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.support.settings import check_range, plain_fields, whole_number
 
 
@@ -18,6 +19,7 @@ def _table(process: "TableProcess", dtype: torch.dtype, device: torch.device) ->
     return torch.tensor((process.final, *process.alpha_bars), dtype=torch.float64).to(device=device, dtype=dtype)
 
 
+@register("process", "table")
 @dataclass(frozen=True)
 class TableProcess(DiscreteTime):
     r"""A discrete variance-preserving process whose :math:`\bar\alpha_t` are given, such as a scheduler's ``alphas_cumprod``.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from guidegym.diffusion.process import DiscreteTime, VPProcess, noise_ratio
 from guidegym.errors import GuideGymError
+from guidegym.registry import register
 from guidegym.support.settings import plain_fields
 
 
@@ -20,6 +21,7 @@ def _sigma_table(process: "VEProcess", dtype: torch.dtype, device: torch.device)
     return torch.cat([torch.zeros(1, dtype=torch.float64), sigma]).to(device=device, dtype=dtype)
 
 
+@register("process", "ve")
 @dataclass(frozen=True)
 class VEProcess(DiscreteTime):
     r"""The variance-exploding process: noise is added and the signal is unscaled.

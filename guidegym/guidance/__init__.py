@@ -1,8 +1,10 @@
 """Guides, base models, target distributions, schedules, and the Guidance record that is searched, saved and replayed."""
 
 from guidegym.guidance.base_models import ClassifierScore, ConditionalDenoiser, UnconditionalDenoiser
+from guidegym.guidance.carried import Carried, same_times
 from guidegym.guidance.classifier_free import ClassifierFree, diffusers_scale, weight_of_diffusers_scale
 from guidegym.guidance.curves import Knots, Table
+from guidegym.guidance.found_for import FoundFor
 from guidegym.guidance.guidance import DENOISER, ONE_HOT, Guidance
 from guidegym.guidance.guide import (
     BaseModel,
@@ -40,6 +42,7 @@ __all__ = [
     "ActionScale",
     "AtClean",
     "BaseModel",
+    "Carried",
     "ClassEnergy",
     "Classifier",
     "ClassifierFree",
@@ -54,6 +57,7 @@ __all__ = [
     "EnergyDivergence",
     "EntropyScaled",
     "Exponential",
+    "FoundFor",
     "Guidance",
     "Guide",
     "GuideInput",
@@ -87,6 +91,7 @@ __all__ = [
     "make_guide",
     "make_target",
     "rate_of_gamma",
+    "same_times",
     "step_gamma",
     "unguided",
     "weight_of_diffusers_scale",

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Shaped
+from torch import Tensor
 
-from guidegym.diffusion import rows_like
+from guidegym.diffusion import Process, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance.base_models import ConditionalDenoiser, UnconditionalDenoiser
 from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks, check_network_name
+from guidegym.guidance.schedules import Schedule
 from guidegym.registry import register
 
 
@@ -84,3 +87,8 @@ def diffusers_scale(weight: float) -> float:
 def weight_of_diffusers_scale(guidance_scale: float) -> float:
     """Return the classifier-free weight for diffusers' ``guidance_scale``."""
     return guidance_scale - 1
+
+
+def scales(weight: Schedule, process: Process, t: Shaped[Tensor, " steps"]) -> list[float]:
+    """Return diffusers' ``guidance_scale`` by a schedule at times of a process."""
+    return [diffusers_scale(one) for one in weight(t, process).tolist()]

@@ -1,7 +1,7 @@
 """The Guidance record: what is searched, saved and replayed."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from guidegym.codec import check_keys, from_object, to_object
-from guidegym.diffusion import Process, Sampler
+from guidegym.diffusion import Process, Sampler, process_of
 from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.guidance.base_models import UnconditionalDenoiser
-from guidegym.guidance.guide import BaseModel
+from guidegym.guidance.carried import Carried, same_times
+from guidegym.guidance.classifier_free import ClassifierFree
+from guidegym.guidance.found_for import FoundFor
+from guidegym.guidance.guide import BaseModel, Networks
 from guidegym.guidance.guides import Guide
 from guidegym.guidance.policy import Policy, load_policy
 from guidegym.guidance.schedules import Constant, Schedule
 from guidegym.guidance.targets import OneHot, TargetDistribution
+from guidegym.guidance.to_diffusers import call_arguments, guider
+from guidegym.guidance.to_guided_diffusion import CondFn, cond_fn
+from guidegym.guidance.versioned import check_format, parse
 from guidegym.support.files import write_atomically
 
 NO_WEIGHT = Constant(0.0)
@@ -30,8 +36,11 @@ PARTS: tuple[tuple[str, type, bool], ...] = (
     ("target", TargetDistribution, False),
     ("base_model", BaseModel, False),
     ("policy", Policy, True),
+    ("found_for", FoundFor, True),
 )
 """The type of each part, and whether it may be None."""
+OPTIONAL = {"rate", "degree", "score", "policy", "found_for"}
+"""Keys of the file that may be missing."""
 VERSION = 1
 
 
@@ -48,6 +57,7 @@ class Guidance:
         target: The initial target; one-hot is plain guidance.
         base_model: What guidance is added to: the model's denoiser, its label-conditional one, or a classifier's own score.
         policy: Decides weight and rate at each step from the row's features; both schedules must then be left out.
+        found_for: The model and the process that it was found for, a note for those who read the file; None if unknown.
     """
 
     guide: Guide | None = None
@@ -56,6 +66,7 @@ class Guidance:
     target: TargetDistribution = ONE_HOT
     base_model: BaseModel = DENOISER
     policy: Policy | None = None
+    found_for: FoundFor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, kind, none in PARTS:
@@ -94,6 +105,89 @@ class Guidance:
             raise GuideGymError(f"`rate` must be >= 0 along the whole chain, got {float(rates.min()):g}")
         return rates
 
+    def found_on(self, networks: Networks) -> "Guidance":
+        """Return the same guidance with a note of the model that it was found for."""
+        return replace(self, found_for=FoundFor.of(networks))
+
+    def carried_to(self, process: Process) -> "Guidance":
+        """Return the guidance for models of another process: the same weights at the same noise levels; see ``Carried``.
+
+        Raises:
+            GuideGymError: If the process that it was found for is unknown, or a policy decides the weight.
+        """
+        found = None if self.found_for is None else self.found_for.process
+        if found is None or self.found_for is None:
+            raise GuideGymError("the guidance does not say which process it was found for")
+        if same_times(found, process):
+            return self
+        if self.policy is not None:
+            raise GuideGymError("a policy cannot be carried to another process; distill it to get a schedule")
+
+        def carried(schedule: Schedule) -> Schedule:
+            return schedule if isinstance(schedule, Constant | Carried) else Carried(schedule, found)
+
+        return replace(
+            self,
+            weight=carried(self.weight),
+            rate=None if self.rate is None else carried(self.rate),
+            found_for=replace(self.found_for, process=process),
+        )
+
+    def to_diffusers_guider(self, scheduler: Any) -> Any:
+        """Return a guider for modular pipelines of diffusers: ``pipeline.update_components(guider=...)``.
+
+        Args:
+            scheduler: The pipeline's scheduler, or the pipeline.
+
+        Raises:
+            GuideGymError: If this is not classifier-free guidance by a schedule, the scheduler is of an unsupported kind, or
+                diffusers is missing or too old.
+        """
+        return guider(self._classifier_free(scheduler), scheduler)
+
+    def to_diffusers_call(self, pipeline: Any, num_steps: int, **call: Any) -> dict[str, Any]:
+        """Return the arguments with which a pipeline of diffusers replays this: ``pipeline(prompt, **arguments)``.
+
+        They are a ``guidance_schedule`` where the pipeline takes one. Elsewhere they are the first scale and a callback that
+        sets each further one at the end of the step before; a step of scale 1 costs as much as any other there.
+
+        Args:
+            pipeline: The pipeline.
+            num_steps: Number of steps.
+            call: Further arguments of the pipeline's call, such as ``height``, for two trials of two steps, which show whether
+                it reads its scale at every step.
+
+        Raises:
+            GuideGymError: If this is not classifier-free guidance by a schedule of weights >= 0, or the pipeline keeps its
+                scale to itself.
+        """
+        return call_arguments(self._classifier_free(pipeline), pipeline, num_steps, call)
+
+    def to_guided_diffusion(self, networks: Networks) -> CondFn:
+        """Return the ``cond_fn`` with which guided-diffusion's loops replay this, given the labels as ``y``.
+
+        Args:
+            networks: The model, whose process is that of the diffusion.
+
+        Raises:
+            GuideGymError: If the model lacks what the guide needs, or this is more than a guide with a schedule: a policy, a
+                moving target, a guide with a memory or through the denoiser.
+        """
+        for name in ("policy", "rate"):
+            if getattr(self, name) is not None:
+                raise GuideGymError(f"a guidance with a {name} is more than a function of the noisy rows")
+        return cond_fn(self.guide, self.weight, self.target, self.base_model, networks)
+
+    def _classifier_free(self, scheduler: Any) -> Schedule:
+        """Return the schedule of classifier-free guidance under a scheduler of diffusers."""
+        if self.policy is not None or not (self.guide is None or isinstance(self.guide, ClassifierFree)):
+            what = "a policy" if self.policy is not None else type(self.guide).__name__
+            raise GuideGymError(f"only a schedule of ClassifierFree can guide a pipeline of diffusers, not {what}")
+        if self.found_for is None or self.found_for.process is None:
+            return self.weight
+        found = process_of(getattr(scheduler, "scheduler", scheduler), dynamic=True)
+        return self.carried_to(found.process).weight
+
     def to_json(self, *, policy_file: str = "policy.safetensors") -> str:
         """Return the file's content: one JSON object, keys in a fixed order, defaults left out.
 
@@ -113,6 +207,8 @@ class Guidance:
             content["score"] = to_object(self.base_model, "base_model")
         if self.policy is not None:
             content["policy"] = self.policy.describe(policy_file)
+        if self.found_for is not None:
+            content["found_for"] = self.found_for.to_object()
         return json.dumps(content, indent=2) + "\n"
 
     def save(self, path: str | Path) -> None:
@@ -136,10 +232,10 @@ class Guidance:
             FileFormatError: If it is not JSON, has another format or a later version, lacks a key or has an extra
                 one, names an unknown kind, or contains a value of the wrong type or a non-finite one.
         """
-        content = _parse(text, source)
-        _check_format(content, source)
-        check_keys(content, {"format", "guide", "weight"}, source, optional={"rate", "degree", "score", "policy"})
-        guide, rate, policy = (content.get(key) for key in ("guide", "rate", "policy"))
+        content = parse(text, source)
+        check_format(content, source, FORMAT, VERSION)
+        check_keys(content, {"format", "guide", "weight"}, source, optional=OPTIONAL)
+        guide, rate, policy, found = (content.get(key) for key in ("guide", "rate", "policy", "found_for"))
         try:
             return cls(
                 guide=None if guide is None else from_object(guide, "guide", f"{source}: guide"),
@@ -148,6 +244,7 @@ class Guidance:
                 target=_part(content, "degree", "target", source, ONE_HOT),
                 base_model=_part(content, "score", "base_model", source, DENOISER),
                 policy=None if policy is None else load_policy(policy, folder, f"{source}: policy"),
+                found_for=None if found is None else FoundFor.from_object(found, f"{source}: found_for"),
             )
         except FileFormatError:
             raise
@@ -171,41 +268,3 @@ class Guidance:
 
 def _part(content: dict[str, Any], key: str, kind: str, source: str, default: Any) -> Any:
     return from_object(content[key], kind, f"{source}: {key}") if key in content else default
-
-
-def _parse(text: str, source: str) -> dict[str, Any]:
-    def refuse(constant: str) -> float:
-        raise FileFormatError(f"{source}: numbers must be finite, got {constant}")
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if len(set(names)) != len(names):
-            raise FileFormatError(f"{source}: a key is repeated in one object with the keys {', '.join(names)}")
-        return dict(pairs)
-
-    try:
-        content = json.loads(text, parse_constant=refuse, object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        raise FileFormatError(
-            f"{source} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        ) from error
-    except FileFormatError:
-        raise
-    except (RecursionError, ValueError) as error:  # a number of thousands of digits is a ValueError
-        raise FileFormatError(f"{source} is nested too deeply or contains too long a number") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(f"{source} must contain one JSON object, got {type(content).__name__}")
-    return content
-
-
-def _check_format(content: dict[str, Any], source: str) -> None:
-    given = content.get("format")
-    name, _, version = given.partition("/") if isinstance(given, str) else ("", "", "")
-    if name != FORMAT or not (version.isascii() and version.isdecimal()):
-        raise FileFormatError(f"{source}: `format` must be '{FORMAT}/{VERSION}', got {given!r}")
-    if int(version[:9]) > VERSION:
-        raise FileFormatError(
-            f"{source} was written by a later version of guidegym: format {given!r}; this one reads '{FORMAT}/{VERSION}'"
-        )
-    if int(version) != VERSION:
-        raise FileFormatError(f"{source}: `format` must be '{FORMAT}/{VERSION}', got {given!r}")

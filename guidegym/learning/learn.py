@@ -79,7 +79,8 @@ class Progress:
 
 def as_guidance(task: Task, policy: Policy) -> Guidance:
     """Return the guidance that replays a policy of a task in plain sampling."""
-    return Guidance(task.engine.guide, target=task.target, base_model=task.engine.base_model, policy=policy)
+    guidance = Guidance(task.engine.guide, target=task.target, base_model=task.engine.base_model, policy=policy)
+    return guidance.found_on(task.engine.model)
 
 
 def learn(

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from guidegym.diffusion import FlowProcess, Process
+from guidegym.diffusion import FlowProcess, process_of, rule_of
 from guidegym.errors import GuideGymError
-from guidegym.models.from_diffusers import network_and_scheduler, process_of, rule_of
+from guidegym.models.from_diffusers import network_and_scheduler
 from guidegym.models.pipeline_calls import RecordedStep, conditions_of, quiet, steps_of
 from guidegym.models.prompted import PromptedNetwork
 
@@ -57,13 +57,12 @@ def pipeline_parts(
             given["negative_prompt"] = [negative_prompt or ""] * len(prompts)
         positive, negative = conditions_of(pipeline, network, {**given, **call})
         steps = steps_of(pipeline, network, {**{name: texts[:1] for name, texts in given.items()}, **call})
-        process, prediction, flow = process_of(scheduler, dynamic=True)
-        if flow:
+        process, prediction, unit = process_of(scheduler, dynamic=True)
+        if isinstance(process, FlowProcess):
             process = _flow(process, scheduler)
         told = PromptedNetwork(network, positive, negative, len(prompts))
         _compare(told, steps, type(pipeline).__name__)
-    if flow:
-        told.unit *= getattr(scheduler.config, "num_train_timesteps", 1000)
+    told.unit *= unit
     shape = tuple(positive.x.shape[1:])
     return {
         "process": process,
@@ -78,9 +77,8 @@ def pipeline_parts(
     }
 
 
-def _flow(process: Process, scheduler: Any) -> FlowProcess:
+def _flow(process: FlowProcess, scheduler: Any) -> FlowProcess:
     """Return the flow of a scheduler's present noise levels, also of those that depend on the image's size."""
-    assert isinstance(process, FlowProcess)
     levels = scheduler.sigmas.double().cpu()
     candidates = [process, FlowProcess(process.shift)]
     if getattr(scheduler.config, "use_dynamic_shifting", False):

@@ -115,7 +115,7 @@ def write_files(
     if best is None:
         (out / "best.json").unlink(missing_ok=True)
     else:
-        best.guidance.save(out / "best.json")
+        best.guidance.found_on(testbed).save(out / "best.json")
     results = {
         "format": "guidegym-results/1",
         "study": study.name,

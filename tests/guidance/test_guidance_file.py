@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from guidegym import (
     DDIM,
+    Carried,
     ClassEnergy,
     Constant,
     Cosine,
+    EDMProcess,
     Exponential,
     FileFormatError,
+    FlowProcess,
     Guidance,
     GuideGymError,
     Interval,
@@ -26,6 +29,8 @@ from guidegym import (
     Sigmoid,
     Stages,
     Table,
+    TableProcess,
+    VEProcess,
     VPProcess,
 )
 from guidegym.registry import names
@@ -52,6 +57,21 @@ SCHEDULE_VALUES = {
     "stages": st.builds(Stages, NUMBER, NUMBER, st.floats(0, 1)),
     "interval": st.builds(Interval, NUMBER, NUMBER, st.floats(0, 0.5), st.floats(0.5, 1)),
     "noise_interval": st.builds(NoiseInterval, NUMBER, NUMBER, st.floats(0, 1), st.floats(1, 80)),
+    "carried": st.builds(
+        Carried,
+        st.builds(Linear, NUMBER, NUMBER),
+        st.sampled_from(
+            [
+                VPProcess(),
+                VPProcess("cosine", 500),
+                VEProcess(),
+                EDMProcess(0.01, 50.0),
+                FlowProcess(3.0),
+                FlowProcess(1.5, last=0.01),
+                TableProcess((0.9, 0.5, 0.1), final=0.95, offset=1),
+            ]
+        ),
+    ),
     "knots": st.lists(st.floats(-1e100, 1e100), min_size=2, max_size=6),
     "table": st.lists(
         st.tuples(st.floats(-1, 1000), st.floats(-1e100, 1e100)), min_size=1, max_size=9, unique_by=itemgetter(0)
@@ -98,7 +118,10 @@ BAD = {
         _changed(guide={"kind": "magic"}),
         "guide: unknown guide 'magic'; known: accumulated, at_clean",
     ),
-    "unknown schedule": (_changed(weight={"kind": "zigzag"}), "weight: unknown schedule 'zigzag'; known: constant"),
+    "unknown schedule": (
+        _changed(weight={"kind": "zigzag"}),
+        "weight: unknown schedule 'zigzag'; known: carried, constant",
+    ),
     "kind of a wrong type": (_changed(weight={"kind": ["constant"]}), "weight: `kind` must be the name of a schedule"),
     "weight of a wrong type": (_changed(weight=3), "weight must be an object with a `kind`, got 3"),
     "missing key": (json.dumps({k: v for k, v in GOOD.items() if k != "weight"}), "lacks 'weight'"),

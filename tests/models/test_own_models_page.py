@@ -10,14 +10,17 @@ import tiny_pipelines as tiny
 import torch
 
 
-def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_own_models_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for family in (tiny.stable_diffusion_3,):
         pipeline = family()
         monkeypatch.setattr(type(pipeline), "from_pretrained", lambda _, made=pipeline: made)
     page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     blocks = [block for block in blocks if "def study" not in block]  # run by the tests of the search
-    assert len(blocks) == 7
+    assert len(blocks) == 10
     assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
     names: dict[str, Any] = {}
     for block in blocks:
@@ -30,4 +33,6 @@ def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str], monkeyp
     assert said[3] == "torch.Size([2, 3, 64, 64])"
     bright = names["samples"].x.mean(dim=(1, 2, 3))
     assert float(bright[:2].min()) > float(bright[2:].max())
-    assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[-2:]] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[5:7]] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert said[7:] == ["7.0 torch.Size([1, 3, 32, 32])", "7.0", "tensor(True)"]
+    assert (tmp_path / "guider" / "guider_config.json").is_file()
