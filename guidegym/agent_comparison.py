@@ -86,7 +86,9 @@ def _reward(task: Task, samples: Samples) -> Tensor:
     value = torch.full((len(x),), task.reward.floor, device=x.device)
     sound = (~samples.failed).nonzero()[:, 0]
     if len(sound):
-        value[sound] = task.reward.value(Finished(x[sound], labels[sound], model, task.engine.guide), spread=True)
+        cost = samples.evaluations.sum(dim=1)[sound]
+        finished = Finished(x[sound], labels[sound], model, task.engine.guide, evaluations=cost)
+        value[sound] = task.reward.value(finished, spread=True)
     return value.cpu()
 
 

@@ -184,7 +184,8 @@ class Task:
         """
         ended = rows_like(self.engine.ended(state), state.x)
         x = torch.where(ended, state.x, state.x_0)
-        value = self.reward.value(Finished(x, state.label, self.engine.model, self.engine.guide, group))
+        cost = state.evaluations.sum(dim=1)
+        value = self.reward.value(Finished(x, state.label, self.engine.model, self.engine.guide, group, cost))
         return torch.where(state.failed, self.reward.floor, value)
 
 

@@ -30,6 +30,7 @@ class Finished:
         guide: The guide they were sampled with; None for no guide.
         group: Samples of one group are alternatives to each other, not a set: no two of a group are scored together. None if
             each sample is independent.
+        evaluations: Network evaluations that each sample took, forward and backward; None if unknown.
     """
 
     x: Float[Tensor, " batch *event"]
@@ -37,6 +38,7 @@ class Finished:
     model: Model
     guide: Guide | None = None
     group: Int[Tensor, " batch"] | None = None
+    evaluations: Int[Tensor, " batch"] | None = None
 
     @functools.cached_property
     def seen(self) -> Seen:
@@ -69,7 +71,8 @@ class Finished:
     def rows(self, rows: Int[Tensor, " rows"]) -> "Finished":
         """Return some of the samples."""
         group = None if self.group is None else self.group[rows]
-        part = replace(self, x=self.x[rows], labels=self.labels[rows], group=group)
+        evaluations = None if self.evaluations is None else self.evaluations[rows]
+        part = replace(self, x=self.x[rows], labels=self.labels[rows], group=group, evaluations=evaluations)
         if "seen" in vars(self):  # the judge evaluates each sample once
             features, logits, spatial = self.seen
             vars(part)["seen"] = Seen(features[rows], logits[rows], None if spatial is None else spatial[rows])

@@ -86,7 +86,7 @@ def _try_objectives(study: Study, model: Model) -> None:
     try:
         for one in study.scored_by:
             name = one.name
-            one(Finished(blank, labels, model))
+            one(Finished(blank, labels, model, evaluations=torch.zeros_like(labels)))
     except GuideGymError as error:
         said = f"have '{name}', which this model cannot be scored by: {error}"
         raise GuideGymError(said, argument="objectives") from error

@@ -72,7 +72,10 @@ class Scored:
         """The samples as passed to objectives; the judge's outputs are reused."""
         own = self.own
         labels = torch.arange(len(own.shown), device=own.shown.device) % own.num_classes
-        finished = Finished(own.shown.nan_to_num(0.0), labels, self.scorer.testbed, self.method.guidance.guide)
+        cost = own.evaluations.sum(dim=1)[: len(own.shown)].to(labels.device)
+        finished = Finished(
+            own.shown.nan_to_num(0.0), labels, self.scorer.testbed, self.method.guidance.guide, evaluations=cost
+        )
         if self.scorer.judged:
             vars(finished)["seen"] = Seen(own.features, own.logits, own.spatial)
         return finished

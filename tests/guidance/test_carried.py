@@ -37,7 +37,7 @@ def test_equal_noise_levels_get_equal_weights(found: Process, process: Process) 
     ends = noise_ratio(found, found.grid()[[0, -2]])
     covered = (noise_ratio(process, t) >= ends[0]) & (noise_ratio(process, t) <= ends[1])
     wanted, carried = level(t, process), gg.Carried(level, found)(t, process)
-    assert float((wanted - carried)[covered].abs().max()) < 2e-3
+    assert float((wanted - carried)[covered].abs().max()) < 3e-3  # whole timesteps: half a step of VE
     assert bool((carried.diff() >= -1e-12).all())  # beyond the grid it stays at the ends
 
 
