@@ -55,7 +55,10 @@ def _table(study: Study, testbed: Model, confirmed: list[Confirmed]) -> str:
         "intervals. Cost is in network evaluations per sample."
     )
     if isinstance(testbed, Testbed):
-        said += " KID is the class-wise mean of the unbiased squared MMD in the judge's features. " + testbed.judge_note
+        said += (
+            " KID is the class-wise mean of the unbiased squared MMD in the judge's features, and on their scale: compare it under "
+            f"the same judge only. {testbed.judge_note}"
+        )
     columns = columns_of(study.scored_by, judged=isinstance(testbed, Testbed))
     ranked = table(headings(columns), ranked_rows(confirmed, columns), ranked=True)
     return f"<h2>Confirmed on fresh seeds</h2>{ranked}{note(said)}"
