@@ -9,6 +9,8 @@ import pytest
 import tiny_pipelines as tiny
 import torch
 
+import guidegym as gg
+
 
 def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for family in (tiny.stable_diffusion_3,):
@@ -17,7 +19,7 @@ def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str], monkeyp
     page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     blocks = [block for block in blocks if "def study" not in block]  # run by the tests of the search
-    assert len(blocks) == 7
+    assert len(blocks) == 9
     assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
     names: dict[str, Any] = {}
     for block in blocks:
@@ -30,4 +32,9 @@ def test_the_page_on_own_models_runs(capsys: pytest.CaptureFixture[str], monkeyp
     assert said[3] == "torch.Size([2, 3, 64, 64])"
     bright = names["samples"].x.mean(dim=(1, 2, 3))
     assert float(bright[:2].min()) > float(bright[2:].max())
+    guided, classifier = names["guided"], names["classifier"]
+    plain = gg.sample(names["model"], labels=[0, 1], sampler=gg.DDIM(5))
+    posteriors = [classifier(one.x).softmax(dim=1).diagonal() for one in (guided, plain)]
+    assert bool((posteriors[0] > posteriors[1]).all())
+    assert said[-3] in [f"tensor({share}, dtype=torch.float64)" for share in ("0.", "0.5000", "1.")]
     assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[-2:]] == pytest.approx([0.5, 0.5], abs=0.01)
