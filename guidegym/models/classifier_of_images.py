@@ -1,7 +1,7 @@
 """Classifiers of images from other libraries, such as torchvision and timm, as guides and judges."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PIXELS = 64 * 224 * 224
 """Pixels that a network gets at a time: judges look at hundreds of images, which would not fit into memory at full size."""
 
+HEAD = "must name the last layer of a judge's network, from one vector of features per image to the logits"
 SMALL = re.compile("too small|Kernel size can't be greater|shapes cannot be multiplied")
 """What PyTorch's errors say when images have another size than the network's; vision transformers assert it."""
 
@@ -38,6 +39,7 @@ class ImageClassifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    classes: Tensor
 
     def __init__(
         self,
@@ -92,8 +94,8 @@ class ImageClassifier(nn.Module):
         """Return the logits of ``features``."""
         return self._chosen(self._layer()[1](features.to(own_dtype(self.network, features.dtype))))
 
-    def _prepared(self, x: Tensor) -> list[Tensor]:
-        """Return the network's inputs, a part of the rows at a time.
+    def _prepared(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the network's inputs, a part of the rows at a time.
 
         Values beyond [-1, 1] stay beyond [0, 1]: clamped, they would have no gradient.
         """
@@ -105,7 +107,8 @@ class ImageClassifier(nn.Module):
                 f"got {tuple(x.shape)}; latents must be decoded first"
             )
         height, width = self._size or x.shape[2:]
-        return [self._normalised(rows) for rows in x.split(max(1, PIXELS // max(1, height * width)))]
+        for rows in x.split(max(1, PIXELS // max(1, height * width))):
+            yield self._normalised(rows)
 
     def _normalised(self, x: Tensor) -> Tensor:
         """Return images as the network was trained on them, in its floating type."""
@@ -150,7 +153,7 @@ class ImageClassifier(nn.Module):
             # Only here are all outputs seen: a few probabilities do not sum to 1.
             warn_of_probabilities(logits, "the network of image_classifier")
             self._first = False
-        return logits[:, self._classes]
+        return logits[:, self.classes.to(logits.device)]
 
     def _layer(self) -> tuple[str, nn.Module]:
         """Return the network's head and its name."""
@@ -159,9 +162,6 @@ class ImageClassifier(nn.Module):
             raise GuideGymError(f"{HEAD}; the network has no linear layer", argument="head")
         name = linear[-1] if self._head is None else self._head
         return name, self.network.get_submodule(name)
-
-
-HEAD = "must name the last layer of a judge's network, from one vector of features per image to the logits"
 
 
 @torch.inference_mode(False)
