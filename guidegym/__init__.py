@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         Uniform,
         rate_of_gamma,
     )
-    from guidegym.models import Model
+    from guidegym.models import Model, image_classifier, load_robust_classifier
     from guidegym.objectives import Finished, Objective
     from guidegym.registry import register
     from guidegym.search import Baseline, Study, objective
@@ -155,7 +155,9 @@ __all__ = [
     "Uniform",
     "VEProcess",
     "VPProcess",
+    "image_classifier",
     "load_model",
+    "load_robust_classifier",
     "load_testbed",
     "objective",
     "rate_of_gamma",

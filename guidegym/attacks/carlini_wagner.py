@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guidegym.attacks.pgd import Attacked, check_inside, fooled, logits_of, pgd
 from guidegym.diffusion import rows_like
-from guidegym.support.autograd import ordinary, without_graph
+from guidegym.support.autograd import input_gradient, ordinary, without_graph
 from guidegym.support.settings import check_count, check_range
 
 CLIMB_STEPS = 60
@@ -66,7 +66,7 @@ def _descend(
     for number in range(num_steps):
         with torch.enable_grad():
             squared, missing, done = objective(attacked)
-            (attacked.grad,) = torch.autograd.grad((squared + weight * missing).sum(), attacked)
+            attacked.grad = input_gradient((squared + weight * missing).sum(), attacked)
         distance = squared.detach().sqrt()
         nearer = done & (distance < norms)
         best = torch.where(rows_like(nearer, start), attacked.detach(), best)

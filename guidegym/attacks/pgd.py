@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from guidegym.diffusion import rows_like
 from guidegym.errors import GuideGymError
-from guidegym.support.autograd import ordinary, without_graph
+from guidegym.support.autograd import input_gradient, ordinary, without_graph
 from guidegym.support.settings import check_count
 
 Norm = Literal["l2", "linf"]
@@ -86,12 +86,12 @@ def _uphill(
         logits = logits_of(classifier, here, t)
         losses = functional.cross_entropy(logits, labels, reduction="none")
         saturated = (losses == 0).nonzero()[:, 0]
-        (gradient,) = torch.autograd.grad(losses.sum(), here, retain_graph=bool(len(saturated)))
+        gradient = input_gradient(losses.sum(), here, network=classifier, retain_graph=bool(len(saturated)))
         if len(saturated):
             some, own = logits[saturated], labels[saturated, None]
             margin = some.scatter(1, own, -torch.inf).amax(dim=1) - some.gather(1, own)[:, 0]
             gradient = gradient.clone()
-            gradient[saturated] = torch.autograd.grad(margin.sum(), here)[0][saturated]
+            gradient[saturated] = input_gradient(margin.sum(), here, network=classifier)[saturated]
     return sign * gradient, logits.detach()
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from guidegym.diffusion import Predicted, rows_like
 from guidegym.guidance.guide import GRADIENT, Cost, Networks, check_classifier_name, check_network_name
 from guidegym.registry import register
+from guidegym.support.autograd import input_gradient
 from guidegym.support.settings import plain_fields
 
 
@@ -103,7 +104,8 @@ class ClassifierScore:
         graph = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():
             leaf = x_t if graph else x_t.detach().requires_grad_(True)
-            logits = networks.classifier(self.classifier)(leaf, t)
+            classify = networks.classifier(self.classifier)
+            logits = classify(leaf, t)
             density = logits.gather(1, label[:, None])[:, 0] if self.conditional else logits.logsumexp(dim=1)
-            (base_model,) = torch.autograd.grad(density.sum(), leaf, create_graph=graph)
+            base_model = input_gradient(density.sum(), leaf, network=classify, create_graph=graph)
         return Predicted(-rows_like(networks.process.sigma(t, x_t.dtype), x_t) * base_model), GRADIENT

@@ -11,6 +11,7 @@ from torch import Tensor
 from guidegym.diffusion import Predicted, Process
 from guidegym.errors import GuideGymError
 from guidegym.registry import contract
+from guidegym.support.autograd import input_gradient
 
 Classifier = Callable[[Tensor, Tensor], Tensor]
 """``(x_t, t) -> logits``; an off-the-shelf classifier ignores ``t``."""
@@ -213,9 +214,13 @@ class GuideOutput(NamedTuple):
 
 
 def gradient_of(objective: Callable[[Tensor], Tensor], classify: Classifier, x_t: Tensor, t: Tensor) -> GuideOutput:
-    """Differentiate a per-row ``objective(logits)`` with respect to ``x_t``; rows are independent, so their sum suffices."""
+    """Differentiate a per-row ``objective(logits)`` with respect to ``x_t``; rows are independent, so their sum suffices.
+
+    Raises:
+        GuideGymError: If the classifier has no gradient; see ``guidegym.support.autograd.input_gradient``.
+    """
     with torch.enable_grad():
         leaf = x_t.detach().requires_grad_(True)
         logits = classify(leaf, t)
-        (gradient,) = torch.autograd.grad(objective(logits).sum(), leaf)
+        gradient = input_gradient(objective(logits).sum(), leaf, network=classify)
     return GuideOutput(gradient, logits.detach(), GRADIENT)

@@ -13,6 +13,7 @@ from guidegym.errors import GuideGymError
 from guidegym.guidance.guide import Cost, GuideInput, GuideOutput, Networks, unguided
 from guidegym.guidance.guides import Guide
 from guidegym.registry import register
+from guidegym.support.autograd import input_gradient
 from guidegym.support.settings import check_range, plain_fields, whole_number
 
 MAX_STEPS = 1000
@@ -165,7 +166,7 @@ class AtClean(Wrapper):
         inner = self.guide.gradient(replace(inputs, x_t=x_0.detach(), t=torch.zeros_like(inputs.t), predicted=None))
         gradient = inner.gradient
         if self.jacobian:
-            (gradient,) = torch.autograd.grad(x_0, x_t, grad_outputs=inner.gradient)
+            gradient = input_gradient(x_0, x_t, network="the denoiser", weight=inner.gradient)
             cost = cost + Cost(denoiser_backward=1)
         return GuideOutput(gradient, inner.logits, inner.cost + cost, inner.memory)
 

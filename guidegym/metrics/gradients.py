@@ -10,7 +10,7 @@ from torch.nn import functional
 from guidegym.attacks.pgd import Attacked, logits_of
 from guidegym.errors import GuideGymError
 from guidegym.metrics.checking import check_features
-from guidegym.support.autograd import ordinary, without_graph
+from guidegym.support.autograd import input_gradient, ordinary, without_graph
 
 
 @without_graph
@@ -21,9 +21,8 @@ def density_score(
     x, t = ordinary(x.detach()), None if t is None else ordinary(t)
     with torch.enable_grad():
         here = x.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(logits_of(classifier, here, t).logsumexp(dim=1).sum(), here)
-    found: Tensor = gradient
-    return found
+        density = logits_of(classifier, here, t).logsumexp(dim=1)
+        return input_gradient(density.sum(), here, network=classifier)
 
 
 def of_class(classifier: Attacked, labels: Int[Tensor, " n"]) -> Attacked:
@@ -39,9 +38,8 @@ def log_likelihood_gradient(
     x, t, labels = (ordinary(one.detach()) for one in (x, t, labels))
     with torch.enable_grad():
         here = x.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(-functional.cross_entropy(classifier(here, t), labels, reduction="sum"), here)
-    found: Tensor = gradient
-    return found
+        missing = functional.cross_entropy(classifier(here, t), labels, reduction="sum")
+        return input_gradient(-missing, here, network=classifier)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from guidegym.attacks.pgd import Attacked
 from guidegym.metrics.accuracy import CHUNK
 from guidegym.metrics.checking import check_features
-from guidegym.support.autograd import ordinary, without_graph
+from guidegym.support.autograd import input_gradient, ordinary, without_graph
 
 
 class Scores(NamedTuple):
@@ -41,7 +41,7 @@ def likeness(classifier: Attacked, x: Float[Tensor, " n *event"]) -> Scores:
             here = ordinary(rows.detach()).requires_grad_(True)
             logits = classifier(here, torch.zeros(len(rows), device=x.device))
             density = logits.logsumexp(dim=1)
-            (slope,) = torch.autograd.grad(density.sum(), here)
+            slope = input_gradient(density.sum(), here, network=classifier)
         # The log of the confidence distinguishes saturated rows, which all have confidence 1 in float32.
         confidence = logits.detach().double().log_softmax(dim=1).amax(dim=1)
         parts.append((density.detach(), confidence, -slope.flatten(1).norm(dim=1)))

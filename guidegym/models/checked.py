@@ -65,7 +65,7 @@ class Checked:
         answer = self.network(given, t.to(wide, copy=True), *(one.clone() for one in further))
         told = self._tensor_of(answer, x)
         if self._first and self.num_classes is not None:
-            _warn_of_probabilities(told, self.what)
+            warn_of_probabilities(told, self.what)
         self._first = False
         return told.to(x.dtype if self.num_classes is None else wide)
 
@@ -85,7 +85,8 @@ class Checked:
             raise GuideGymError(f"{self.what} must return a prediction of {shape}, got {tuple(told.shape)}")
         if self.num_classes is not None and told.shape != (len(x), self.num_classes):
             raise GuideGymError(
-                f"{self.what} must return logits of shape {(len(x), self.num_classes)}, one per class, got {tuple(told.shape)}"
+                f"{self.what} must return logits of shape {(len(x), self.num_classes)}, one per class, "
+                f"got {tuple(told.shape)}{advice_on(told, self.num_classes)}"
             )
         return told
 
@@ -138,7 +139,14 @@ class CheckedDenoiser:
         return told._replace(spread=spread)
 
 
-def _warn_of_probabilities(logits: Tensor, what: str) -> None:
+def advice_on(logits: Tensor, num_classes: int) -> str:
+    """Return the end of an error message about logits of a wrong shape: what to do if they are those of more classes."""
+    if logits.ndim != 2 or logits.shape[1] <= num_classes:
+        return ""
+    return f"; the model has {num_classes} `class_names`: choose the logit of each by gg.image_classifier(network, classes=[...])"
+
+
+def warn_of_probabilities(logits: Tensor, what: str) -> None:
     """Warn of rows that sum to one: guidance by their softmax would be wrong and far weaker than intended."""
     rows = logits.detach().double()
     if logits.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(dim=1) - 1).abs() < 1e-3).all()):

@@ -140,6 +140,7 @@ class Objective:
         """The floor as a reward, where higher is better."""
         return self.sign * (self.floor if self.floor is not None else -WORST * self.sign)
 
+    @torch.no_grad()  # a network's activations for all samples together may not fit into memory
     def __call__(self, finished: Finished) -> Tensor:
         """Return the number per sample, or that of the whole set, float64.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Classifier, Denoiser
 from guidegym.models import Model
-from guidegym.models.checked import warn_of_train_mode
+from guidegym.models.checked import advice_on, warn_of_train_mode
 from guidegym.testbeds.judge import JudgeNetwork, Seen, seen_by
 from guidegym.testbeds.references import References
 
@@ -84,15 +84,17 @@ class Testbed(Model):
         if self.references.features.device != torch.zeros(0, device=self.device).device:
             raise GuideGymError(f"`references` must be on {self.device}, got {self.references.features.device}")
 
-    def seen(self, x: Float[Tensor, " n *event"]) -> Seen:
-        """Return the judge's outputs for clean samples.
+    def seen(self, x: Float[Tensor, " n *event"], *, by: str | None = None) -> Seen:
+        """Return the outputs of the judge, or of the one called ``by`` in the bank, for clean samples.
 
         Raises:
             GuideGymError: If it does not return one feature vector and one logit per class for each sample.
         """
-        seen, wanted = seen_by(self.judge, x), (len(x), self.num_classes)
+        judge, what = (self.judge, "the judge") if by is None else (self.judges[by], f"judge '{by}'")
+        seen, wanted = seen_by(judge, x), (len(x), self.num_classes)
         if seen.logits.shape != wanted:
             raise GuideGymError(
-                f"the judge of testbed '{self.name}' must return logits of shape {wanted}, got {tuple(seen.logits.shape)}"
+                f"{what} of testbed '{self.name}' must return logits of shape {wanted}, got {tuple(seen.logits.shape)}"
+                + advice_on(seen.logits, self.num_classes)
             )
         return seen

@@ -9,6 +9,8 @@ import pytest
 import tiny_pipelines as tiny
 import torch
 
+import guidegym as gg
+
 
 def test_the_page_on_own_models_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -20,7 +22,7 @@ def test_the_page_on_own_models_runs(
     page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     blocks = [block for block in blocks if "def study" not in block]  # run by the tests of the search
-    assert len(blocks) == 10
+    assert len(blocks) == 12
     assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
     names: dict[str, Any] = {}
     for block in blocks:
@@ -33,6 +35,11 @@ def test_the_page_on_own_models_runs(
     assert said[3] == "torch.Size([2, 3, 64, 64])"
     bright = names["samples"].x.mean(dim=(1, 2, 3))
     assert float(bright[:2].min()) > float(bright[2:].max())
-    assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[5:7]] == pytest.approx([0.5, 0.5], abs=0.01)
-    assert said[7:] == ["7.0 torch.Size([1, 3, 32, 32])", "7.0", "tensor(True)"]
+    guided, classifier = names["guided"], names["classifier"]
+    plain = gg.sample(names["model"], labels=[0, 1], sampler=gg.DDIM(5))
+    posteriors = [classifier(one.x).softmax(dim=1).diagonal() for one in (guided, plain)]
+    assert bool((posteriors[0] > posteriors[1]).all())
+    assert said[-6] in [f"tensor({share}, dtype=torch.float64)" for share in ("0.", "0.5000", "1.")]
+    assert [float(re.findall(r"[\d.]+", line)[0]) for line in said[-5:-3]] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert said[-3:] == ["7.0 torch.Size([1, 3, 32, 32])", "7.0", "tensor(True)"]
     assert (tmp_path / "guider" / "guider_config.json").is_file()

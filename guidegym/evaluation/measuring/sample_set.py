@@ -15,7 +15,6 @@ from guidegym.metrics.accuracy import logits_at
 from guidegym.metrics.energies import energies_of
 from guidegym.models import Model
 from guidegym.testbeds import Testbed
-from guidegym.testbeds.judge import seen_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +86,8 @@ def hits_of(
         judged: The judge's logits.
         bank: Whether to use all judges of the bank, or the judge alone.
     """
-    others = [judge for judge in testbed.judges.values() if bank and judge is not testbed.judge]
-    logits = [judged, *(seen_by(judge, x).logits for judge in others)]
+    others = [name for name, judge in testbed.judges.items() if bank and judge is not testbed.judge]
+    logits = [judged, *(testbed.seen(x, by=name).logits for name in others)]
     return torch.stack([one.argmax(dim=1) == labels for one in logits], dim=1)
 
 
