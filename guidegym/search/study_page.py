@@ -56,8 +56,8 @@ def _table(study: Study, testbed: Model, confirmed: list[Confirmed]) -> str:
     )
     if isinstance(testbed, Testbed):
         said += (
-            " KID is the class-wise mean of the unbiased squared MMD in the judge's features, and on their scale: compare it under "
-            f"the same judge only. {testbed.judge_note}"
+            " KID is the class-wise mean of the unbiased squared MMD in the judge's features, and on their scale: compare it "
+            f"under the same judge only. {testbed.judge_note}"
         )
     columns = columns_of(study.scored_by, judged=isinstance(testbed, Testbed))
     ranked = table(headings(columns), ranked_rows(confirmed, columns), ranked=True)
