@@ -45,6 +45,21 @@ def test_import_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+OPTIONAL = ("diffusers", "transformers", "timm", "torchvision", "sklearn", "sentence_transformers", "optuna_dashboard")
+
+
+def test_a_plain_install_finds_all_parts() -> None:
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL!r})); from guidegym.registry import KINDS, names\n"
+        "import guidegym as gg; print(all(names(kind) for kind in KINDS))\n"
+        "try: gg.Guidance().to_diffusers_guider(None)\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    said = done.stdout.splitlines()
+    assert said[0] == "True" and said[1].startswith("a guider needs diffusers with modular pipelines: pip install")
+
+
 def _import_seconds(before: str, imported: str = "guidegym") -> float:
     code = f"{before}; import time; s = time.process_time(); import {imported}; print(time.process_time() - s)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -14,14 +14,14 @@ from guidegym.errors import FileFormatError, GuideGymError
 from guidegym.guidance.base_models import UnconditionalDenoiser
 from guidegym.guidance.carried import Carried, same_times
 from guidegym.guidance.classifier_free import ClassifierFree
+from guidegym.guidance.exports.to_diffusers import call_arguments, guider
+from guidegym.guidance.exports.to_guided_diffusion import CondFn, cond_fn
 from guidegym.guidance.found_for import FoundFor
 from guidegym.guidance.guide import BaseModel, Networks
 from guidegym.guidance.guides import Guide
 from guidegym.guidance.policy import Policy, load_policy
 from guidegym.guidance.schedules import Constant, Schedule
 from guidegym.guidance.targets import OneHot, TargetDistribution
-from guidegym.guidance.to_diffusers import call_arguments, guider
-from guidegym.guidance.to_guided_diffusion import CondFn, cond_fn
 from guidegym.guidance.versioned import check_format, parse
 from guidegym.support.files import write_atomically
 

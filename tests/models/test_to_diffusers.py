@@ -13,7 +13,7 @@ from torch import Tensor
 import guidegym as gg
 from guidegym.diffusion import INITIAL, trajectory_noise
 from guidegym.guidance import FoundFor, Schedule
-from guidegym.guidance.diffusers_guider import GuideGymGuidance
+from guidegym.guidance.exports.diffusers_guider import GuideGymGuidance
 
 PROMPTS = ["a cat", "a red dog"]
 STEPS = 6

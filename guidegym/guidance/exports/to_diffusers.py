@@ -15,7 +15,7 @@ from guidegym.guidance.classifier_free import scales
 from guidegym.guidance.schedules import Schedule
 
 if TYPE_CHECKING:
-    from guidegym.guidance.diffusers_guider import GuideGymGuidance
+    from guidegym.guidance.exports.diffusers_guider import GuideGymGuidance
 
 BARELY = 1 + 1e-6
 """The smallest scale of a callback: at 1 and below, pipelines drop half of a batch whose prompts stay doubled."""
@@ -26,7 +26,7 @@ PROBES = (2.0, 6.0)
 def guider(weight: Schedule, scheduler: Any) -> "GuideGymGuidance":
     """Return a guider for modular pipelines; see ``Guidance.to_diffusers_guider``."""
     try:
-        from guidegym.guidance.diffusers_guider import GuideGymGuidance
+        from guidegym.guidance.exports.diffusers_guider import GuideGymGuidance
     except ImportError as error:
         raise GuideGymError(
             f"a guider needs diffusers with modular pipelines: pip install -U diffusers ({error})"

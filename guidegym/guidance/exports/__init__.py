@@ -1,0 +1,1 @@
+"""Found guidance in other libraries; only ``diffusers_guider`` imports one."""
