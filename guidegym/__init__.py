@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from guidegym.objectives import Finished, Objective
     from guidegym.registry import register
     from guidegym.search import Baseline, Study, objective
-    from guidegym.testbeds import References, Testbed, load_model, load_testbed
+    from guidegym.testbeds import References, Testbed, load_model, load_testbed, references_from_folder
 
 serve_top_level_packages()
 
@@ -161,6 +161,7 @@ __all__ = [
     "load_testbed",
     "objective",
     "rate_of_gamma",
+    "references_from_folder",
     "register",
     "row_seeds",
     "sample",

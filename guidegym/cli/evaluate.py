@@ -95,7 +95,7 @@ class EvaluateSettings:
     guidance: Annotated[tuple[str, ...], MANY] = ()
     """guidance files, unguided, or classifier-free[:WEIGHT]; the others are compared with the first"""
     testbed: str = "fashion"
-    """testbed, or path to a Python file with one (default: fashion)"""
+    """testbed, or path to a Python file with one or to a folder of train-models (default: fashion)"""
     weights: Path | None = None
     """folder with weights to use instead of the testbed's own"""
     data: Path | None = None

@@ -37,7 +37,7 @@ class ReproduceSettings:
     list: bool = False
     """print the claims, one line each, and test none"""
     testbed: str | None = None
-    """testbed, or path to a Python file with one (default: fashion; digits with --quick)"""
+    """testbed, or path to a Python file with one or to a folder of train-models (default: fashion; digits with --quick)"""
     weights: Path | None = None
     """folder with weights to use instead of the testbed's own"""
     quick: bool = False

@@ -31,7 +31,9 @@ class SampleSettings:
 
     guidance: Path | None = None
     """a guidance file, such as best.json (default: no guidance)"""
-    testbed: Annotated[str, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: fashion)")] = "fashion"
+    testbed: Annotated[
+        str, Parameter(help=f"{TESTBEDS}, or a path to a Python file or a folder of train-models (default: fashion)")
+    ] = "fashion"
     weights: Path | None = None
     """folder with weights to use instead of the testbed's own"""
     num: int = 80

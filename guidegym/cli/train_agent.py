@@ -44,9 +44,9 @@ class TrainAgentSettings:
     env: Annotated[str, Parameter(help=f"{', '.join(ENVIRONMENTS)}, or a registered one (default: the first)")] = (
         ENVIRONMENTS[0]
     )
-    testbed: Annotated[str, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: gaussians)")] = (
-        "gaussians"
-    )
+    testbed: Annotated[
+        str, Parameter(help=f"{TESTBEDS}, or a path to a Python file or a folder of train-models (default: gaussians)")
+    ] = "gaussians"
     steps: int | None = None
     """reverse steps, the length of an episode (default: 20)"""
     reward: str = "kid_witness"

@@ -2,21 +2,25 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from guidegym.cli.flags import MANY, check_device
+from guidegym.cli.flags import MANY, check_device, naming_flags
 from guidegym.errors import GuideGymError
 from guidegym.support.files import make_folder
 from guidegym.support.settings import MAX_SEED, check_count, check_range, whole_number
 
 if TYPE_CHECKING:
+    from guidegym.testbeds.images import ImageSet
+    from guidegym.testbeds.own_images import OwnImages
     from guidegym.training.network_training import TrainingTask
     from guidegym.training.recipe import Recipe
 
+MODELS = Path("runs/models")
+"""Folder of the folders of weights."""
 MEASURED = ("references", "energies")
 """What is measured on the training images with the trained networks: by the judge and by the guides."""
 
@@ -43,8 +47,9 @@ def label_share(text: str) -> float:
 class TrainModelsSettings:
     """Settings of network training."""
 
-    testbed: str = "fashion"
-    """testbed of the networks: fashion, digits or another one of images (default: fashion)"""
+    testbed: str | None = None
+    """testbed of the networks: fashion, digits or another one of images, or a folder of networks for images of your own
+    (default: fashion)"""
     only: Annotated[tuple[str, ...], MANY] = ()
     """networks to train (default: all; see --list)"""
     list: bool = False
@@ -55,8 +60,12 @@ class TrainModelsSettings:
     """weight of the loss term added to cross-entropy (default: the recipe's)"""
     budget: Literal["small", "full"] = "small"
     """small (for two CPU cores) or full"""
+    steps: int | None = None
+    """optimiser steps of each network, such as 100 for a quick try (default: those of the budget)"""
     data: Path | None = None
-    """folder with the four idx files of Fashion-MNIST"""
+    """folder with the four idx files of Fashion-MNIST or, with --image-size, one sub-folder of images per class"""
+    image_size: int | None = None
+    """train a testbed of your own on the images of --data, cropped and resized to this height and width, such as 32"""
     out: Path | None = None
     """folder for the weights (default: runs/models/TESTBED)"""
     device: str | None = None
@@ -70,6 +79,14 @@ class TrainModelsSettings:
         label_share(self.labels)
         check_count("--jobs", self.jobs, least=1)
         whole_number("--seed", self.seed, least=0, most=MAX_SEED)
+        if self.steps is not None:
+            check_count("--steps", self.steps, least=1)
+        if self.image_size is not None and self.data is None:
+            raise GuideGymError("needs `--data`, the folder of your images", argument="--image-size")
+        if self.image_size is not None and self.testbed is not None:
+            raise GuideGymError(
+                f"makes a testbed of your own: leave out `--testbed`, got {self.testbed!r}", argument="--image-size"
+            )
         if self.loss_weight is not None:
             check_range("--loss-weight", self.loss_weight, least=0)
 
@@ -80,22 +97,10 @@ DEFAULTS = TrainModelsSettings()
 def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
     """Train the networks of a testbed with this package's own recipes."""
     # Imported here and below, once the flags are validated: importing torch takes seconds.
-    from guidegym.testbeds import IMAGE_SETS
     from guidegym.testbeds.images import build_energies, build_references
-    from guidegym.training.network_training import TrainingTask
 
-    if settings.testbed not in IMAGE_SETS:
-        raise GuideGymError(f"must be one of {', '.join(IMAGE_SETS)}, got {settings.testbed!r}", argument="--testbed")
-    task = TrainingTask(
-        settings.testbed,
-        settings.data,
-        settings.budget,
-        label_share(settings.labels),
-        settings.loss_weight,
-        settings.out or Path("runs/models") / settings.testbed,
-        check_device(settings.device),
-        settings.seed,
-    )
+    own = _own_images(settings)
+    task = _task(settings, own)
     recipes = task.recipes
     names = _names(settings, recipes)
     if settings.list:
@@ -108,12 +113,66 @@ def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
         names = _told(names, recipes, named=bool(settings.only))
     make_folder(task.out)
     data = task.data
+    if own is not None:
+        _check_batches(names, recipes, len(data.train_images))
+        own.save(task.out, data)
     _train([name for name in names if name in recipes], task, settings.jobs)
     if "references" in names:
         print(f"references: {build_references(task.images, task.out, data, device=task.device)}")
     if "energies" in names:
         print(f"energies: {build_energies(task.images, task.out, data, device=task.device)}")
     return 0
+
+
+def _own_images(settings: TrainModelsSettings) -> "OwnImages | None":
+    """Return the user's own images, of a folder of images or of one with networks trained on some; None for other testbeds."""
+    from guidegym.testbeds.own_images import names_folder, own_images, read_record
+
+    if settings.data is not None and settings.image_size is not None:
+        with naming_flags(settings, "image_size", folder="data"):
+            own = own_images(settings.data, settings.image_size)
+        return own.begun_in(settings.out or MODELS / own.name)
+    if settings.testbed is None or settings.testbed in _shipped() or not names_folder(settings.testbed):
+        return None
+    own = read_record(Path(settings.testbed))
+    return own if settings.data is None else replace(own, folder=settings.data)
+
+
+def _shipped() -> "Mapping[str, ImageSet]":
+    from guidegym.testbeds import IMAGE_SETS
+
+    return IMAGE_SETS
+
+
+def _task(settings: TrainModelsSettings, own: "OwnImages | None") -> "TrainingTask":
+    """Return what to train."""
+    from guidegym.training.network_training import TrainingTask
+
+    name = own.name if own is not None else settings.testbed or "fashion"
+    if own is None and name not in _shipped():
+        raise GuideGymError(f"must be one of {', '.join(_shipped())}, got {name!r}", argument="--testbed")
+    return TrainingTask(
+        name,
+        settings.data,
+        settings.budget,
+        label_share(settings.labels),
+        settings.loss_weight,
+        settings.out or (None if own is None else own.home) or MODELS / name,
+        check_device(settings.device),
+        settings.seed,
+        None if own is None else own.image_set(),
+        settings.steps,
+    )
+
+
+def _check_batches(names: Sequence[str], recipes: Mapping[str, "Recipe"], images: int) -> None:
+    """Check that there are enough images for a batch, before the first network is trained."""
+    largest = max((recipes[name].settings.batch_size for name in names if name in recipes), default=0)
+    if images < largest:
+        raise GuideGymError(
+            f"must hold at least {largest} images to train on, one batch, beside those held out for tests; got {images}",
+            argument="--data",
+        )
 
 
 def _names(settings: TrainModelsSettings, recipes: Mapping[str, "Recipe"]) -> list[str]:

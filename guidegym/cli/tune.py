@@ -56,9 +56,10 @@ class TuneSettings:
     optimizer: Annotated[str, Parameter(help=f"optimizer that proposes trials: {OPTIMIZERS} (default: tpe)")] = "tpe"
     objectives: str | None = None
     """objectives by name or reference, separated by commas, such as kid,accuracy (default: the study's)"""
-    testbed: Annotated[str | None, Parameter(help=f"{TESTBEDS}, or a path to a Python file (default: the study's)")] = (
-        None
-    )
+    testbed: Annotated[
+        str | None,
+        Parameter(help=f"{TESTBEDS}, or a path to a Python file or a folder of train-models (default: the study's)"),
+    ] = None
     weights: Path | None = None
     """folder with weights to use instead of the testbed's own"""
     sampling: StudySampler = StudySampler()

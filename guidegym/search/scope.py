@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from guidegym.diffusion import DDIM
+from guidegym.testbeds.own_images import names_folder
 
 SAMPLER = DDIM(15, eta=1.0)
 """The diffusion sampler of the shipped studies."""
@@ -52,4 +53,6 @@ SCOPES = {
 
 def scope_of(testbed: str) -> Scope:
     """Return the scope of a testbed; a user's testbed is searched like ``fashion`` and must name its classifiers the same way."""
+    if testbed not in SCOPES and names_folder(testbed):
+        return replace(FASHION_SCOPE, similarity=None)  # nobody has described its classes
     return SCOPES.get(testbed, FASHION_SCOPE)

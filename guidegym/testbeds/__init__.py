@@ -7,10 +7,12 @@ import torch
 
 from guidegym.errors import GuideGymError
 from guidegym.models import Model
-from guidegym.registry import find
+from guidegym.registry import find, find_registered
 from guidegym.testbeds.digits import DIGITS, DIGITS_TRAINED_VE
 from guidegym.testbeds.fashion import FASHION
+from guidegym.testbeds.folder_references import references_from_folder
 from guidegym.testbeds.judge import JudgeNetwork, seen_by
+from guidegym.testbeds.own_images import load_own_testbed, names_folder
 from guidegym.testbeds.references import References, references_from_features
 from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import Rows, Testbed
@@ -29,6 +31,7 @@ __all__ = [
     "load_similarity",
     "load_testbed",
     "references_from_features",
+    "references_from_folder",
     "seen_by",
     "variance_exploding",
 ]
@@ -40,6 +43,7 @@ def load_model(name: str, *, device: torch.device | str = "cpu", weights: str | 
     Args:
         name: A registered testbed (``-ve`` is the same under a variance-exploding process), or a module or Python file whose
             function ``testbed(device)`` returns a ``Model`` or a ``Testbed``; if it also takes ``weights``, it gets the folder.
+            Or a folder that ``guidegym train-models --data`` wrote.
         device: Device of the networks.
         weights: Folder with weights to use instead of the shipped ones, for testbeds of images.
 
@@ -49,6 +53,8 @@ def load_model(name: str, *, device: torch.device | str = "cpu", weights: str | 
         DataNotFoundError: If a weight file is missing.
         FileFormatError: If a weight file is damaged.
     """
+    if find_registered("testbed", name) is None and names_folder(name):
+        return load_own_testbed(Path(name), torch.device(device), weights=None if weights is None else Path(weights))
     make = find("testbed", name)
     if not callable(make):
         raise GuideGymError(f"`testbed` of {name} must be a function, got {type(make).__name__}")

@@ -64,7 +64,9 @@ def _locate(folder: Path | None) -> dict[str, Path]:
         found = _find(folder)
         if found is None:
             wanted = ", ".join(FILES.values())
-            raise DataNotFoundError(f"{folder} must hold the four files {wanted} (each plain or .gz)")
+            raise DataNotFoundError(
+                f"{folder} must hold the four files {wanted} (each plain or .gz); images of your own need `--image-size`"
+            )
         return found
     found = _find(DEBIAN_FOLDER)
     if found is not None:

@@ -14,16 +14,16 @@ class ImageData:
     """A labelled image data set.
 
     Args:
-        train_images: Training images, grey levels 0..255.
+        train_images: Training images, levels 0..255 of each channel.
         train_labels: Their classes.
         test_images: Test images.
         test_labels: Their classes.
         digest: SHA-256 over the four arrays, recorded in weight files.
     """
 
-    train_images: UInt8[Tensor, " train 1 height width"]
+    train_images: UInt8[Tensor, " train channels height width"]
     train_labels: Int[Tensor, " train"]
-    test_images: UInt8[Tensor, " test 1 height width"]
+    test_images: UInt8[Tensor, " test channels height width"]
     test_labels: Int[Tensor, " test"]
     digest: str
 

@@ -17,11 +17,11 @@ from guidegym.networks.weights import read_metadata
 from guidegym.support.settings import check_count, finite_number
 from guidegym.testbeds.class_energies import class_energies, load_energies, save_energies
 from guidegym.testbeds.image_data import ImageData, to_unit_range
-from guidegym.testbeds.judge import JudgeNetwork, seen_by
+from guidegym.testbeds.judge import JudgeNetwork
 from guidegym.testbeds.references import (
     file_digest,
     load_references,
-    references_from_features,
+    references_from_images,
     save_references,
 )
 from guidegym.testbeds.similarities import shipped_similarities
@@ -43,6 +43,7 @@ class ImageSet:
         load: Loads the data, from a folder or from its default location.
         networks: Names of the networks to train for it; empty for all that have recipes.
         judged_as: Name of the testbed whose judges measure it; empty if it has its own.
+        home: Folder of its own networks and judges; None if they come with the package.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ImageSet:
     load: Callable[[Path | None], ImageData]
     networks: tuple[str, ...] = ()
     judged_as: str = ""
+    home: Path | None = None
 
     @property
     def num_classes(self) -> int:
@@ -60,13 +62,13 @@ class ImageSet:
 
     @property
     def shipped(self) -> Path:
-        """Folder of the weights that come with the package."""
-        return WEIGHTS / self.name
+        """Folder of its own weights, which come with the package unless it has a ``home``."""
+        return WEIGHTS / self.name if self.home is None else self.home
 
     @property
     def judges(self) -> Path:
-        """Folder of the shipped judges and their reference statistics."""
-        return WEIGHTS / (self.judged_as or self.name)
+        """Folder of its judges and their reference statistics."""
+        return WEIGHTS / (self.judged_as or self.name) if self.home is None else self.home
 
 
 class LazyNetworks(Mapping[str, torch.nn.Module]):
@@ -114,14 +116,14 @@ def build_references(images: ImageSet, folder: Path, data: ImageData, *, device:
     """Measure the training images with the judge of ``folder`` and write ``references.safetensors`` beside it."""
     judge_path = folder / "judge.safetensors"
     judge = cast(JudgeNetwork, load_network(judge_path, device=device))
-    seen = seen_by(judge, to_unit_range(data.train_images).to(device))
-    references = references_from_features(
-        seen.features.cpu(),
+    references = references_from_images(
+        judge,
+        data.train_images,
         data.train_labels,
         num_classes=images.num_classes,
         kept=KEPT_REFERENCES,
         extractor=file_digest(judge_path),
-        spatial=None if seen.spatial is None else seen.spatial.cpu(),
+        device=device,
     )
     save_references(references, folder / "references.safetensors")
     return folder / "references.safetensors"
@@ -173,6 +175,16 @@ def _check_belonging(images: ImageSet, folder: Path, roles: Mapping[str, Mapping
                 raise FileFormatError(f"{path} was trained on '{of}', not on '{images.name}'")
 
 
+def _check_complete(images: ImageSet, judged_by: Path, roles: Mapping[str, Mapping[str, Path]]) -> None:
+    """Check that a testbed of a user's own images, of which nothing is shipped, has a denoiser and a judge."""
+    for name, missing in (
+        ("denoiser", "denoiser" not in roles["denoiser"]),
+        ("judge", not (judged_by / "judge.safetensors").is_file()),
+    ):
+        if missing:
+            raise DataNotFoundError(f"{images.shipped} has no {name}.safetensors: train {name} into it")
+
+
 def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path | None = None) -> Testbed:
     """Load a testbed from the shipped weights or from a folder written by ``guidegym.train_models``.
 
@@ -189,6 +201,7 @@ def load_images_testbed(images: ImageSet, device: torch.device, *, weights: Path
     judged_by = folder if "judge" in roles["judge"] else images.judges
     if "denoiser" not in roles["denoiser"]:
         roles["denoiser"] = files_by_role(images.shipped)["denoiser"]
+    _check_complete(images, judged_by, roles)
     if judged_by != folder:
         roles["judge"] = {**files_by_role(judged_by)["judge"], **roles["judge"]}
     judges = LazyNetworks(roles["judge"], device)

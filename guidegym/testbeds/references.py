@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from safetensors.torch import save
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from guidegym.metrics import moments, reference_self_term
 from guidegym.metrics.checking import check_finite
 from guidegym.support.files import write_atomically
 from guidegym.support.tensor_files import read_tensors
+from guidegym.testbeds.image_data import to_unit_range
+from guidegym.testbeds.judge import CHUNK, JudgeNetwork, seen_by
 
 FORMAT = "guidegym-references/1"
 
@@ -94,6 +96,42 @@ def references_from_features(
         covariance=torch.stack([covariance for _, covariance in statistics]),
         extractor=extractor,
         spatial=None if spatial is None else moments(spatial, _balancing(labels, num_classes)),
+    )
+
+
+def references_from_images(
+    judge: JudgeNetwork,
+    images: UInt8[Tensor, " n channels height width"],
+    labels: Int[Tensor, " n"],
+    *,
+    num_classes: int,
+    kept: int,
+    extractor: str,
+    device: torch.device,
+) -> References:
+    """Summarise a judge's features of labelled images, on the CPU; the other arguments are as in ``references_from_features``.
+
+    Args:
+        judge: The judge.
+        images: Images, levels 0..255, which it gets in [-1, 1], a chunk at a time.
+        labels: Their classes.
+        num_classes: Number of classes.
+        kept: Rows to keep per class.
+        extractor: Digest or name of the judge.
+        device: Device of the judge.
+
+    Raises:
+        GuideGymError: If a class has fewer than two images.
+    """
+    seen = [seen_by(judge, to_unit_range(rows).to(device)) for rows in images.split(CHUNK)]
+    spatial = [one.spatial.cpu() for one in seen if one.spatial is not None]
+    return references_from_features(
+        torch.cat([one.features.cpu() for one in seen]),
+        labels,
+        num_classes=num_classes,
+        kept=kept,
+        extractor=extractor,
+        spatial=torch.cat(spatial) if spatial else None,
     )
 
 

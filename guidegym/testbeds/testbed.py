@@ -1,9 +1,9 @@
 """The Testbed record: a model, and the means to measure its samples."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -83,6 +83,24 @@ class Testbed(Model):
             )
         if self.references.features.device != torch.zeros(0, device=self.device).device:
             raise GuideGymError(f"`references` must be on {self.device}, got {self.references.features.device}")
+
+    @classmethod
+    def of(cls, model: Model, *, judge: JudgeNetwork, references: References, **further: Any) -> "Testbed":
+        """Return a model with a judge, and references in its features: a testbed, whose samples can be measured.
+
+        Args:
+            model: The model.
+            judge: Measures samples, on the model's device.
+            references: Real data in the judge's features, one block per class of the model.
+            further: Further arguments, of the testbed or in place of the model's.
+
+        Raises:
+            GuideGymError: If the model has conditional denoisers only, or the references do not fit it.
+        """
+        if model.denoiser is None:
+            raise GuideGymError(f"model '{model.name}' has only conditional denoisers: a testbed has another one")
+        parts = {one.name: getattr(model, one.name) for one in fields(Model)}
+        return cls(**{**parts, "judge": judge, "references": references, **further})
 
     def seen(self, x: Float[Tensor, " n *event"], *, by: str | None = None) -> Seen:
         """Return the outputs of the judge, or of the one called ``by`` in the bank, for clean samples.

@@ -17,6 +17,8 @@ from guidegym.training.replay import ReplayBuffer
 
 JOINT_MAGNITUDE, MIXTURE_MAGNITUDE = 0.1, 0.02
 """Weights of the squared energies: with less, energies of data and chains drift apart, and chains never reach the data."""
+FEATURES = 64
+"""Length of the features of clean-image classifiers."""
 RADII = {"robust_r0": 0.0, "robust_r025": 0.25, "robust_r05": 0.5, "robust": 1.0}
 """L2 radii of the off-the-shelf classifiers for images in [0, 1], as in the thesis; in [-1, 1] they are twice as large."""
 
@@ -97,6 +99,6 @@ def _encoder_of(
         image_channels=plan.images.event_shape[0],
         channels=plan.size.guide_channels,
         image_size=plan.images.event_shape[1],
-        feature_dim=64,
+        feature_dim=max(FEATURES, plan.images.num_classes - 1),  # centres need as many dimensions as classes less one
         density=density,
     )

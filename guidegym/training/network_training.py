@@ -25,7 +25,7 @@ from guidegym.training.loss import UNKNOWN, DivergedError
 from guidegym.training.mixtures import estimate_variance
 from guidegym.training.recipe import Recipe
 from guidegym.training.recipes import recipes_for
-from guidegym.training.sizes import SIZES, Budget
+from guidegym.training.sizes import SIZES, Budget, size_for
 from guidegym.training.train import Pool, TrainingResult, TrainingRun, seed_for, train
 
 ATTACK_RADIUS = 2.0
@@ -38,8 +38,8 @@ SCORED = 500
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(testbed: str, folder: Path | None) -> ImageData:
-    return IMAGE_SETS[testbed].load(folder)
+def _loaded(images: ImageSet, folder: Path | None) -> ImageData:
+    return images.load(folder)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainingTask:
     """The settings for training the networks of a testbed; small enough to send to another process.
 
     Args:
-        testbed: Name of the image testbed.
+        testbed: Name of the testbed.
         folder: Folder of its data; None for the default locations.
         budget: The budget of each recipe.
         labels: Share of the labels that training uses, in (0, 1].
@@ -55,6 +55,8 @@ class TrainingTask:
         out: Folder of the weight files and checkpoints.
         device: Device to train on.
         seed: Seed of everything random.
+        own: The images, if they are a user's own.
+        num_steps: Optimiser steps of every recipe; None for those of the budget.
     """
 
     testbed: str
@@ -65,6 +67,8 @@ class TrainingTask:
     out: Path
     device: torch.device
     seed: int
+    own: ImageSet | None = None
+    num_steps: int | None = None
 
     def __post_init__(self) -> None:
         plain_fields(self)
@@ -72,18 +76,19 @@ class TrainingTask:
     @property
     def images(self) -> ImageSet:
         """The testbed's parts other than its networks."""
-        return IMAGE_SETS[self.testbed]
+        return IMAGE_SETS[self.testbed] if self.own is None else self.own
 
     @property
     def data(self) -> ImageData:
         """Its images, read once per process."""
-        return _loaded(self.testbed, self.folder)
+        return _loaded(self.images, self.folder)
 
     @property
     def recipes(self) -> Mapping[str, Recipe]:
         """The testbed's recipes by name."""
         images = self.images
-        recipes = recipes_for(images, SIZES[images.name], budget=self.budget, weight=self.weight)
+        size = SIZES[images.name] if self.own is None else size_for(images.event_shape)
+        recipes = recipes_for(images, size, budget=self.budget, weight=self.weight, num_steps=self.num_steps)
         return {name: recipe for name, recipe in recipes.items() if not images.networks or name in images.networks}
 
     def file(self, name: str) -> Path:

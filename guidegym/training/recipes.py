@@ -25,7 +25,12 @@ LABEL_DROPOUT = 0.15
 
 
 def recipes_for(
-    images: ImageSet, size: Size, *, budget: Budget = "small", weight: float | None = None
+    images: ImageSet,
+    size: Size,
+    *,
+    budget: Budget = "small",
+    weight: float | None = None,
+    num_steps: int | None = None,
 ) -> dict[str, Recipe]:
     """Return the recipes of a testbed in training order: the judge is first, as the references are its features.
 
@@ -34,8 +39,9 @@ def recipes_for(
         size: Sizes and budgets.
         budget: ``small`` for two CPU cores, ``full`` for an accelerator.
         weight: Weight of the loss term added to cross-entropy, in recipes with such a term; None for each recipe's own.
+        num_steps: Optimiser steps of every recipe; None for those of the budget.
     """
-    plan = Plan(images, size, size.budgets[budget], weight)
+    plan = Plan(images, size, size.settings(budget, num_steps), weight)
     return {**_judges(plan), **_denoisers(plan), **timed(plan), **off_the_shelf(plan), **mixtures(plan)}
 
 

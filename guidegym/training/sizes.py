@@ -1,7 +1,8 @@
 """The testbed-specific sizes of networks and lengths of training."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from guidegym.training.train import TrainingSettings
@@ -37,6 +38,24 @@ class Size:
     calibration: float
     linf_radius: float
     budgets: Mapping[Budget, Mapping[Kind, TrainingSettings]]
+
+    def settings(self, budget: Budget, num_steps: int | None = None) -> Mapping[Kind, TrainingSettings]:
+        """Return the loop settings of a budget, or of a training of another length.
+
+        The warm-up and the averaging of the weights then take the same share of the steps, so that a quick trial has both.
+        """
+        own = self.budgets[budget]
+        return own if num_steps is None else {kind: _lasting(one, num_steps) for kind, one in own.items()}
+
+
+def _lasting(settings: TrainingSettings, num_steps: int) -> TrainingSettings:
+    ratio = settings.num_steps / num_steps
+    return replace(
+        settings,
+        num_steps=num_steps,
+        warmup=math.ceil(settings.warmup / ratio) if ratio > 1 else settings.warmup,
+        ema_decay=max(1 - (1 - settings.ema_decay) * ratio, 0.0) if settings.ema_decay else 0.0,
+    )
 
 
 FASHION_SIZE = Size(
@@ -105,3 +124,27 @@ DIGITS_SIZE = Size(
     budgets={"small": _digits_budget(1), "full": _digits_budget(5)},
 )
 SIZES = {"fashion": FASHION_SIZE, "digits": DIGITS_SIZE, "digits-trained-ve": DIGITS_SIZE}
+
+SMALL = 20
+"""Images below this height have the networks and budgets of the digits, others those of Fashion-MNIST."""
+VALUES = 28 * 28
+"""Values of an image of Fashion-MNIST."""
+
+
+def size_for(event_shape: tuple[int, int, int]) -> Size:
+    """Return sizes and budgets for images of a user's own: the digits' or Fashion-MNIST's, with what depends on the image size.
+
+    The replay buffer has as many values as Fashion-MNIST's, the loss weights that multiply sums over pixels fall with their
+    number, and shifts are the same share of the height. These are starting points; only the two shipped testbeds' were tuned.
+
+    Args:
+        event_shape: Channels, height and width, a multiple of 4.
+    """
+    values, height = math.prod(event_shape), event_shape[1]
+    record = DIGITS_SIZE if height < SMALL else FASHION_SIZE
+    return replace(
+        record,
+        shift=max(height // 14, 1),
+        buffer=min(record.buffer, max(FASHION_SIZE.buffer * VALUES // values, 500)),
+        calibration=float(f"{FASHION_SIZE.calibration * VALUES / values:.1g}"),
+    )
