@@ -111,10 +111,11 @@ def train_models(settings: TrainModelsSettings = DEFAULTS) -> int:
         _check_weighted(names, recipes)
     if task.labels < 1:
         names = _told(names, recipes, named=bool(settings.only))
-    make_folder(task.out)
     data = task.data
     if own is not None:
         _check_batches(names, recipes, len(data.train_images))
+    make_folder(task.out)
+    if own is not None:
         own.save(task.out, data)
     _train([name for name in names if name in recipes], task, settings.jobs)
     if "references" in names:
