@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import guidegym as gg
+from guidegym.networks import Judge
 from guidegym.sample import main as sample
 from guidegym.testbeds.folder_files import ImageFile, list_folder
 from guidegym.testbeds.folder_images import read_images
@@ -147,4 +148,4 @@ def test_wrong_input_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "broken" in _said(["--data", str(folder), *flags], capsys)
     assert not (tmp_path / "w").exists()
     with pytest.raises(ValueError, match="must be given for a judge by itself"):
-        gg.references_from_folder(_images(tmp_path / "more", num=4), torch.nn.Identity())  # type: ignore[arg-type]
+        gg.references_from_folder(_images(tmp_path / "more", num=4), Judge(channels=(8, 8, 8), num_classes=3))
