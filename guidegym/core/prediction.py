@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.core.state import State
-from guidegym.diffusion import Evaluate, Memory, Predicted, Step, clean_estimate, rows_like
+from guidegym.diffusion import Evaluate, Memory, Predicted, Raised, Step, clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Cost, Guide, GuideOutput
 from guidegym.models import Model
@@ -31,6 +31,7 @@ class Prediction:
         clean: What the gradient changes in the clean estimate; None if it follows from the gradient. See ``GuideOutput``.
         base_cost: Cost per row of the unguided prediction.
         guide_cost: Cost of the guide per row that it was evaluated on.
+        raised: Where the networks were evaluated, if the sampler raised the rows' noise before; None if at the rows themselves.
     """
 
     unguided: Predicted
@@ -42,6 +43,7 @@ class Prediction:
     clean: Float[Tensor, " batch *event"] | None = None
     base_cost: Cost = ONE_DENOISER
     guide_cost: Cost = NOTHING
+    raised: Raised | None = None
 
     @property
     def eps(self) -> Float[Tensor, " batch *event"]:
@@ -59,7 +61,8 @@ class Prediction:
         names = ("gradient", "logits", "clean_logits", "memory", "clean")
         own: dict[str, Any] = {name: getattr(self, name) for name in names}
         divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
-        return replace(self, unguided=self.unguided.rows(rows), **divided)
+        raised = None if self.raised is None else Raised(self.raised.x[rows], self.raised.t[rows])
+        return replace(self, unguided=self.unguided.rows(rows), raised=raised, **divided)
 
     @property
     def guided(self) -> GuideOutput:
@@ -138,7 +141,13 @@ def step_of(
     memory: Memory,
     evaluate: Evaluate,
 ) -> Step:
-    """Return the reverse step that a prediction leads to, under a weight per row."""
+    """Return the reverse step that a prediction leads to, under a weight per row.
+
+    Raises:
+        GuideGymError: If a weight is given and the guide was not evaluated.
+    """
+    if weight is not None and told.gradient is None:
+        raise GuideGymError("`weight` must be None if the guide was not evaluated")
     return Step(
         x,
         *times,
