@@ -234,7 +234,8 @@ class Engine:
         check_memory(self.sampler, state.solver, state.x)
         active = ~self.ended(state)
         reverse, further = self._reverse(state, prediction, weight)
-        finite = reverse.x_next.flatten(1).isfinite().all(dim=1)
+        # The largest value of a row is NaN or infinite if any is: one pass instead of four.
+        finite = reverse.x_next.flatten(1).abs().amax(dim=1).isfinite()
         moves = active & finite
 
         def moved(new: Tensor, old: Tensor) -> Tensor:

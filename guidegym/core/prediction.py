@@ -15,6 +15,7 @@ from guidegym.models import Model
 
 NOTHING = Cost()
 ONE_DENOISER = Cost(denoiser=1)
+ONE_CLASSIFIER = Cost(guide_forward=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +74,16 @@ class Prediction:
     @property
     def evaluations(self) -> Int[Tensor, " batch 4"]:
         """The cost of each row, in the order of ``Cost``."""
-        device = self.eps.device
-        cost = torch.tensor(self.base_cost.counts, device=device).repeat(len(self.eps), 1)
-        if self.gradient is not None:
-            rows = slice(None) if self.guided_rows is None else self.guided_rows
-            cost[rows] += torch.tensor(self.guide_cost.counts, device=device)
+        device, every_row = self.eps.device, self.base_cost
+        if self.gradient is not None and self.guided_rows is None:
+            every_row = every_row + self.guide_cost
         if self.clean_logits is not None:
-            cost[:, 1] += 1
-        return cost
+            every_row = every_row + ONE_CLASSIFIER
+        cost = torch.tensor(every_row.counts, device=device).expand(len(self.eps), -1)
+        if self.gradient is None or self.guided_rows is None:
+            return cost
+        guided = torch.tensor(self.guide_cost.counts, device=device).expand(len(self.guided_rows), -1)
+        return cost.index_add(0, self.guided_rows, guided)
 
 
 def weighted(

@@ -1,5 +1,6 @@
 """The common interface of samplers: the rule of one reverse step, without networks."""
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -72,6 +73,26 @@ class Step:
     def ends(self) -> Bool[Tensor, " batch"]:
         """Which rows go to the clean end."""
         return self.t_next == self.process.clean
+
+    @functools.cached_property
+    def alpha_bar(self) -> Float[Tensor, " batch"]:
+        """The share of signal variance left at ``t``, in the rows' type; like the others below, looked up once."""
+        return self.process.alpha_bar(self.t, self.x.dtype)
+
+    @functools.cached_property
+    def sigma(self) -> Float[Tensor, " batch"]:
+        """The standard deviation of the noise at ``t``."""
+        return self.process.sigma(self.t, self.x.dtype)
+
+    @functools.cached_property
+    def alpha_bar_next(self) -> Float[Tensor, " batch"]:
+        """The share of signal variance at ``t_next``."""
+        return self.process.alpha_bar(self.t_next, self.x.dtype)
+
+    @functools.cached_property
+    def sigma_next(self) -> Float[Tensor, " batch"]:
+        """The standard deviation of the noise at ``t_next``."""
+        return self.process.sigma(self.t_next, self.x.dtype)
 
 
 class Reverse(NamedTuple):
