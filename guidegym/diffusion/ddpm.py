@@ -113,7 +113,7 @@ class DDPM:
         estimate = unguided
         if step.shift is not None:
             mean = mean + variance * step.shift
-            estimate, _ = guided_estimate(step)
+            estimate, _ = guided_estimate(step, clipping="estimate")  # its noise is not needed
         quiet = step.ends & (t == 0) if self.last == "noisy" else step.ends
         spread = torch.where(rows_like(quiet, x_t), 0.0, variance.sqrt())
         memory = {name: torch.where(step.ends, own, small) for name, own in step.memory.items()}

@@ -1,7 +1,5 @@
 """The guided noise and clean estimate of a step, which all samplers start from."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -52,15 +50,20 @@ def clean_estimate(
 
 def unguided_estimate(step: Step) -> Float[Tensor, " batch *event"]:
     """Return the clean estimate of a step without guidance; see ``clean_estimate``."""
-    return _estimate(step, step.predicted)
+    return _estimate(step, step.predicted, step.clip)
 
 
-def _estimate(step: Step, predicted: Predicted) -> Float[Tensor, " batch *event"]:
+def _noise_of(step: Step, x_0: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
+    """Return the noise of a clean estimate."""
+    return (step.x - rows_like(step.alpha_bar.sqrt(), step.x) * x_0) / rows_like(step.sigma, step.x)
+
+
+def _estimate(step: Step, predicted: Predicted, clip: float | None) -> Float[Tensor, " batch *event"]:
     """Return the clean estimate of a step for a prediction, with the levels that the step knows."""
     x_0 = predicted.x_0
     if x_0 is None:
         x_0 = (step.x - rows_like(step.sigma, step.x) * predicted.eps) / rows_like(step.alpha_bar.sqrt(), step.x)
-    return _clipped(x_0, step.clip)
+    return _clipped(x_0, clip)
 
 
 def _clipped(x_0: Float[Tensor, " batch *event"], clip: float | None) -> Float[Tensor, " batch *event"]:
@@ -88,19 +91,18 @@ def guided_estimate(
             noise, as diffusers does; ``unguided`` clips the unguided estimate, recomputes the noise, and then guides, as
             guided-diffusion does.
     """
-    if clipping == "unguided" and step.clip is not None:
-        clean, eps = guided_estimate(replace(step, shift=None, clean_shift=None))
-        return guided_estimate(replace(step, eps=eps, x_0=clean, clip=None))
-    eps_hat, x_0, _ = step.predicted
+    eps, x_0, _ = step.predicted
+    clip = step.clip
+    if clipping == "unguided" and clip is not None:
+        x_0, clip = _estimate(step, step.predicted, clip), None
+        eps = _noise_of(step, x_0)
     if step.shift is not None:
-        eps_hat = guided_noise(step.eps, step.shift, sigma_t=step.sigma)
+        eps = guided_noise(eps, step.shift, sigma_t=step.sigma)
         if x_0 is not None and step.clean_shift is not None:
             x_0 = x_0 + step.clean_shift
         elif x_0 is not None:
             # Where the signal ends, a gradient of the noisy rows says nothing about the clean ones.
             reach = torch.where(step.alpha_bar > 0, step.sigma.square() / step.alpha_bar.sqrt(), 0.0)
             x_0 = x_0 + rows_like(reach, step.x) * step.shift
-    estimate = _estimate(step, Predicted(eps_hat, x_0))
-    if step.clip is not None and clipping == "guided":
-        eps_hat = (step.x - rows_like(step.alpha_bar.sqrt(), step.x) * estimate) / rows_like(step.sigma, step.x)
-    return estimate, eps_hat
+    estimate = _estimate(step, Predicted(eps, x_0), clip)
+    return estimate, _noise_of(step, estimate) if clip is not None and clipping == "guided" else eps
