@@ -1,6 +1,6 @@
 """Measure our guided loop on other libraries' models, beside their own loops and beside the bare network calls.
 
-    python benchmarks/own_models.py [--device cpu] [--rows 64] [--steps 5] [--width 16] [--repeats 7]
+    python benchmarks/own_models.py [--device cpu] [--rows 64] [--steps 10] [--width 16] [--repeats 7]
 
 For each family all variants run in one process, in turn, on the same network and the same noise, and ratios are taken within a
 round: a machine that is slow for a while is slow for all of them. On a CPU, ratios of processor time are added, which leave out
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=5, choices=STEPS, metavar="N")
+    parser.add_argument("--steps", type=int, default=10, choices=STEPS, metavar="N")
     parser.add_argument("--width", type=int, default=16, help="channels of the networks, a multiple of 8")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", default="", help="measure the families whose names contain this, and write nothing")
