@@ -211,7 +211,8 @@ def edm(setting: Setting, churn: float) -> Family:
         level = sigma.to(x).reshape(-1, 1, 1, 1)
         total = (level.square() + 0.25).sqrt()
         raw = network(x / total, level.flatten().log() / 4).sample
-        return 0.25 / total.square() * x + 0.5 * level / total * raw
+        clean: Tensor = 0.25 / total.square() * x + 0.5 * level / total * raw
+        return clean
 
     model = gg.Model(
         process=gg.EDMProcess(),
@@ -222,7 +223,7 @@ def edm(setting: Setting, churn: float) -> Family:
         device=setting.device,
     )
     settings = {"churn": churn, "churn_min": 0.05, "churn_max": 50.0, "churn_noise": 1.003} if churn else {}
-    sampler = gg.Heun(setting.steps, **settings)  # type: ignore[arg-type]
+    sampler = gg.Heun(setting.steps, **settings)
     x, levels = setting.noise(model), sampler.timesteps(model.process).to(setting.device)
     twice = torch.cat([levels[:1], levels[1:-1].repeat_interleave(2)])
 

@@ -39,7 +39,11 @@ def measure(family: Family, setting: Setting, repeats: int) -> dict[str, Any]:
     difference = float((mine - other).abs().max() / other.abs().max())
     if not difference < TOLERANCE:
         raise SystemExit(f"{family.name}: samples differ by {difference:.1e} of the largest value")
-    runs = {"bare": family.bare, "ours": family.ours, "theirs": functools.partial(family.theirs, None)}
+    runs: dict[str, Callable[[], object]] = {
+        "bare": family.bare,
+        "ours": family.ours,
+        "theirs": functools.partial(family.theirs, None),
+    }
     for run in runs.values():
         run()
     rounds = [{name: both_seconds(run, setting.device) for name, run in runs.items()} for _ in range(repeats)]

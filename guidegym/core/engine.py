@@ -234,8 +234,7 @@ class Engine:
         check_memory(self.sampler, state.solver, state.x)
         active = ~self.ended(state)
         reverse, further = self._reverse(state, prediction, weight)
-        # The largest value of a row is NaN or infinite if any is: one pass instead of four.
-        finite = reverse.x_next.flatten(1).abs().amax(dim=1).isfinite()
+        finite = reverse.x_next.flatten(1).abs().amax(dim=1).isfinite()  # a NaN counts as the largest
         moves = active & finite
 
         def moved(new: Tensor, old: Tensor) -> Tensor:
