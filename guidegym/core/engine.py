@@ -8,11 +8,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.core.prediction import Prediction, clean_logits_at, prediction_of_some, step_of
-from guidegym.core.state import State, fork
+from guidegym.core.state import State, check_rows, fork
 from guidegym.diffusion import (
     INITIAL,
     REVERSE,
     Predicted,
+    Raised,
+    Raising,
     Reverse,
     Sampler,
     Step,
@@ -101,13 +103,7 @@ class Engine:
             GuideGymError: If ``labels`` and ``seeds`` differ in length, or one of their values is out of range.
         """
         model = self.model
-        if len(labels) != len(seeds) or len(labels) == 0:
-            raise GuideGymError(f"`labels` and `seeds` must have equal lengths >= 1, got {len(labels)}, {len(seeds)}")
-        if int(labels.min()) < 0 or int(labels.max()) >= model.num_classes:
-            wrong = next(int(label) for label in labels if not 0 <= int(label) < model.num_classes)
-            raise GuideGymError(f"`labels` must be in 0..{model.num_classes - 1}, got {wrong}")
-        if int(seeds.min()) < 0:
-            raise GuideGymError(f"`seeds` must be >= 0, got {int(seeds.min())}")
+        check_rows(labels, seeds, model.num_classes)
         labels, seeds = (ordinary(rows).to(model.device) for rows in (labels, seeds))
         zero = torch.zeros_like(labels)
         noise = trajectory_noise(seeds, zero, model.event_shape, stream=INITIAL, dtype=model.dtype)
@@ -160,9 +156,13 @@ class Engine:
         Raises:
             GuideGymError: If ``guide`` is true and the engine has no guide.
         """
-        t = self.at(state)[0] if times is None else times
         if guide and self.guide is None:
             raise GuideGymError("`weight` must be None for an engine without a guide")
+        if times is None and (raised := self._raised(state)) is not None:
+            there = replace(state, x=raised.x)
+            known = self.predict(there, guide=guide, guided_rows=guided_rows, clean=clean, times=raised.t)
+            return replace(known, raised=raised)
+        t = self.at(state)[0] if times is None else times
         in_graph = guide and self.guide is not None and self.guide.through_denoiser
         if in_graph and guided_rows is not None:
             return self._predict_apart(state, t, guided_rows)
@@ -180,6 +180,16 @@ class Engine:
         clean_logits = clean_logits_at(self.model, self.guide, state.x, t, told) if clean else None
         return Prediction(told, gradient, logits, None, clean_logits, memory, change, cost, guide_cost)
 
+    def _noise(self, state: State) -> Float[Tensor, " batch *event"]:
+        """Return the noise of each row's next step."""
+        return trajectory_noise(state.seed, state.step, state.x.shape[1:], stream=REVERSE, dtype=self.model.dtype)
+
+    def _raised(self, state: State) -> Raised | None:
+        """Return the rows with the noise that the sampler adds before its step; None if it adds none there."""
+        if not (self.sampler.is_stochastic and isinstance(self.sampler, Raising)):
+            return None
+        return self.sampler.raised(state.x, self.at(state)[0], self._noise(state), self.model.process)
+
     def _predict_apart(
         self, state: State, t: Shaped[Tensor, " batch"], guided_rows: Int[Tensor, " some"]
     ) -> Prediction:
@@ -194,11 +204,7 @@ class Engine:
         return prediction_of_some(state, guided_rows, told, some.guided, some.base_cost)
 
     def _guided(
-        self,
-        state: State,
-        t: Shaped[Tensor, " batch"],
-        x_t: Float[Tensor, " batch *event"],
-        told: Predicted,
+        self, state: State, t: Shaped[Tensor, " batch"], x_t: Float[Tensor, " batch *event"], told: Predicted
     ) -> GuideOutput:
         """Evaluate the guide on rows whose unguided prediction is known."""
         assert self.guide is not None
@@ -228,37 +234,33 @@ class Engine:
         check_memory(self.sampler, state.solver, state.x)
         active = ~self.ended(state)
         reverse, further = self._reverse(state, prediction, weight)
-        finite = reverse.x_next.flatten(1).isfinite().all(dim=1)
+        finite = reverse.x_next.flatten(1).abs().amax(dim=1).isfinite()  # a NaN counts as the largest
         moves = active & finite
+
+        def moved(new: Tensor, old: Tensor) -> Tensor:
+            return torch.where(rows_like(moves, old), new, old)
+
         target, last = state.target, torch.zeros_like(state.weight) if weight is None else weight.to(state.weight)
         if rate is not None:
-            moved = advance_target(target, state.label, step_gamma(rate, self.sampler.num_steps))
-            target = torch.where(moves[:, None], moved, target)
+            target = moved(advance_target(target, state.label, step_gamma(rate, self.sampler.num_steps)), target)
         return replace(
             state,
-            x=torch.where(rows_like(moves, state.x), reverse.x_next, state.x),
-            x_0=torch.where(rows_like(moves, state.x), reverse.x_0, state.x_0),
+            x=moved(reverse.x_next, state.x),
+            x_0=moved(reverse.x_0, state.x_0),
             step=state.step + moves.long(),
             target=target,
-            weight=torch.where(moves, last, state.weight),
+            weight=moved(last, state.weight),
             failed=state.failed | (active & ~finite),
-            memory=state.memory
-            if prediction.memory is None
-            else torch.where(rows_like(moves, state.x), prediction.memory, state.memory),
+            memory=state.memory if prediction.memory is None else moved(prediction.memory, state.memory),
             evaluations=state.evaluations + prediction.evaluations + further * active[:, None],
-            solver={
-                name: torch.where(rows_like(moves, own), reverse.memory[name], own)
-                for name, own in state.solver.items()
-            },
+            solver={name: moved(reverse.memory[name], own) for name, own in state.solver.items()},
         )
 
     def _reverse(
         self, state: State, prediction: Prediction, weight: Float[Tensor, " batch"] | None
     ) -> tuple[Reverse, Int[Tensor, " batch 4"]]:
         """Let the sampler take its step; return the result and its cost beyond the prediction."""
-        if weight is not None and prediction.gradient is None:
-            raise GuideGymError("`weight` must be None if the guide was not evaluated")
-        model, further = self.model, torch.zeros_like(state.evaluations)
+        further = torch.zeros_like(state.evaluations)
 
         def evaluate(x: Tensor, times: Tensor, wanted: Tensor) -> Step:
             guided_rows = prediction.guided_rows
@@ -266,17 +268,15 @@ class Engine:
             further.add_(told.evaluations * wanted[:, None])
             return step_from(x, times, told)
 
-        noise = None
-        if self.sampler.is_stochastic:
-            noise = trajectory_noise(state.seed, state.step, model.event_shape, stream=REVERSE, dtype=model.dtype)
-        now, t_next = self.at(state)
+        raised, (now, t_next) = prediction.raised, self.at(state)
+        noise = self._noise(state) if self.sampler.is_stochastic and raised is None else None
 
         def step_from(x: Tensor, t: Tensor, told: Prediction) -> Step:
             return step_of(
-                told, model, weight, x=x, times=(t, t_next), noise=noise, memory=state.solver, evaluate=evaluate
+                told, self.model, weight, x=x, times=(t, t_next), noise=noise, memory=state.solver, evaluate=evaluate
             )
 
-        return self.sampler.step(step_from(state.x, now, prediction)), further
+        return self.sampler.step(step_from(*(raised or (state.x, now)), prediction)), further
 
     def step(
         self,

@@ -74,7 +74,7 @@ def _told(engine: Engine, state: State, prediction: Prediction) -> tuple[Tensor,
         raise GuideGymError("`prediction` must come from `predict(state, clean=True)`")
     assert engine.guide is not None and engine.guide.classifier is not None
     model, classifier = engine.model, engine.guide.classifier
-    t, _ = engine.at(state)
+    t = engine.at(state)[0] if prediction.raised is None else prediction.raised.t
     label, sigma = state.label[:, None], model.process.sigma(t, state.x.dtype)
     log_p = prediction.logits.log_softmax(dim=1)
     clean_log_p = prediction.clean_logits.log_softmax(dim=1).gather(1, label)[:, 0]

@@ -8,13 +8,14 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from guidegym.core.state import State
-from guidegym.diffusion import Evaluate, Memory, Predicted, Step, clean_estimate, rows_like
+from guidegym.diffusion import Evaluate, Memory, Predicted, Raised, Step, clean_estimate, rows_like
 from guidegym.errors import GuideGymError
 from guidegym.guidance import Cost, Guide, GuideOutput
 from guidegym.models import Model
 
 NOTHING = Cost()
 ONE_DENOISER = Cost(denoiser=1)
+ONE_CLASSIFIER = Cost(guide_forward=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Prediction:
         clean: What the gradient changes in the clean estimate; None if it follows from the gradient. See ``GuideOutput``.
         base_cost: Cost per row of the unguided prediction.
         guide_cost: Cost of the guide per row that it was evaluated on.
+        raised: Where the networks were evaluated, if the sampler raised the rows' noise before; None if at the rows themselves.
     """
 
     unguided: Predicted
@@ -42,6 +44,7 @@ class Prediction:
     clean: Float[Tensor, " batch *event"] | None = None
     base_cost: Cost = ONE_DENOISER
     guide_cost: Cost = NOTHING
+    raised: Raised | None = None
 
     @property
     def eps(self) -> Float[Tensor, " batch *event"]:
@@ -59,7 +62,8 @@ class Prediction:
         names = ("gradient", "logits", "clean_logits", "memory", "clean")
         own: dict[str, Any] = {name: getattr(self, name) for name in names}
         divided: dict[str, Any] = {name: None if told is None else told[rows] for name, told in own.items()}
-        return replace(self, unguided=self.unguided.rows(rows), **divided)
+        raised = None if self.raised is None else Raised(self.raised.x[rows], self.raised.t[rows])
+        return replace(self, unguided=self.unguided.rows(rows), raised=raised, **divided)
 
     @property
     def guided(self) -> GuideOutput:
@@ -70,14 +74,16 @@ class Prediction:
     @property
     def evaluations(self) -> Int[Tensor, " batch 4"]:
         """The cost of each row, in the order of ``Cost``."""
-        device = self.eps.device
-        cost = torch.tensor(self.base_cost.counts, device=device).repeat(len(self.eps), 1)
-        if self.gradient is not None:
-            rows = slice(None) if self.guided_rows is None else self.guided_rows
-            cost[rows] += torch.tensor(self.guide_cost.counts, device=device)
+        device, every_row = self.eps.device, self.base_cost
+        if self.gradient is not None and self.guided_rows is None:
+            every_row = every_row + self.guide_cost
         if self.clean_logits is not None:
-            cost[:, 1] += 1
-        return cost
+            every_row = every_row + ONE_CLASSIFIER
+        cost = torch.tensor(every_row.counts, device=device).expand(len(self.eps), -1)
+        if self.gradient is None or self.guided_rows is None:
+            return cost
+        guided = torch.tensor(self.guide_cost.counts, device=device).expand(len(self.guided_rows), -1)
+        return cost.index_add(0, self.guided_rows, guided)
 
 
 def weighted(
@@ -138,7 +144,13 @@ def step_of(
     memory: Memory,
     evaluate: Evaluate,
 ) -> Step:
-    """Return the reverse step that a prediction leads to, under a weight per row."""
+    """Return the reverse step that a prediction leads to, under a weight per row.
+
+    Raises:
+        GuideGymError: If a weight is given and the guide was not evaluated.
+    """
+    if weight is not None and told.gradient is None:
+        raise GuideGymError("`weight` must be None if the guide was not evaluated")
     return Step(
         x,
         *times,

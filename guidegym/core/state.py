@@ -59,6 +59,21 @@ class State:
         return Cost(*self.evaluations.sum(dim=0).tolist())
 
 
+def check_rows(labels: Int[Tensor, " batch"], seeds: Int[Tensor, " seeds"], num_classes: int) -> None:
+    """Check the labels and seeds of a batch to start.
+
+    Raises:
+        GuideGymError: If they differ in length, or one of their values is out of range.
+    """
+    if len(labels) != len(seeds) or len(labels) == 0:
+        raise GuideGymError(f"`labels` and `seeds` must have equal lengths >= 1, got {len(labels)}, {len(seeds)}")
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        wrong = next(int(label) for label in labels if not 0 <= int(label) < num_classes)
+        raise GuideGymError(f"`labels` must be in 0..{num_classes - 1}, got {wrong}")
+    if int(seeds.min()) < 0:
+        raise GuideGymError(f"`seeds` must be >= 0, got {int(seeds.min())}")
+
+
 NAMES = tuple(one.name for one in fields(State) if one.name != "solver")
 SOLVER = "solver."
 """Prefix, in a file, of the names of the sampler's memory."""

@@ -17,6 +17,8 @@ from guidegym.diffusion.process import DiscreteTime, Process, VPProcess, noise_r
 from guidegym.diffusion.sampler import (
     Evaluate,
     Memory,
+    Raised,
+    Raising,
     Reverse,
     Sampler,
     Step,
@@ -48,6 +50,8 @@ __all__ = [
     "PredictorCorrector",
     "ProbabilityFlow",
     "Process",
+    "Raised",
+    "Raising",
     "Reverse",
     "Sampler",
     "Scheduled",

@@ -1,6 +1,6 @@
 """Denoising diffusion implicit models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Shaped
 from torch import Tensor
@@ -79,15 +79,17 @@ class DDIM(WithoutMemory):
 
     def step(self, step: Step) -> Reverse:
         """Take one reverse step; see ``Sampler.step``."""
-        x_t, t, t_next, process = step.x, step.t, step.t_next, step.process
+        x, process = step.x, step.process
         if self.strided:
-            t_next = (t - len(process.grid()) // self.num_steps).clamp(min=process.clean)
+            there = (step.t - len(process.grid()) // self.num_steps).clamp(min=process.clean)
+            step = replace(step, t_next=there)
         x_0, eps_hat = guided_estimate(step, clipping=self.clipping)
-        alpha_bar_next, sigma_next = process.alpha_bar(t_next, x_t.dtype), process.sigma(t_next, x_t.dtype)
-        _, beta = noise_between(process, t, t_next, x_t.dtype)
-        added = self.eta * sigma_next / process.sigma(t, x_t.dtype) * beta.sqrt()
-        direction = (sigma_next.square() - added.square()).clamp_min(0).sqrt()
-        x_next = rows_like(alpha_bar_next.sqrt(), x_t) * x_0 + rows_like(direction, x_t) * eps_hat
-        if step.noise is not None and self.is_stochastic:
-            x_next = x_next + rows_like(added, x_t) * step.noise
+        signal_next, direction, added = step.alpha_bar_next.sqrt(), step.sigma_next, None
+        if self.is_stochastic:
+            _, beta = noise_between(process, step.t, step.t_next, x.dtype)
+            added = self.eta * step.sigma_next / step.sigma * beta.sqrt()
+            direction = (step.sigma_next.square() - added.square()).clamp_min(0).sqrt()
+        x_next = rows_like(signal_next, x) * x_0 + rows_like(direction, x) * eps_hat
+        if step.noise is not None and added is not None:
+            x_next = x_next + rows_like(added, x) * step.noise
         return Reverse(x_next, x_0)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from guidegym.diffusion.estimates import clean_estimate, guided_estimate
+from guidegym.diffusion.estimates import guided_estimate, unguided_estimate
 from guidegym.diffusion.process import Process, rows_like
 from guidegym.diffusion.sampler import (
     Memory,
@@ -102,11 +102,10 @@ class DDPM:
         if step.noise is None:
             raise GuideGymError("`noise` must be given: ancestral sampling is stochastic")
         alpha, beta = noise_between(process, t, t_next, x_t.dtype)
-        alpha_bar_next, sigma_t = process.alpha_bar(t_next, x_t.dtype), process.sigma(t, x_t.dtype)
-        kept = (process.sigma(t_next, x_t.dtype) / sigma_t).square()
-        unguided = clean_estimate(x_t, step.predicted, t=t, process=process, clip=step.clip)
+        kept = (step.sigma_next / step.sigma).square()
+        unguided = unguided_estimate(step)
         mean = (
-            rows_like(alpha_bar_next.sqrt() * beta / sigma_t.square(), x_t) * unguided
+            rows_like(step.alpha_bar_next.sqrt() * beta / step.sigma.square(), x_t) * unguided
             + rows_like(alpha.sqrt() * kept, x_t) * x_t
         )
         small = beta * kept
@@ -114,7 +113,7 @@ class DDPM:
         estimate = unguided
         if step.shift is not None:
             mean = mean + variance * step.shift
-            estimate, _ = guided_estimate(step)
+            estimate, _ = guided_estimate(step, clipping="estimate")  # its noise is not needed
         quiet = step.ends & (t == 0) if self.last == "noisy" else step.ends
         spread = torch.where(rows_like(quiet, x_t), 0.0, variance.sqrt())
         memory = {name: torch.where(step.ends, own, small) for name, own in step.memory.items()}

@@ -1,7 +1,5 @@
 """The guided noise and clean estimate of a step, which all samplers start from."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -44,10 +42,32 @@ def clean_estimate(
     clip: float | None,
 ) -> Float[Tensor, " batch *event"]:
     r"""Return the clean data predicted, or :math:`(x_t - \sigma_t \epsilon) / \sqrt{\bar\alpha_t}`, within ``clip``."""
+    if predicted.x_0 is not None:
+        return _clipped(predicted.x_0, clip)
+    alpha_bar_t, sigma_t = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
+    return _clipped((x_t - rows_like(sigma_t, x_t) * predicted.eps) / rows_like(alpha_bar_t.sqrt(), x_t), clip)
+
+
+def unguided_estimate(step: Step) -> Float[Tensor, " batch *event"]:
+    """Return the clean estimate of a step without guidance; see ``clean_estimate``."""
+    return _estimate(step, step.predicted, step.clip)
+
+
+def _noise_of(step: Step, x_0: Float[Tensor, " batch *event"]) -> Float[Tensor, " batch *event"]:
+    """Return the noise of a clean estimate."""
+    return (step.x - rows_like(step.alpha_bar.sqrt(), step.x) * x_0) / rows_like(step.sigma, step.x)
+
+
+def _estimate(step: Step, predicted: Predicted, clip: float | None) -> Float[Tensor, " batch *event"]:
+    """Return the clean estimate of a step for a prediction, with the levels that the step knows."""
     x_0 = predicted.x_0
     if x_0 is None:
-        alpha_bar_t, sigma_t = process.alpha_bar(t, x_t.dtype), process.sigma(t, x_t.dtype)
-        x_0 = (x_t - rows_like(sigma_t, x_t) * predicted.eps) / rows_like(alpha_bar_t.sqrt(), x_t)
+        x_0 = (step.x - rows_like(step.sigma, step.x) * predicted.eps) / rows_like(step.alpha_bar.sqrt(), step.x)
+    return _clipped(x_0, clip)
+
+
+def _clipped(x_0: Float[Tensor, " batch *event"], clip: float | None) -> Float[Tensor, " batch *event"]:
+    """Return clean data within a bound."""
     return x_0 if clip is None else x_0.clamp(-clip, clip)
 
 
@@ -71,21 +91,18 @@ def guided_estimate(
             noise, as diffusers does; ``unguided`` clips the unguided estimate, recomputes the noise, and then guides, as
             guided-diffusion does.
     """
-    x, t, process = step.x, step.t, step.process
-    sigma_t, alpha_bar_t = process.sigma(t, x.dtype), process.alpha_bar(t, x.dtype)
-    if clipping == "unguided" and step.clip is not None:
-        clean, eps = guided_estimate(replace(step, shift=None, clean_shift=None))
-        return guided_estimate(replace(step, eps=eps, x_0=clean, clip=None))
-    eps_hat, x_0, _ = step.predicted
+    eps, x_0, _ = step.predicted
+    clip = step.clip
+    if clipping == "unguided" and clip is not None:
+        x_0, clip = _estimate(step, step.predicted, clip), None
+        eps = _noise_of(step, x_0)
     if step.shift is not None:
-        eps_hat = guided_noise(step.eps, step.shift, sigma_t=sigma_t)
+        eps = guided_noise(eps, step.shift, sigma_t=step.sigma)
         if x_0 is not None and step.clean_shift is not None:
             x_0 = x_0 + step.clean_shift
         elif x_0 is not None:
             # Where the signal ends, a gradient of the noisy rows says nothing about the clean ones.
-            reach = torch.where(alpha_bar_t > 0, sigma_t.square() / alpha_bar_t.sqrt(), 0.0)
-            x_0 = x_0 + rows_like(reach, x) * step.shift
-    estimate = clean_estimate(x, Predicted(eps_hat, x_0), t=t, process=process, clip=step.clip)
-    if step.clip is not None and clipping == "guided":
-        eps_hat = (x - rows_like(alpha_bar_t.sqrt(), x) * estimate) / rows_like(sigma_t, x)
-    return estimate, eps_hat
+            reach = torch.where(step.alpha_bar > 0, step.sigma.square() / step.alpha_bar.sqrt(), 0.0)
+            x_0 = x_0 + rows_like(reach, step.x) * step.shift
+    estimate = _estimate(step, Predicted(eps, x_0), clip)
+    return estimate, _noise_of(step, estimate) if clip is not None and clipping == "guided" else eps

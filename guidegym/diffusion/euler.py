@@ -18,9 +18,7 @@ def euler_step(
 
     It is :math:`a_{t'} \bar x_{t'}` of ``Euler``, written so that a step may start where the signal ends.
     """
-    x, process = step.x, step.process
-    signal_next, sigma_next = process.alpha_bar(step.t_next, x.dtype).sqrt(), process.sigma(step.t_next, x.dtype)
-    return rows_like(signal_next, x) * estimate + rows_like(sigma_next, x) * slope
+    return rows_like(step.alpha_bar_next.sqrt(), step.x) * estimate + rows_like(step.sigma_next, step.x) * slope
 
 
 @register("sampler", "euler")

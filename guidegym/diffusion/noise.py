@@ -30,17 +30,16 @@ def philox(
         Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
     c0, c1, c2, c3 = torch.broadcast_tensors(*counter, key[0])[:4]
-    shape = (2, *(1,) * c0.ndim)
-    multipliers, weyl = (torch.tensor(pair, device=c0.device).reshape(shape) for pair in (MULTIPLIERS, WEYL))
-    # Each round processes the two halves of the block together, with as few passes over memory as possible.
-    factor, other, keys = torch.stack([c0, c2]), torch.stack([c3, c1]), torch.stack(key)
+    k0, k1 = key
     for _ in range(ROUNDS):
-        # Products of two 32-bit words wrap around in int64, but keep all 64 bits; the mask undoes the sign extension.
-        product = factor * multipliers
-        high = (product >> 32).bitwise_and_(MASK).bitwise_xor_(other).bitwise_xor_(keys.flip(0))
-        factor, other = high.flip(0), product.bitwise_and_(MASK)
-        keys = (keys + weyl).bitwise_and_(MASK)
-    return factor[0], other[1], factor[1], other[0]
+        # Products of two 32-bit words wrap around in int64, but keep all 64 bits. As few passes over memory as possible: the
+        # mask that undoes the shift's sign extension also takes off the upper half of the other product's low word.
+        p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0 = (p1 >> 32).bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(MASK)
+        c2 = (p0 >> 32).bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(MASK)
+        c1, c3 = p1, p0
+        k0, k1 = (k0 + WEYL[0]) & MASK, (k1 + WEYL[1]) & MASK
+    return c0, c1 & MASK, c2, c3 & MASK
 
 
 def trajectory_noise(

@@ -1,5 +1,6 @@
 """The common interface of samplers: the rule of one reverse step, without networks."""
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -40,7 +41,7 @@ class Step:
         eps: Predicted noise at ``x``.
         process: The noise process.
         shift: Weighted gradient of the guide, added to the score; None for no guidance.
-        noise: Standard normal noise of each row; None only if ``is_stochastic`` is False.
+        noise: Standard normal noise of each row; None without noise or where it was added before, see ``Raising``.
         clip: Bound on the absolute value of the clean estimate; None for no bound.
         memory: The sampler's memory, as returned by ``init`` or its last step.
         evaluate: Evaluates the networks again, for rules with several evaluations; see ``Evaluate``.
@@ -72,6 +73,26 @@ class Step:
     def ends(self) -> Bool[Tensor, " batch"]:
         """Which rows go to the clean end."""
         return self.t_next == self.process.clean
+
+    @functools.cached_property
+    def alpha_bar(self) -> Float[Tensor, " batch"]:
+        """The share of signal variance left at ``t``, in the rows' type; like the others below, looked up once."""
+        return self.process.alpha_bar(self.t, self.x.dtype)
+
+    @functools.cached_property
+    def sigma(self) -> Float[Tensor, " batch"]:
+        """The standard deviation of the noise at ``t``."""
+        return self.process.sigma(self.t, self.x.dtype)
+
+    @functools.cached_property
+    def alpha_bar_next(self) -> Float[Tensor, " batch"]:
+        """The share of signal variance at ``t_next``."""
+        return self.process.alpha_bar(self.t_next, self.x.dtype)
+
+    @functools.cached_property
+    def sigma_next(self) -> Float[Tensor, " batch"]:
+        """The standard deviation of the noise at ``t_next``."""
+        return self.process.sigma(self.t_next, self.x.dtype)
 
 
 class Reverse(NamedTuple):
@@ -110,6 +131,28 @@ class Sampler(Protocol):
 
         A row's result must be the same alone, in a batch, and beside rows at other steps.
         """
+        ...
+
+
+class Raised(NamedTuple):
+    """Rows to which noise was added before their step, and their times since."""
+
+    x: Float[Tensor, " batch *event"]
+    t: Shaped[Tensor, " batch"]
+
+
+@runtime_checkable
+class Raising(Protocol):
+    """A sampler that adds noise to the rows before the networks are evaluated on them, where ``is_stochastic``."""
+
+    def raised(
+        self,
+        x: Float[Tensor, " batch *event"],
+        t: Shaped[Tensor, " batch"],
+        noise: Float[Tensor, " batch *event"],
+        process: Process,
+    ) -> Raised:
+        """Return rows at ``t`` with more noise, and their new times: the step starts from them, and gets no other noise."""
         ...
 
 
