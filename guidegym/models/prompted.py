@@ -12,6 +12,10 @@ from guidegym.errors import GuideGymError
 from guidegym.models.pipeline_calls import NetworkCall
 
 
+PLACES = ("img_ids", "txt_ids")
+"""Conditions by token and not by prompt, even where there are as many tokens as prompts."""
+
+
 class PromptedNetwork:
     """A pipeline's network as a function of rows, times and prompts, of which -1 is the negative prompt.
 
@@ -29,7 +33,10 @@ class PromptedNetwork:
         self.network, self.named = network, positive.named
         self.dtype = positive.x.dtype
         self.args = [_table(one, none, count) for one, none in zip(positive.args, negative.args, strict=True)]
-        self.kwargs = {name: _table(one, negative.kwargs[name], count) for name, one in positive.kwargs.items()}
+        self.kwargs = {
+            name: one if name in PLACES else _table(one, negative.kwargs[name], count)
+            for name, one in positive.kwargs.items()
+        }
         self.time_dtype = positive.t.dtype if positive.t.is_floating_point() else torch.float32
 
     def __call__(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:

@@ -132,3 +132,12 @@ def test_latents_that_nothing_here_decodes_need_a_function() -> None:
         gg.Model.from_pipeline(pipeline, PROMPTS, **_call(pipeline))
     model = gg.Model.from_pipeline(pipeline, PROMPTS, decode=lambda x: x[:, None].sigmoid(), **_call(pipeline))
     assert model.images(torch.zeros(2, 64, 16)).shape == (2, 1, 64, 16)
+
+
+def test_as_many_prompts_as_tokens_are_not_confused_with_them() -> None:
+    pipeline = tiny.flux()
+    prompts = [f"a {'cat ' * number}" for number in range(16)]
+    model = gg.Model.from_pipeline(pipeline, prompts, **_call(pipeline))
+    few = gg.Model.from_pipeline(pipeline, prompts[:2], **_call(pipeline))
+    first, second = (gg.sample(one, labels=[1], sampler=one.sampler(2)).x for one in (model, few))
+    assert torch.allclose(first, second, atol=1e-5)
