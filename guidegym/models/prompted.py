@@ -11,7 +11,6 @@ from torch import Tensor
 from guidegym.errors import GuideGymError
 from guidegym.models.pipeline_calls import NetworkCall
 
-
 PLACES = ("img_ids", "txt_ids")
 """Conditions by token and not by prompt, even where there are as many tokens as prompts."""
 

@@ -12,6 +12,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from guidegym import (
     DDIM,
+    Carried,
     Constant,
     Cosine,
     Exponential,
@@ -42,6 +43,7 @@ EXAMPLES: dict[str, Schedule] = {
     "interval": Interval(inside=5.1, outside=0.3, start=0.2, end=0.7),
     "noise_interval": NoiseInterval(inside=0.1, outside=3.3, low=0.3, high=2.0),
     "knots": Knots(weights=(1.0, 4.0, 3.5, 0.0)),
+    "carried": Carried(Linear(start=4.0, end=-1.0), PROCESS),
     "table": Table(timesteps=(950.0, 600.0, 120.5), weights=(0.5, 7.0, -1.0)),
 }
 
@@ -60,10 +62,12 @@ def _hermite(weights: tuple[float, ...], u: float) -> float:
     return float(CubicHermiteSpline(places, weights, [ends[0], *inner, ends[1]])(u))
 
 
-def _plain(schedule: Schedule, t: int) -> float:  # noqa: PLR0911 - one formula a schedule
+def _plain(schedule: Schedule, t: int) -> float:  # noqa: PLR0911, PLR0912 - one formula a schedule
     """Each schedule's formula once more, in plain Python, one timestep at a time."""
     if isinstance(schedule, Constant):
         return schedule.value
+    if isinstance(schedule, Carried):  # from the same process; tests/guidance/test_carried.py has others
+        return _plain(schedule.schedule, t)
     if isinstance(schedule, Linear):
         return schedule.start + (schedule.end - schedule.start) * (999 - t) / 999
     if isinstance(schedule, Power):
@@ -117,7 +121,7 @@ def test_schedule_traces_the_same_curve_at_any_number_of_steps(name: str, num_st
 def test_a_parameter_that_is_not_finite_is_refused(name: str) -> None:
     for field in dataclasses.fields(EXAMPLES[name]):  # type: ignore[arg-type]
         for wrong in (math.nan, math.inf, -math.inf):
-            if isinstance(getattr(EXAMPLES[name], field.name), str):
+            if isinstance(getattr(EXAMPLES[name], field.name), str | Schedule | VPProcess):
                 continue
             with pytest.raises(GuideGymError, match=rf"`{field.name}(\[0\])?` must be a finite number"):
                 old = getattr(EXAMPLES[name], field.name)
