@@ -79,11 +79,11 @@ def test_tune_refuses_wrong_input(name: str, tmp_path: Path, capsys: pytest.Capt
 
 def test_tune_without_a_study_prints_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert tune_main([]) == 2
-    assert "shipped studies: energy_divergence, " in capsys.readouterr().err
+    assert "shipped studies: cfg_schedule, energy_divergence, " in capsys.readouterr().err
     assert tune_main(["--list"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert listed == names("study")
-    assert len(listed) == 10
+    assert len(listed) == 11
 
 
 def test_out_that_is_a_file_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
