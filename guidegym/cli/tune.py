@@ -186,8 +186,8 @@ def _search(settings: TuneSettings) -> int:
         print(f"error: {outcome.failure}", file=sys.stderr)
         return 1
     print(f"best: {one_line(outcome.best.name)}  ({time.monotonic() - began:.0f} s)")
-    print(f"wrote {run.out / 'best.json'} and {outcome.report}; replay it with")
-    print(f"  {replay_command(run.out / 'best.json', study, outcome.best)}")
     if any(column.name == "kid" for column in columns):
         print("KID is on the scale of the judge's features: compare it under the same judge only")
+    print(f"wrote {run.out / 'best.json'} and {outcome.report}; replay it with")
+    print(f"  {replay_command(run.out / 'best.json', study, outcome.best)}")
     return 0
