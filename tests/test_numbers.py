@@ -31,7 +31,7 @@ REQUIRED = {
     "value": 1.0, "start": 0.25, "end": 0.5, "scale": 2.0, "power": 0.5, "y0": 0.125, "t0": 500.0, "k": 0.5, "rate": 1.0,
     "first": 1.0, "second": 2.0, "switch": 0.5, "inside": 3.0, "outside": 0.0, "low": 0.125, "high": 2.0, "share": 0.75,
     "weights": (1.0, 2.0), "timesteps": (900.0, 100.0), "classifier": "exact", "guide": gg.Likelihood("exact"),
-    "max_weight": 8.0,
+    "max_weight": 8.0, "schedule": gg.Constant(1.0), "process": gg.VPProcess(),
 }  # fmt: skip
 RECORDS = {
     **registered("schedule"),
