@@ -2,6 +2,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,8 @@ LONGEST = ("test_readme.py", "test_claims.py", "test_stops.py", "test_learning_i
 FULL = "not run: takes minutes of its own; `pytest --full` and `.ci/run --full` (nightly) run it"
 
 
+CHECKED = 0.5
+"""Seconds of every test in which its calls are checked against their annotations."""
 MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
 
 
@@ -92,7 +95,11 @@ def unchecked() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _slow_tests_run_as_for_a_user(request: pytest.FixtureRequest) -> None:
-    """Leave the checks of annotations, half the time of a long loop over small batches, to the other tests."""
-    if request.node.get_closest_marker("slow"):
-        request.getfixturevalue("unchecked")
+def _annotations_are_checked_at_first() -> Iterator[None]:
+    """Check annotations for a while only: a test that takes longer makes the same calls again, and checks are a third of its time."""
+    timer = threading.Timer(CHECKED, config.update, ("jaxtyping_disable", True))
+    timer.daemon = True
+    timer.start()
+    yield
+    timer.cancel()
+    config.update("jaxtyping_disable", False)

@@ -69,7 +69,7 @@ def _run_main_job(folder: Path, flags: str = "") -> subprocess.CompletedProcess[
 def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Run the first block with a shorter search, confirmed on fewer samples."""
     folder = tmp_path_factory.mktemp("readme")
-    return folder, _run_main_job(folder, "--trials 8 --samples 2 --confirm-samples 4")
+    return folder, _run_main_job(folder, "--trials 8 --samples 2 --confirm-samples 4 --steps 7")
 
 
 MainJob = tuple[Path, "subprocess.CompletedProcess[str]"]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import save
@@ -47,9 +48,18 @@ def in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
+_DIGESTS: WeakKeyDictionary[nn.Module, tuple[object, str]] = WeakKeyDictionary()
+
+
 def network_digest(network: nn.Module) -> str:
     """Return a digest of a network's tensors and their names; it is equal for equal networks only."""
-    return digest_of_tensors(network.state_dict())[:16]
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(one.is_inference() for one in tensors):  # their changes are not counted
+        return digest_of_tensors(network.state_dict())[:16]
+    stamp = [(one.data_ptr(), one._version) for one in tensors]
+    if network not in _DIGESTS or _DIGESTS[network][0] != stamp:
+        _DIGESTS[network] = stamp, digest_of_tensors(network.state_dict())[:16]
+    return _DIGESTS[network][1]
 
 
 def save_network(network: nn.Module, path: Path, *, metadata: Mapping[str, Any], dtype: torch.dtype) -> None:

@@ -377,7 +377,7 @@ def test_wrong_input_gets_one_line(
 
 @pytest.mark.slow
 def test_all_claims_are_tested_on_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce_command(["--quick", "--per-class", "8", "--tuning", "6", "--all", "--out", str(tmp_path)]) == 0
+    assert reproduce_command(["--quick", "--per-class", "6", "--tuning", "6", "--all", "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     digits = load_testbed("digits")

@@ -56,7 +56,7 @@ ROWS = torch.arange(100)
 def fine() -> Tensor:
     """Where the ODE ends in training timesteps."""
     discrete = load_gaussians(torch.device("cpu"), dtype=torch.float64, process=VPProcess("linear"))
-    return sample(discrete, None, labels=ROWS % 2, seeds=ROWS, sampler=DDIM(1000, eta=0.0)).x
+    return sample(discrete, None, labels=ROWS % 2, seeds=ROWS, sampler=DPMSolverPP(300)).x
 
 
 def test_it_is_a_process_and_its_networks_are_asked_at_its_times(testbed: Testbed) -> None:

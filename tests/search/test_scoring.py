@@ -99,7 +99,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(exact: Testbed) -> No
         return confirm(scorer.measure([UNGUIDED]), seed=seed)[0].numbers["kid"].estimate
 
     # The estimate is unbiased, so the mean over many small sets is the truth.
-    sets = [Scorer(exact, seed=10_000 + seed, samples_per_class=100).measure([UNGUIDED])[0].kid for seed in range(150)]
+    sets = [Scorer(exact, seed=10_000 + seed, samples_per_class=100).measure([UNGUIDED])[0].kid for seed in range(70)]
     truth = sum(sets) / len(sets)
     estimates = [estimate(seed) for seed in range(60)]
     covered = sum(one.low <= truth <= one.high for one in estimates)

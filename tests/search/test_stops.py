@@ -18,20 +18,20 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 @pytest.mark.slow
 def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) -> None:
-    flags = ("--trials", "30", "--seed", "1", "--batch-trials", "3", "--samples", "40", "--steps", "15")
+    flags = ("--trials", "18", "--seed", "1", "--batch-trials", "3", "--samples", "40", "--steps", "15")
     endless = [*flags, "--trials", "4000"]
     process = subprocess.Popen(
         command(tmp_path / "killed", *endless), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
     )
-    wait_for(10, tmp_path / "killed")
+    wait_for(6, tmp_path / "killed")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = {trial.number: (trial.params, trial.values) for trial in finished_trials(tmp_path / "killed")}
-    assert 10 <= len(before) < 30
+    assert 6 <= len(before) < 18
     assert main([*SHORT, *flags, "--out", str(tmp_path / "killed")]) == 0
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'killed' / 'study.db'}")
     after = {trial.number: (trial.params, trial.values) for trial in finished_trials(tmp_path / "killed")}
-    assert len(after) == 30
+    assert len(after) == 18
     assert before.items() <= after.items()
     assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
     # What a stop must not change: the resumed search is the one that was not stopped.
@@ -43,7 +43,7 @@ def test_a_kill_loses_no_finished_trial_and_leaves_none_running(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    flags = ("--trials", "30", "--samples", "60", "--steps", "20")
+    flags = ("--trials", "16", "--samples", "60", "--steps", "20")
     process = subprocess.Popen(
         command(tmp_path, *flags, "--trials", "4000"),
         stdout=subprocess.PIPE,
@@ -51,7 +51,7 @@ def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp
         text=True,
         cwd=ROOT,
     )
-    wait_for(12, tmp_path)
+    wait_for(6, tmp_path)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -62,7 +62,7 @@ def test_ctrl_c_ends_cleanly_with_what_there_is_and_the_same_command_goes_on(tmp
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert not [trial for trial in study.trials if trial.state == TrialState.RUNNING]
     assert main([*SHORT, *flags, "--out", str(tmp_path)]) == 0
-    assert len(finished_trials(tmp_path)) == 30
+    assert len(finished_trials(tmp_path)) == 16
 
 
 def test_an_interrupt_never_replaces_confirmed_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_after_an_error_nothing_new_begins() -> None:
 
 @pytest.mark.slow
 def test_networks_trained_side_by_side_are_those_trained_alone(tmp_path: Path) -> None:
-    flags = ["--testbed", "digits", "--labels", "20%", "--only", "judge_depthwise", "judge"]
+    flags = ["--testbed", "digits", "--labels", "20%", "--steps", "60", "--only", "judge_depthwise", "judge"]
     assert train_models([*flags, "--out", str(tmp_path / "beside"), "--jobs", "2"]) == 0
     assert train_models([*flags[:-1], "--out", str(tmp_path / "alone")]) == 0
     beside, alone = (tmp_path / folder / "judge_depthwise-20.safetensors" for folder in ("beside", "alone"))
