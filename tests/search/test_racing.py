@@ -78,7 +78,8 @@ def study(objectives: tuple[gg.Objective, ...] = (gg.Objective("aim", aim),), nu
 
 def _search(storage: str, *, pruner: str, num_trials: int = 12) -> tuple[list[FrozenTrial], int]:
     """Return a search's trials and the number of rows times steps that it reports."""
-    made, advanced = study(), []
+    made = study()
+    advanced: list[int] = []
     opened = open_study(made, study_name="one", storage=storage, settings={}, owner="me")
     settings = SearchSettings(num_trials, 3, "random", seed=0, timeout=None, owner="me", pruner=pruner)
     search(
