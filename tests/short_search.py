@@ -21,8 +21,8 @@ from guidegym.search import tuning as run
 from guidegym.search.loading import load_study
 from guidegym.search.queue import trial_name
 from guidegym.search.storage import complete, open_study
+from guidegym.search.study import with_overrides
 from guidegym.search.trials import SearchSettings, search
-from guidegym.search.tuning import with_overrides
 
 ROOT = Path(__file__).parents[1]
 SHORT = [

@@ -24,7 +24,7 @@ WRONG_TUNE = {
     "missing file": (["--study", "./none.py"], "no Python file none.py"),
     "unknown testbed": (
         ["--study", "sigmoid_schedule", "--testbed", "moon"],
-        "unknown testbed 'moon'; known: digits, digits-trained-ve, digits-ve, fashion",
+        "unknown testbed 'moon'; known: digits, digits-trained-ve, digits-ve, digits-words, fashion",
     ),
     "no steps": ([*STUDY, "--steps", "0"], "`--steps` must be a whole number >= 1, got 0"),
     "too many steps": ([*STUDY, "--steps", "1001"], "`--steps` asks for 1001 noise levels, but the process has 1000"),
@@ -60,7 +60,7 @@ WRONG_TUNE = {
     "broken storage": ([*STUDY, "--storage", "nonsense://x"], "`--storage` 'nonsense://x' cannot be opened"),
     "weights for gaussians": (
         [*STUDY, "--weights", "x"],
-        "`--weights` applies to testbeds of images only (fashion, digits, digits-trained-ve)",
+        "`--weights` applies to testbeds of images only (fashion, digits, digits-trained-ve, digits-words)",
     ),
 }
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 MODELS = Path("runs/models")
 """Folder of the folders of weights."""
-MEASURED = ("references", "energies")
-"""What is measured on the training images with the trained networks: by the judge and by the guides."""
+MEASURED = {"references": "judge", "energies": "time_dependent"}
+"""What is measured on the training images with the trained networks, and a network that it takes."""
 
 
 def label_share(text: str) -> float:
@@ -178,7 +178,7 @@ def _check_batches(names: Sequence[str], recipes: Mapping[str, "Recipe"], images
 
 def _names(settings: TrainModelsSettings, recipes: Mapping[str, "Recipe"]) -> list[str]:
     """Return the names of what is to be trained and measured."""
-    known = [*recipes, *(one for one in MEASURED if one != "references" or "judge" in recipes)]
+    known = [*recipes, *(one for one, needed in MEASURED.items() if needed in recipes)]
     names = list(dict.fromkeys(settings.only or known))
     if unknown := [name for name in names if name not in known]:
         raise GuideGymError(f"no network '{unknown[0]}'; known: {', '.join(known)}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from guidegym.search.tuning import RunSettings
 
 OPTIMIZERS = names("guidegym.search.optimizers", "OPTIMIZERS")
+PRUNERS = names("guidegym.search.racing", "PRUNERS")
 SAMPLERS = parts("sampler")
 TESTBEDS = parts("testbed")
 
@@ -54,6 +55,9 @@ class TuneSettings:
     seed: int = 0
     """seed of everything (default: 0)"""
     optimizer: Annotated[str, Parameter(help=f"optimizer that proposes trials: {OPTIMIZERS} (default: tpe)")] = "tpe"
+    pruner: Annotated[
+        str, Parameter(help=f"drops trials early that are clearly behind, class by class: {PRUNERS} (default: none)")
+    ] = "none"
     objectives: str | None = None
     """objectives by name or reference, separated by commas, such as kid,accuracy (default: the study's)"""
     testbed: Annotated[
@@ -116,7 +120,7 @@ def _without_old_spelling(settings: TuneSettings) -> TuneSettings:
 def _study(settings: TuneSettings) -> "Study":
     """Return the study with the overrides of the flags."""
     from guidegym.search.loading import load_study
-    from guidegym.search.tuning import with_overrides
+    from guidegym.search.study import with_overrides
 
     assert settings.study is not None
     study = load_study(settings.study, testbed=settings.testbed)
@@ -139,13 +143,14 @@ def _study(settings: TuneSettings) -> "Study":
 def _run_settings(settings: TuneSettings, name: str) -> "RunSettings":
     from guidegym.search.tuning import RunSettings
 
-    with naming_flags(settings, "seed", "optimizer", "batch_trials", "timeout"):
+    with naming_flags(settings, "seed", "optimizer", "pruner", "batch_trials", "timeout"):
         return RunSettings(
             study_name=name,
             out=settings.out or Path("runs") / name,
             storage=settings.storage,
             seed=settings.seed,
             optimizer=settings.optimizer,
+            pruner=settings.pruner,
             batch_trials=settings.batch_trials,
             timeout=settings.timeout,
         )
@@ -170,7 +175,7 @@ def _search(settings: TuneSettings) -> int:
     began = time.monotonic()
     try:
         with (
-            naming_flags(settings, "storage", "out", "optimizer", "objectives"),
+            naming_flags(settings, "storage", "out", "optimizer", "pruner", "objectives"),
             naming_flags(settings.sampling, num_steps="steps"),
         ):
             outcome = run_study(study, testbed, run)

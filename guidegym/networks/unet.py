@@ -31,7 +31,8 @@ class UNet(nn.Module):
         channels: Channels at the higher and the lower resolution.
         blocks: Residual blocks at each resolution on the way down; the way up has the same number.
         embedding_dim: Length of the time embedding.
-        num_classes: Number of classes to condition on; 0 for an unconditional network.
+        num_classes: Number of classes to condition on; 0 for none.
+        text_dim: Length of the text embeddings to condition on; 0 for none.
         velocity: Process whose velocity its layers predict, by name in ``noise_levels.PROCESSES``; empty for layers that
             predict the noise.
 
@@ -47,6 +48,7 @@ class UNet(nn.Module):
         blocks: int = 2,
         embedding_dim: int = 128,
         num_classes: int = 0,
+        text_dim: int = 0,
         velocity: str = "",
     ) -> None:
         super().__init__()
@@ -58,6 +60,7 @@ class UNet(nn.Module):
         self.embed_label = nn.Embedding(num_classes + 1, dim) if num_classes else None
         if self.embed_label is not None:
             nn.init.zeros_(self.embed_label.weight[0])  # no class: starts as the unconditional network
+        self.embed_text = nn.Linear(text_dim, dim, bias=False) if text_dim else None
         self.stem = nn.Conv2d(4 * image_channels, high, 3, padding=1)
         self.down_high = nn.ModuleList(ResidualBlock(high, high, embedding_dim=dim) for _ in range(blocks))
         self.reduce = nn.Conv2d(high, low, 3, stride=2, padding=1)
@@ -76,16 +79,20 @@ class UNet(nn.Module):
         x_t: Float[Tensor, " batch channels height width"],
         t: Float[Tensor, " batch"],
         label: Int[Tensor, " batch"] | None = None,
+        text: Float[Tensor, " batch text"] | None = None,
     ) -> Float[Tensor, " batch channels height width"]:
         """Predict the noise in ``x_t`` at training timesteps ``t`` (0..999); height and width are multiples of 4.
 
-        A network with classes predicts for the class ``label`` of each row: -1, or None for all rows, means no class.
+        A network with classes predicts for the class ``label`` of each row: -1, or None for all rows, means no class. One with
+        texts predicts for the embedding ``text`` of each row: zeros, or None for all rows, mean no text.
         """
         x_t = to_unit_variance(self.velocity, x_t, t) if self.velocity else x_t
         embedding = self.embed(t)
         if self.embed_label is not None:
             given = torch.full_like(t, -1, dtype=torch.long) if label is None else label
             embedding = embedding + self.embed_label(given + 1)
+        if self.embed_text is not None and text is not None:
+            embedding = embedding + self.embed_text(text)
         hidden = self.stem(functional.pixel_unshuffle(x_t, 2))
         skips: list[Tensor] = []
         for block in self.down_high:

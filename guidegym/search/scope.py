@@ -45,6 +45,7 @@ SCOPES = {
     "digits": DIGITS_SCOPE,
     "digits-ve": DIGITS_SCOPE,
     "digits-trained-ve": replace(DIGITS_SCOPE, off_the_shelf="time_dependent"),
+    "digits-words": DIGITS_SCOPE,
     "gaussians": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-ve": Scope("exact", "exact", 12.0, SMALL, SMALL, 100, 500),
     "gaussians-imperfect": Scope("skewed", "skewed", 12.0, SMALL, SMALL, 100, 500),

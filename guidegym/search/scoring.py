@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from guidegym.core.sampling import BATCH_SIZE, OnRows, row_seeds
+from guidegym.core.sampling import BATCH_SIZE, OnRows, Samples, row_seeds
 from guidegym.evaluation.measuring.extractor import judge_extractor
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method, sample_methods
@@ -155,16 +155,24 @@ class Scorer:
 
     def measure(self, methods: Sequence[Method], *, on_rows: OnRows | None = None) -> list[Scored]:
         """Sample and score methods, in order."""
-        testbed = self.testbed
-        samples = sample_methods(
-            testbed,
+        return self.score(methods, self.sample(methods, torch.arange(self.rows_of(1)), on_rows=on_rows))
+
+    def sample(
+        self, methods: Sequence[Method], rows: Int[Tensor, " some"], *, on_rows: OnRows | None = None
+    ) -> list[Samples]:
+        """Return each method's samples of some of the rows."""
+        return sample_methods(
+            self.testbed,
             methods,
-            labels=torch.arange(self.rows_of(1)) % testbed.num_classes,
-            seeds=self.seeds,
+            labels=rows % self.testbed.num_classes,
+            seeds=self.seeds[rows],
             batch_size=self.batch_size,
             on_rows=on_rows,
         )
-        drawn = list(zip(methods, samples, strict=True))
+
+    def score(self, methods: Sequence[Method], samples: Sequence[Samples]) -> list[Scored]:
+        """Score methods by their samples of all rows."""
+        testbed, drawn = self.testbed, list(zip(methods, samples, strict=True))
         if not isinstance(testbed, Testbed):
             return [Scored(unjudged(method, own, testbed), self) for method, own in drawn]
         extractor = judge_extractor(testbed)

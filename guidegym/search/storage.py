@@ -137,6 +137,12 @@ def complete(opened: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in finished if GUIDANCE in trial.user_attrs]
 
 
+def ended(opened: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials of searches that need no more samples: complete ones, and those that were dropped early."""
+    trials = opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [trial for trial in trials if GUIDANCE in trial.user_attrs]
+
+
 def foreign_trials(opened: optuna.Study) -> int:
     """Return the number of finished trials that were not added by a search."""
     return len(opened.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) - len(complete(opened))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guidegym.diffusion import Sampler, sampler_name, with_steps
 from guidegym.errors import GuideGymError
@@ -124,3 +124,16 @@ class Study:
         """Return the study with another diffusion sampler; baselines with their own sampler keep it."""
         baselines = (replace(b, sampler=None) if b.sampler == self.sampler else b for b in self.baselines)
         return replace(self, sampler=sampler, baselines=tuple(baselines))
+
+
+def with_overrides(
+    study: Study, *, num_steps: int | None = None, sampler: Sampler | None = None, **overrides: Any
+) -> Study:
+    """Return the study with the settings that are not None replaced; ``num_steps`` is that of the study's own sampler.
+
+    Raises:
+        GuideGymError: If one is out of range.
+    """
+    study = study if num_steps is None else study.with_steps(num_steps)
+    study = study if sampler is None else study.with_sampler(sampler)
+    return replace(study, **{name: value for name, value in overrides.items() if value is not None})

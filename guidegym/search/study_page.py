@@ -17,7 +17,7 @@ from guidegym.report.page import note, page, sample_grids, table
 from guidegym.report.pictures import plain_text
 from guidegym.search.confirm import Confirmed, columns_of
 from guidegym.search.queue import BASELINE, trial_name, trial_place
-from guidegym.search.storage import baseline_scores, complete
+from guidegym.search.storage import baseline_scores, complete, ended
 from guidegym.search.study import Study
 from guidegym.testbeds import Testbed
 
@@ -35,7 +35,7 @@ def build_report(
     """Return the page: the verdict, the table, schedule curves, history, importances, and sample grids side by side."""
     parts = [
         f"<p>{html.escape(study.description)}. Sampler <code>{html.escape(repr(study.sampler))}</code>, "
-        f"{len(complete(opened))} trials of {study.samples_per_class} samples per class.</p>",
+        f"{len(complete(opened))} trials of {study.samples_per_class} samples per class{_dropped(opened)}.</p>",
         f"<h2>No best method</h2>{note(failure)}"
         if best is None
         else f"<h2>Best: {html.escape(best.name)}</h2><pre>{html.escape(best.guidance.to_json())}</pre>",
@@ -45,6 +45,11 @@ def build_report(
         sample_grids(pictures),
     ]
     return page(f"{study.name} on {testbed.name}", parts, script=get_plotlyjs())
+
+
+def _dropped(opened: optuna.Study) -> str:
+    dropped = len(ended(opened)) - len(complete(opened))
+    return f", and {dropped} that were dropped early" if dropped else ""
 
 
 def _table(study: Study, testbed: Model, confirmed: list[Confirmed]) -> str:

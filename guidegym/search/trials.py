@@ -1,19 +1,20 @@
 """The batched ask-and-tell loop: a batch of trials is asked for, sampled together, and told."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import optuna
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from guidegym.core.sampling import OnRows
 from guidegym.evaluation.measuring.method import Method
 from guidegym.guidance import Guidance
 from guidegym.search.patience import StorageError
 from guidegym.search.queue import BASELINE, ask, plan_batch, trial_name
+from guidegym.search.racing import make_pruner, race
 from guidegym.search.scoring import Scored, Scorer
-from guidegym.search.storage import clear_unfinished, complete
+from guidegym.search.storage import clear_unfinished, complete, ended
 from guidegym.search.study import GUIDANCE, Study
 
 
@@ -22,12 +23,13 @@ class SearchSettings:
     """Settings of the loop.
 
     Args:
-        num_trials: Number of finished trials at which it stops, including those of earlier runs.
+        num_trials: Number of finished trials at which it stops, including those of earlier runs and those dropped early.
         batch_trials: Trials asked for and sampled together.
         optimizer: Name of the optimizer, one of ``OPTIMIZERS``.
         seed: Seed of the search.
         timeout: Seconds after which no new batch starts; None for no limit.
         owner: Owner of the trials.
+        pruner: Name of the pruner, one of ``PRUNERS``.
     """
 
     num_trials: int
@@ -36,6 +38,7 @@ class SearchSettings:
     seed: int
     timeout: float | None
     owner: str
+    pruner: str = "none"
 
 
 OnTrial = Callable[[Trial, Scored], None]
@@ -56,8 +59,9 @@ def search(
     An interrupt marks the running trials as failed; the same command reruns them first.
     """
     began = time.monotonic()
+    opened.pruner = make_pruner(settings.pruner)
     while True:
-        done = len(complete(opened))
+        done = len(ended(opened))
         late = settings.timeout is not None and time.monotonic() - began > settings.timeout
         if done >= settings.num_trials or late:
             return
@@ -76,7 +80,7 @@ def search(
                 )
                 trials.append(trial)
                 trial.set_user_attr(GUIDANCE, study.guidance(trial).to_json())
-            _score(opened, study, scorer, trials, on_trial, on_rows)
+            _score(opened, study, scorer, trials, on_trial, on_rows, racing=settings.pruner != "none")
         except StorageError:
             raise  # the storage cannot be told; the next run clears this run's unfinished trials
         except BaseException:
@@ -91,14 +95,24 @@ def _score(
     trials: list[Trial],
     on_trial: OnTrial,
     on_rows: OnRows | None,
+    *,
+    racing: bool,
 ) -> None:
     """Sample and measure a batch of trials, and tell the study."""
     candidates = [
         Method(trial_name(trial), Guidance.from_json(trial.user_attrs[GUIDANCE]), study.sampler) for trial in trials
     ]
-    for trial, measured in zip(trials, scorer.measure(candidates, on_rows=on_rows), strict=True):
-        on_trial(trial, measured)
-        tell(opened, study, trial, measured)
+    scored: Sequence[Scored | None]
+    if racing:
+        scored = race(scorer, trials, candidates, study.scored_by[0], on_rows=on_rows)
+    else:
+        scored = scorer.measure(candidates, on_rows=on_rows)
+    for trial, measured in zip(trials, scored, strict=True):
+        if measured is None:
+            opened.tell(trial, state=TrialState.PRUNED)
+        else:
+            on_trial(trial, measured)
+            tell(opened, study, trial, measured)
 
 
 def tell(opened: optuna.Study, study: Study, trial: Trial, measured: Scored) -> None:

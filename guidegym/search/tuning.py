@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from optuna.trial import Trial
 from tqdm import tqdm
 
 from guidegym.core.sampling import OnRows
-from guidegym.diffusion import Sampler
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.ranking import headings, ranked_rows
@@ -24,11 +23,13 @@ from guidegym.search.comparability import check_study, comparability
 from guidegym.search.confirm import Confirmed, columns_of, confirm
 from guidegym.search.optimizers import check_optimizer
 from guidegym.search.queue import BASELINE
+from guidegym.search.racing import check_pruner, check_race
 from guidegym.search.scoring import Scored, Scorer
 from guidegym.search.storage import (
     baseline_scores,
     complete,
     default_storage,
+    ended,
     foreign_trials,
     keep_baseline_score,
     only_one_search,
@@ -60,11 +61,12 @@ class RunSettings:
         storage: Optuna storage address; None for a SQLite file in ``out``.
         seed: Seed of everything, in 0 .. 2**29 - 1.
         optimizer: Name of the optimizer, one of ``OPTIMIZERS``.
+        pruner: Name of the pruner, one of ``PRUNERS``; see ``racing``.
         batch_trials: Trials that are sampled together.
         timeout: Seconds after which no new batch of trials starts; None for no limit.
 
     Raises:
-        GuideGymError: If a number is out of range or the optimizer unknown.
+        GuideGymError: If a number is out of range, or the optimizer or the pruner unknown.
     """
 
     study_name: str
@@ -72,6 +74,7 @@ class RunSettings:
     storage: str | None = field(default=None, repr=False)  # it may contain a password
     seed: int = 0
     optimizer: str = "tpe"
+    pruner: str = "none"
     batch_trials: int = 4
     timeout: float | None = None
 
@@ -82,6 +85,7 @@ class RunSettings:
         if self.timeout is not None and not self.timeout > 0:
             raise GuideGymError(f"must be > 0, got {self.timeout}", argument="timeout")
         check_optimizer(self.optimizer, 1)
+        check_pruner(self.pruner)
 
 
 def run_study(study: Study, testbed: Model, settings: RunSettings) -> Outcome:
@@ -96,6 +100,8 @@ def run_study(study: Study, testbed: Model, settings: RunSettings) -> Outcome:
     """
     check_optimizer(settings.optimizer, len(study.objectives))
     check_study(study, testbed)
+    if settings.pruner != "none":
+        check_race(study, testbed, optimizer=settings.optimizer)
     with only_one_search(settings.out):
         return _Run(study, testbed, settings).go()
 
@@ -139,7 +145,7 @@ class _Run:
         """Measure the baselines, search, confirm, and write the files."""
         study = self.study
         outside = [b for b in study.baselines if b.params is None and b.name not in baseline_scores(self.opened)]
-        remaining = max(study.num_trials - len(complete(self.opened)), 0)
+        remaining = max(study.num_trials - len(ended(self.opened)), 0)
         num_confirmed = len(study.baselines) + self._num_confirmed()
         rows = self.scorer.rows_of(remaining + len(outside)) + self.fresh.rows_of(num_confirmed)
         with (
@@ -190,6 +196,7 @@ class _Run:
             seed=settings.seed,
             timeout=settings.timeout,
             owner=self.owner,
+            pruner=settings.pruner,
         )
 
     def _num_confirmed(self) -> int:
@@ -284,16 +291,3 @@ class _Run:
             ending,
         ]
         return "\n\n".join(line for line in lines if line)
-
-
-def with_overrides(
-    study: Study, *, num_steps: int | None = None, sampler: Sampler | None = None, **overrides: Any
-) -> Study:
-    """Return the study with the settings that are not None replaced; ``num_steps`` is that of the study's own sampler.
-
-    Raises:
-        GuideGymError: If one is out of range.
-    """
-    study = study if num_steps is None else study.with_steps(num_steps)
-    study = study if sampler is None else study.with_sampler(sampler)
-    return replace(study, **{name: value for name, value in overrides.items() if value is not None})

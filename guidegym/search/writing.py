@@ -17,7 +17,7 @@ from guidegym.evaluation.sample_sets.methods_pictures import grids
 from guidegym.models import Model
 from guidegym.report.page import encoded
 from guidegym.search.confirm import Confirmed, columns_of
-from guidegym.search.storage import complete
+from guidegym.search.storage import complete, ended
 from guidegym.search.study import Study
 from guidegym.search.study_page import build_report
 from guidegym.support.files import file_names, read_json, write_atomically, write_or_remove
@@ -121,6 +121,7 @@ def write_files(
         "study": study.name,
         "settings": settings,
         "trials": len(complete(opened)),
+        "dropped_trials": len(ended(opened)) - len(complete(opened)),
         "confirmed_on_fresh_seeds": bool(confirmed),
         "confirm_samples_per_class": study.confirm_per_class,
         "best": None if best is None else best.name,

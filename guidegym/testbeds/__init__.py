@@ -9,6 +9,7 @@ from guidegym.errors import GuideGymError
 from guidegym.models import Model
 from guidegym.registry import find, find_registered
 from guidegym.testbeds.digits import DIGITS, DIGITS_TRAINED_VE
+from guidegym.testbeds.digits_words import DIGITS_WORDS, digits_from_words
 from guidegym.testbeds.fashion import FASHION
 from guidegym.testbeds.folder_references import references_from_folder
 from guidegym.testbeds.judge import JudgeNetwork, seen_by
@@ -18,7 +19,7 @@ from guidegym.testbeds.similarities import load_similarity
 from guidegym.testbeds.testbed import Rows, Testbed
 from guidegym.testbeds.under_ve import variance_exploding
 
-IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED_VE)}
+IMAGE_SETS = {images.name: images for images in (FASHION, DIGITS, DIGITS_TRAINED_VE, DIGITS_WORDS)}
 """The testbeds of images, whose networks ``guidegym.train_models`` trains."""
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "References",
     "Rows",
     "Testbed",
+    "digits_from_words",
     "load_model",
     "load_similarity",
     "load_testbed",

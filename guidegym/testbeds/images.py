@@ -43,6 +43,7 @@ class ImageSet:
         load: Loads the data, from a folder or from its default location.
         networks: Names of the networks to train for it; empty for all that have recipes.
         judged_as: Name of the testbed whose judges measure it; empty if it has its own.
+        texts: Texts that say each class, equally many per class, for a denoiser conditioned on text; empty for none.
         home: Folder of its own networks and judges; None if they come with the package.
     """
 
@@ -53,6 +54,7 @@ class ImageSet:
     load: Callable[[Path | None], ImageData]
     networks: tuple[str, ...] = ()
     judged_as: str = ""
+    texts: tuple[tuple[str, ...], ...] = ()
     home: Path | None = None
 
     @property

@@ -46,6 +46,33 @@ def noise_prediction(process: Process) -> Loss:
     return loss
 
 
+def text_noise_prediction(process: Process, texts: Float[Tensor, " classes texts dim"], *, dropout: float) -> Loss:
+    """Return the velocity error of the noise predicted for one of the texts of each row's class, drawn at random.
+
+    Args:
+        process: The noise process.
+        texts: Embeddings of texts that say a class, equally many per class.
+        dropout: Share of rows whose text is dropped.
+
+    Source:
+        Ho and Salimans 2022, Algorithm 1.
+    """
+
+    def loss(
+        network: nn.Module,
+        images: Float[Tensor, " batch *event"],
+        labels: Int[Tensor, " batch"],
+        generator: torch.Generator,
+    ) -> Tensor:
+        rows, num, device = noised(process, images, generator), len(labels), labels.device
+        drawn = torch.randint(texts.shape[1], (num,), generator=generator, device=device)
+        kept = torch.rand(num, generator=generator, device=device) >= dropout
+        text = texts.to(images)[labels, drawn] * kept[:, None]
+        return velocity_error(process, network(rows.x_t, rows.t.float(), text=text), rows)
+
+    return loss
+
+
 def conditional_noise_prediction(process: Process, *, dropout: float) -> Loss:
     r"""Return the velocity error of the noise predicted for each row's class, dropped for a share ``dropout`` of the rows.
 

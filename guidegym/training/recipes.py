@@ -1,8 +1,9 @@
 """The recipes of all networks: architecture, loss, batches and budget, one record per network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from guidegym.networks import (
     DepthwiseJudge,
@@ -12,10 +13,11 @@ from guidegym.networks import (
     UNet,
 )
 from guidegym.networks.noise_levels import process_name
+from guidegym.support.text_encoder import MINILM, MINILM_DIM, embed
 from guidegym.testbeds.images import ImageSet
 from guidegym.training.clean_recipes import mixtures, off_the_shelf
 from guidegym.training.cross_entropy import shifted_cross_entropy
-from guidegym.training.denoising import conditional_noise_prediction, noise_prediction
+from guidegym.training.denoising import conditional_noise_prediction, noise_prediction, text_noise_prediction
 from guidegym.training.noisy_recipes import timed
 from guidegym.training.recipe import Batches, Plan, Recipe
 from guidegym.training.sizes import Budget, Size
@@ -75,6 +77,12 @@ def _judges(plan: Plan) -> dict[str, Recipe]:
     }
 
 
+def _embedded(texts: Sequence[Sequence[str]]) -> Float[Tensor, " classes texts dim"]:
+    """Return the embeddings of the texts of each class."""
+    flat = embed([text for own in texts for text in own], MINILM)
+    return flat.reshape(len(texts), len(texts[0]), -1)
+
+
 def _denoisers(plan: Plan) -> dict[str, Recipe]:
     """Return the denoiser and the conditional ones."""
     images, size = plan.images, plan.size
@@ -95,6 +103,21 @@ def _denoisers(plan: Plan) -> dict[str, Recipe]:
             batches=batches,
         )
 
+    def text() -> Recipe:
+        return Recipe(
+            build=lambda: UNet(
+                image_channels=channels,
+                channels=size.denoiser_channels,
+                blocks=2,
+                text_dim=MINILM_DIM,
+                velocity=process_name(process),
+            ),
+            loss=lambda _: text_noise_prediction(process, _embedded(images.texts), dropout=LABEL_DROPOUT),
+            settings=plan.budget["denoiser"],
+            says=f"mean squared error of the velocity, t uniform, one of {len(images.texts[0])} texts per class, "
+            f"{LABEL_DROPOUT:.0%} of them dropped",
+        )
+
     return {
         "denoiser": Recipe(
             build=lambda: UNet(
@@ -107,4 +130,5 @@ def _denoisers(plan: Plan) -> dict[str, Recipe]:
         ),
         "conditional": conditional("labelled"),
         "conditional_all": conditional("both"),
+        **({"text": text()} if images.texts else {}),
     }

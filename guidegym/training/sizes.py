@@ -123,7 +123,7 @@ DIGITS_SIZE = Size(
     linf_radius=0.1,
     budgets={"small": _digits_budget(1), "full": _digits_budget(5)},
 )
-SIZES = {"fashion": FASHION_SIZE, "digits": DIGITS_SIZE, "digits-trained-ve": DIGITS_SIZE}
+SIZES = {"fashion": FASHION_SIZE, "digits": DIGITS_SIZE, "digits-trained-ve": DIGITS_SIZE, "digits-words": DIGITS_SIZE}
 
 SMALL = 20
 """Images below this height have the networks and budgets of the digits, others those of Fashion-MNIST."""

@@ -184,7 +184,10 @@ def test_train_and_test_share_no_seed_and_options_choose_the_episode() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"testbed": "moons"}, "unknown testbed 'moons'; known: digits, digits-trained-ve, digits-ve, fashion"),
+        (
+            {"testbed": "moons"},
+            "unknown testbed 'moons'; known: digits, digits-trained-ve, digits-ve, digits-words, fashion",
+        ),
         ({"reward": "beauty"}, "unknown objective 'beauty'; known: accuracy, confidence"),
         ({"observation": "pixels"}, "`observation` must be one of full, features, sample, got 'pixels'"),
         ({"split": "valid"}, "`split` must be one of train, test, or lists"),

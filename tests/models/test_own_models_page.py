@@ -23,7 +23,7 @@ def test_the_page_on_own_models_runs(
     page = (Path(__file__).parents[2] / "docs" / "own-models.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     blocks = [block for block in blocks if "def study" not in block]  # run by the tests of the search
-    assert len(blocks) == 13
+    assert len(blocks) == 14
     assert max(sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(block))) for block in blocks) <= 8
     for name in ("cat", "dog"):
         Path("photos", name).mkdir(parents=True)
@@ -37,7 +37,8 @@ def test_the_page_on_own_models_runs(
     assert said[0] == "torch.Size([4, 1, 8, 8])"
     assert said[1].startswith("Cost(denoiser=40,")  # two rows, ten steps, with and without the class
     assert said[2].startswith("torch.Size([4, 3, 32, 32]) Cost(denoiser=")
-    assert said[3] == "torch.Size([2, 3, 64, 64])"
+    assert said[3].startswith("torch.Size([4, 1, 8, 8]) Cost(denoiser=")
+    assert said[4] == "torch.Size([2, 3, 64, 64])"
     bright = names["samples"].x.mean(dim=(1, 2, 3))
     assert float(bright[:2].min()) > float(bright[2:].max())
     guided, classifier = names["guided"], names["classifier"]
