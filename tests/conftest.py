@@ -24,14 +24,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
-LONGEST = ("test_readme.py", "test_claims.py", "test_stops.py", "test_learning_is_real.py", "test_run.py")
+LONGEST = ("test_readme.py", "test_claims.py", "test_stops.py", "test_run.py", "test_side_by_side.py")
 """Files that take minutes. They come first: begun last, they would keep one worker busy while the others have nothing to do."""
 
 
 FULL = "not run: takes minutes of its own; `pytest --full` and `.ci/run --full` (nightly) run it"
 
 
-CHECKED = 0.5
+CHECKED = 0.25
 """Seconds of every test in which its calls are checked against their annotations."""
 MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
 

@@ -15,7 +15,7 @@ from guidegym.learning.learn import as_guidance
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_an_agent_beats_the_schedules_that_a_search_of_their_own_found() -> None:
     record = json.loads(sorted(RECORDS.glob("*-learning.json"))[-1].read_text())
     test = make_task(**record["environment"], split="test")
