@@ -4,7 +4,8 @@
 
 For each family all variants run in one process, in turn, on the same network and the same noise, and ratios are taken within a
 round: a machine that is slow for a while is slow for all of them. On a CPU, ratios of processor time are added, which leave out
-what other programs took. Samples are compared first: different ones would make the comparison meaningless. The result goes to
+what other programs took, and the time that each loop spends inside and outside of the networks, which a shared machine slows
+alike. Samples are compared first: different ones would make the comparison meaningless. The result goes to
 ``benchmarks/results/DATE-own-models-DEVICE.json``.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from own_model_families import Family, Setting, families
@@ -31,6 +33,37 @@ def both_seconds(run: Callable[[], object], device: torch.device) -> tuple[float
     began = time.process_time()
     elapsed = seconds(run, device)
     return elapsed, time.process_time() - began
+
+
+class Inside:
+    """Counts processor time inside of networks: the outermost calls of modules, and the gradients that are taken."""
+
+    def __init__(self) -> None:
+        self.seconds, self._depth = 0.0, 0
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began, self._depth = time.process_time(), self._depth + 1
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._depth -= 1
+                self.seconds += time.process_time() - began if self._depth == 0 else 0.0
+
+        return timed
+
+    def ratio(self, run: Callable[[], object], steps: int) -> tuple[float, float]:
+        """Return the time of a run over that inside of networks, and the milliseconds outside of them per step."""
+        self.seconds = 0.0
+        with (
+            mock.patch.object(torch.nn.Module, "__call__", self._timed(torch.nn.Module.__call__)),
+            mock.patch.object(torch.autograd, "grad", self._timed(torch.autograd.grad)),
+        ):
+            began = time.process_time()
+            run()
+            whole = time.process_time() - began
+        return whole / self.seconds, 1000 * (whole - self.seconds) / steps
 
 
 def measure(family: Family, setting: Setting, repeats: int) -> dict[str, Any]:
@@ -63,6 +96,11 @@ def measure(family: Family, setting: Setting, repeats: int) -> dict[str, Any]:
             "ours_over_bare": ratio("ours", "bare", 1),
             "ours_over_theirs": ratio("ours", "theirs", 1),
         }
+        for name in ("ours", "theirs"):
+            found = [Inside().ratio(runs[name], setting.steps) for _ in range(repeats)]
+            over, outside = (statistics.median(numbers) for numbers in zip(*found, strict=True))
+            result[f"{name}_over_inside"] = round(over, 4)
+            result[f"{name}_outside_ms_per_step"] = round(outside, 2)
     return result
 
 
