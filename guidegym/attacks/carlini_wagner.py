@@ -46,18 +46,11 @@ def _descend(
     num_steps: int,
     step_size: float,
 ) -> tuple[Smallest, Bool[Tensor, " batch"]]:
-    """Minimise squared distance plus ``weight`` times the margin.
+    """Minimise squared distance plus ``weight`` times the margin, by Adam at a rate that falls linearly to 0.
 
     Return the nearest fooling inputs on the path, and whether the weight was enough: whether a row still fooled in the second
-    half of the path. A row that starts beyond a boundary fools at first under any weight.
-
-    Args:
-        objective: From inputs to squared distances, remaining margins, and which rows are fooled.
-        start: Starting points.
-        weight: Weight of each row's margin.
-        bounds: Range that inputs stay in.
-        num_steps: Steps of Adam.
-        step_size: Its initial rate, which falls linearly to 0.
+    half of the path. A row that starts beyond a boundary fools at first under any weight. The objective gives squared
+    distances, remaining margins, and which rows are fooled.
     """
     attacked = start.clone().requires_grad_(True)
     best, norms = start.clone(), torch.full_like(weight, torch.inf)

@@ -121,11 +121,7 @@ def _ascend(
             rows, here, gradient = rows[going], here[going], gradient[going]
             if not len(rows):
                 break
-        step = (
-            gradient.sign()
-            if norm == "linf"
-            else gradient / rows_like(row_norms(gradient, "l2").clamp_min(1e-12), gradient)
-        )
+        step = gradient.sign() if norm == "linf" else functional.normalize(gradient.flatten(1)).view_as(gradient)
         moved = x[rows] + project(here.detach() - x[rows] + step_size * step, radius, norm)
         attacked[rows] = moved if bounds is None else moved.clamp(*bounds)
     if not bool(attacked.isfinite().all()):
