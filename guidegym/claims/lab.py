@@ -152,7 +152,7 @@ class Lab:
         for _ in range(1 + EXTENSIONS):
             numbers = self.tuning({f"{name} {weight:g}": family(weight) for weight in further}, metric)
             found |= {weight: sign * number for weight, number in zip(further, numbers.values(), strict=True)}
-            best = min(found, key=lambda weight: _ranked(found[weight]))
+            best = min(found, key=lambda weight: math.inf if math.isnan(found[weight]) else found[weight])
             further = [] if weights else _beyond(best, list(found))
             if not further:
                 break
@@ -182,11 +182,6 @@ class Lab:
         best = self.best(dict(zip(names, (one, other), strict=True)), metric=tune_on or metric)
         first, second = self.measured(best, [metric]).values()
         return first[metric], second[metric]
-
-
-def _ranked(number: float) -> float:
-    """Return a sort key: the number itself, or infinity for NaN."""
-    return math.inf if math.isnan(number) else number
 
 
 def _beyond(best: float, tried: Sequence[float]) -> list[float]:

@@ -62,7 +62,8 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     estimate = effect.estimate
     samples = max([len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0])
     methods = _methods(lab)
-    warned = sorted({str(one.message) for one in caught})
+    judged_by_energy = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
+    warned = energy_notes(judged_by_energy, lab.collection) + sorted({str(one.message) for one in caught})
     otherwise = time.perf_counter() - began - lab.spent.waited
     return {
         "format": FORMAT,
@@ -77,7 +78,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "verdict": claim.verdict(estimate, None if effect.counted else samples),
         "effect": estimate.to_json(),
         "samples": samples,
-        "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
+        "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *warned],
         "measured_in": list(lab.asked),
         "pictured": False,  # until its picture exists
         "network_evaluations": lab.spent.evaluations,
@@ -105,12 +106,6 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _energy_notes(lab: Lab) -> list[str]:
-    """Return notes on methods guided by the classifier whose energies the effect uses."""
-    candidates = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
-    return energy_notes(candidates, lab.collection)
 
 
 def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
@@ -163,8 +158,3 @@ def kept_record(path: Path, claim: Claim, lab: Lab) -> Mapping[str, Any] | None:
     record = read_record(path, lab.testbed)
     same = record is not None and claim.code != "" and _wanted(claim, lab).items() <= record.items()
     return record if same else None
-
-
-def record_text(record: Mapping[str, Any]) -> str:
-    """Return the file's content."""
-    return json.dumps(record, indent=1, allow_nan=False) + "\n"
