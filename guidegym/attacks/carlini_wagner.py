@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.attacks.pgd import Attacked, check_inside, fooled, logits_of, pgd
+from guidegym.attacks.pgd import Attacked, check_inside, fooled, logits_of, margin, pgd
 from guidegym.diffusion import rows_like
 from guidegym.support.autograd import input_gradient, ordinary, without_graph
 from guidegym.support.settings import check_count, check_range
@@ -27,14 +27,6 @@ class Smallest:
 
     attacked: Float[Tensor, " batch *event"]
     norms: Float[Tensor, " batch"]
-
-
-def _margin(logits: Tensor, labels: Tensor, *, targeted: bool, confidence: float) -> Float[Tensor, " batch"]:
-    """Return the margin to being fooled: by how much the wanted class' logit trails the other's, at least ``-confidence``."""
-    own = logits.gather(1, labels[:, None])[:, 0]
-    other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    behind = other - own if targeted else own - other
-    return (behind + confidence).clamp_min(0.0)
 
 
 def _descend(
@@ -133,7 +125,8 @@ def carlini_wagner_l2(
     def objective(attacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = logits_of(classifier, attacked, t)
         squared = (attacked - x).flatten(1).square().sum(dim=1)
-        missing = _margin(logits, labels, targeted=targeted, confidence=confidence)
+        behind = margin(logits, labels) * (1 if targeted else -1)
+        missing = (behind + confidence).clamp_min(0.0)
         return squared, missing, fooled(logits, labels, targeted) & (missing <= 0)
 
     best = Smallest(x.clone(), torch.full((len(x),), torch.inf, device=x.device, dtype=x.dtype))
