@@ -92,11 +92,9 @@ def _tested(record: Mapping[str, Any], pictures: str) -> list[str]:
 
 
 def results_page(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
-    """Return the page: the overview, then each claim.
+    """Return the page: the overview, then each claim, with testbeds side by side in the order in which they come first.
 
-    Args:
-        records: Of one testbed or of several, side by side in the order in which they come first.
-        pictures: The path from the page to the pictures' folder, with its slash, by testbed; beside the page by default.
+    ``pictures`` has the path from the page to a testbed's pictures, with its slash; by default they lie beside the page.
     """
     return "\n".join(
         [

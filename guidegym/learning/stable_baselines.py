@@ -42,13 +42,7 @@ class SB3Learner:
     """
 
     def __init__(
-        self,
-        make: Make,
-        arguments: Mapping[str, Any],
-        *,
-        timesteps: int,
-        num_envs: int,
-        norm_reward: bool = True,
+        self, make: Make, arguments: Mapping[str, Any], *, timesteps: int, num_envs: int, norm_reward: bool
     ) -> None:
         self.native = GuidanceVectorEnv(num_envs, **arguments)
         self.task.check_features()
@@ -145,9 +139,7 @@ def sb3_agent(
     *first, _ = given.parameters.values()
     named = [one for name, one in own.parameters.items() if name != "num_steps"]
     learner.__dict__["__signature__"] = given.replace(parameters=[*first, *named])
-    learner.__annotations__ |= {
-        name: hint for name, hint in tuned.__annotations__.items() if name not in ("num_steps", "return")
-    }
+    learner.__annotations__ = {**tuned.__annotations__, **learner.__annotations__}
     learner.__doc__ = tuned.__doc__
     return learner
 

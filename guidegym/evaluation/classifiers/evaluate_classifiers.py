@@ -18,7 +18,6 @@ from guidegym.evaluation.classifiers.classifier_page import (
 )
 from guidegym.evaluation.classifiers.classifier_pictures import gradients_picture, measurements_picture
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
-from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
 from guidegym.report.page import encoded
 from guidegym.report.pictures import drawn_or_noted
@@ -40,8 +39,7 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) ->
     measured = drawn_or_noted(f"what was measured of '{name}'", measurements_picture, found, testbed.class_names)
     pictures = {MEASUREMENTS: measured}
     if len(testbed.event_shape) == 3:
-        names = dict.fromkeys([*([BESIDE] if BESIDE in testbed.classifiers else []), name])
-        beside: dict[str, Classifier] = {one: testbed.classifier(one) for one in names}
+        beside = {one: testbed.classifier(one) for one in (BESIDE, name) if one in testbed.classifiers}
         slopes = drawn_or_noted(f"gradients of '{name}'", gradients_picture, testbed, beside, rows)
         pictures["Gradients of log p(y | x_t)"] = slopes
     return {title: png for title, png in pictures.items() if png is not None}
@@ -50,8 +48,8 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) ->
 def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
     """Return a digest of everything that a classifier's numbers and pictures depend on; empty if unknown."""
     digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
-    beside = [testbed.classifiers[BESIDE]] if BESIDE in testbed.classifiers else []
-    for network in (testbed.classifiers[name], *beside, testbed.denoiser):
+    networks = [testbed.classifiers[one] for one in (name, BESIDE) if one in testbed.classifiers]
+    for network in (*networks, testbed.denoiser):
         if not isinstance(network, nn.Module):
             return ""
         digest.update(network_digest(network).encode())
