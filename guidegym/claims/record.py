@@ -132,9 +132,8 @@ def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
     """Return a record on the same networks; None if there is none."""
     try:
         record: dict[str, Any] = read_json(path)
-        ours = (record["format"], record["testbed"]) == (FORMAT, testbed.name) and same_networks(
-            record["networks"], testbed
-        )
+        same = (record["format"], record["testbed"]) == (FORMAT, testbed.name)
+        ours = same and same_networks(record["networks"], testbed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if ours else None

@@ -113,13 +113,9 @@ class SB3Learner:
 def sb3_agent(
     algorithm: type[BaseAlgorithm], policy: str, tuned: Callable[..., dict[str, Any]], *, norm_reward: bool = True
 ) -> Callable[..., SB3Learner]:
-    """Return the ``learner`` function of an agent for a Stable-Baselines3 algorithm.
+    """Return the ``learner`` function of an agent for a Stable-Baselines3 algorithm and a policy that it knows by name.
 
-    Args:
-        algorithm: The algorithm.
-        policy: Its name for its policy.
-        tuned: Returns its settings for a chain of ``num_steps``; its other arguments, including ``num_envs``, are the agent's.
-        norm_reward: See ``SB3Learner``.
+    ``tuned`` returns its settings for a chain of ``num_steps``; its other arguments, including ``num_envs``, are the agent's.
     """
 
     def learner(arguments: Mapping[str, Any], *, timesteps: int, seed: int, **settings: Any) -> SB3Learner:

@@ -45,13 +45,10 @@ def nearest_distances(features: Float[Tensor, " n dim"], nearest: tuple[int, ...
     Raises:
         GuideGymError: If there are too few other rows, or they are not finite.
     """
-    check_features("features", features, least=max(nearest) + 1)
-    found = [
-        distances(rows, features).topk(max(nearest) + 1, largest=False).values  # the nearest is the row itself
-        for rows in features.split(CHUNK)
-    ]
-    ordered = torch.cat(found)
-    return tuple(ordered[:, k] for k in nearest)
+    most = max(nearest) + 1  # the nearest is the row itself
+    check_features("features", features, least=most)
+    found = [distances(rows, features).topk(most, largest=False).values for rows in features.split(CHUNK)]
+    return tuple(torch.cat(found)[:, k] for k in nearest)
 
 
 def neighbour_scores(
