@@ -10,16 +10,9 @@ from guidegym.envs.play import Played
 
 
 def beam_search(task: Task, labels: Tensor, seeds: Tensor, *, width: int = 4, count: int = 5) -> Played:
-    """Keep the ``width`` most promising branches of each row, and return the best at the end.
+    """Try ``count`` weights in each branch, keep the ``width`` best branches of each row, and return the best at the end.
 
     The state counts only the evaluations of the kept branch; the search itself costs ``width`` times as much.
-
-    Args:
-        task: The task.
-        labels: Wanted class of each row.
-        seeds: Noise seed of each row.
-        width: Branches kept per row.
-        count: Candidate weights per branch.
     """
     options, rows = candidates(task, count), len(labels)
     live, kept = task.begin(labels, seeds), 1

@@ -5,6 +5,7 @@ Everything stays on the networks' device: no Gymnasium environment, no arrays, o
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -64,35 +65,26 @@ class Actor(nn.Module):
         self.spread.copy_(features.std(dim=0).clamp_min(1e-2))
 
 
+@dataclass(eq=False)
 class GroupLearner:
     """The agent; see ``learner`` for its arguments."""
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        timesteps: int,
-        seed: int,
-        groups: int,
-        rows: int,
-        learning_rate: float,
-        spreads: tuple[float, float],
-        epochs: int,
-        actor: Actor,
-    ) -> None:
-        self._task, self.total, self.seed = task, timesteps, seed
-        self.groups, self.rows, self.epochs = groups, rows, epochs
-        self.learning_rate, self.spreads = learning_rate, spreads
-        self.actor = actor.to(task.engine.model.device)
-        self.optimiser = torch.optim.Adam(actor.parameters(), lr=learning_rate)
-        self.average = AveragedModel(self.actor, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
-        self.generator = torch.Generator().manual_seed(seed)
-        self.updates = 0
+    task: Task
+    actor: Actor
+    total: int
+    seed: int
+    groups: int
+    rows: int
+    learning_rate: float
+    spreads: tuple[float, float]
+    epochs: int
 
-    @property
-    def task(self) -> Task:
-        """The task to learn."""
-        return self._task
+    def __post_init__(self) -> None:
+        self.actor = self.actor.to(self.task.engine.model.device)
+        self.optimiser = torch.optim.Adam(self.actor.parameters(), lr=self.learning_rate)
+        self.average = AveragedModel(self.actor, multi_avg_fn=get_ema_multi_avg_fn(DECAY), use_buffers=True)
+        self.generator = torch.Generator().manual_seed(self.seed)
+        self.updates = 0
 
     @property
     def timesteps(self) -> int:
@@ -236,12 +228,12 @@ def learner(
         actor = Actor(task.action_size, hidden=hidden, start=start)
     return GroupLearner(
         task,
-        timesteps=timesteps,
+        actor,
+        total=timesteps,
         seed=seed,
         groups=groups,
         rows=rows,
         learning_rate=learning_rate,
         spreads=(spread, last_spread),
         epochs=epochs,
-        actor=actor,
     )

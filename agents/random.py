@@ -9,11 +9,7 @@ from guidegym.envs import Rollout, Task
 
 
 class RandomAgent:
-    """An agent that draws each action uniformly from [-1, 1].
-
-    Args:
-        seed: Seed of the draws.
-    """
+    """An agent that draws each action uniformly from [-1, 1]."""
 
     blind: ClassVar[bool] = True
     """It does not observe the trajectory, and saves the cost of observing."""

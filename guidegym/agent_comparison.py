@@ -37,14 +37,7 @@ Compared: TypeAlias = Standing[Act | Guidance]
 
 
 def compare(task: Task, methods: Mapping[str, Act | Guidance], *, num: int, seed: int) -> list[Compared]:
-    """Measure methods on the same ``num`` episodes of the task's split, best first.
-
-    Args:
-        task: The task.
-        methods: By name, an ``Act`` or a guidance to sample under.
-        num: Number of episodes.
-        seed: Seed of the episodes.
-    """
+    """Measure methods on the same ``num`` episodes of the task's split, best first."""
     labels, seeds = draw_episodes(task, num, seed=seed)
     weights = resampling_weights(1, num, resamples=RESAMPLES, seed=0)[:, 0]
     compared = []
@@ -157,7 +150,10 @@ def compare_agents(
     train, test = make_task(**arguments, split="train"), make_task(**arguments, split="test")
     learned, luckiest = Guidance.load(agent), Guidance.load(best)
     constant, tried = best_constant(train, num=num, seed=seed)
-    schedule = None if _act(learned) is not None else _distilled(train, learned, num=num, seed=seed)
+    schedule = None
+    if _act(learned) is None:
+        labels, seeds = draw_episodes(train, num, seed=seed)
+        schedule = distill(train.engine.model, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)
     methods: dict[str, Act | Guidance] = {
         "agent": learned,
         **({} if luckiest == learned else {"agent, best held out": luckiest}),
@@ -174,9 +170,3 @@ def compare_agents(
         return AgentComparison(compared, tried, None)
     lost = delta(reward["agent"], reward["agent, distilled"], interval=interval_around)
     return AgentComparison(compared, tried, lost.estimate)
-
-
-def _distilled(train: Task, learned: Guidance, *, num: int, seed: int) -> Guidance:
-    """Return an agent distilled into a schedule on training episodes."""
-    labels, seeds = draw_episodes(train, num, seed=seed)
-    return distill(train.engine.model, learned, labels=labels, seeds=seeds, sampler=train.engine.sampler)

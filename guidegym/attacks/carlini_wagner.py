@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from guidegym.attacks.pgd import Attacked, check_inside, fooled, logits_of, pgd
+from guidegym.attacks.pgd import Attacked, check_inside, fooled, logits_of, margin, pgd
 from guidegym.diffusion import rows_like
 from guidegym.support.autograd import input_gradient, ordinary, without_graph
 from guidegym.support.settings import check_count, check_range
@@ -29,14 +29,6 @@ class Smallest:
     norms: Float[Tensor, " batch"]
 
 
-def _margin(logits: Tensor, labels: Tensor, *, targeted: bool, confidence: float) -> Float[Tensor, " batch"]:
-    """Return the margin to being fooled: by how much the wanted class' logit trails the other's, at least ``-confidence``."""
-    own = logits.gather(1, labels[:, None])[:, 0]
-    other = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    behind = other - own if targeted else own - other
-    return (behind + confidence).clamp_min(0.0)
-
-
 def _descend(
     objective: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
     start: Float[Tensor, " batch *event"],
@@ -46,18 +38,11 @@ def _descend(
     num_steps: int,
     step_size: float,
 ) -> tuple[Smallest, Bool[Tensor, " batch"]]:
-    """Minimise squared distance plus ``weight`` times the margin.
+    """Minimise squared distance plus ``weight`` times the margin, by Adam at a rate that falls linearly to 0.
 
     Return the nearest fooling inputs on the path, and whether the weight was enough: whether a row still fooled in the second
-    half of the path. A row that starts beyond a boundary fools at first under any weight.
-
-    Args:
-        objective: From inputs to squared distances, remaining margins, and which rows are fooled.
-        start: Starting points.
-        weight: Weight of each row's margin.
-        bounds: Range that inputs stay in.
-        num_steps: Steps of Adam.
-        step_size: Its initial rate, which falls linearly to 0.
+    half of the path. A row that starts beyond a boundary fools at first under any weight. The objective gives squared
+    distances, remaining margins, and which rows are fooled.
     """
     attacked = start.clone().requires_grad_(True)
     best, norms = start.clone(), torch.full_like(weight, torch.inf)
@@ -140,7 +125,8 @@ def carlini_wagner_l2(
     def objective(attacked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = logits_of(classifier, attacked, t)
         squared = (attacked - x).flatten(1).square().sum(dim=1)
-        missing = _margin(logits, labels, targeted=targeted, confidence=confidence)
+        behind = margin(logits, labels) * (1 if targeted else -1)
+        missing = (behind + confidence).clamp_min(0.0)
         return squared, missing, fooled(logits, labels, targeted) & (missing <= 0)
 
     best = Smallest(x.clone(), torch.full((len(x),), torch.inf, device=x.device, dtype=x.dtype))

@@ -45,6 +45,12 @@ def fooled(
     return (logits.argmax(dim=1) == labels) == targeted
 
 
+def margin(logits: Float[Tensor, " batch classes"], labels: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return by how much the largest other logit exceeds that of the row's class."""
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    return others - logits.gather(1, labels[:, None])[:, 0]
+
+
 def _random_start(
     x: Float[Tensor, " batch *event"], radius: float, norm: Norm, generator: torch.Generator
 ) -> Float[Tensor, " batch *event"]:
@@ -88,49 +94,10 @@ def _uphill(
         saturated = (losses == 0).nonzero()[:, 0]
         gradient = input_gradient(losses.sum(), here, network=classifier, retain_graph=bool(len(saturated)))
         if len(saturated):
-            some, own = logits[saturated], labels[saturated, None]
-            margin = some.scatter(1, own, -torch.inf).amax(dim=1) - some.gather(1, own)[:, 0]
+            ahead = margin(logits[saturated], labels[saturated]).sum()
             gradient = gradient.clone()
-            gradient[saturated] = input_gradient(margin.sum(), here, network=classifier)[saturated]
+            gradient[saturated] = input_gradient(ahead, here, network=classifier)[saturated]
     return sign * gradient, logits.detach()
-
-
-def _ascend(
-    classifier: Attacked,
-    x: Float[Tensor, " batch *event"],
-    start: Float[Tensor, " batch *event"],
-    labels: Int[Tensor, " batch"],
-    *,
-    t: Tensor | None,
-    radius: float,
-    num_steps: int,
-    norm: Norm,
-    step_size: float,
-    targeted: bool,
-    early_stop: bool,
-    bounds: tuple[float, float] | None,
-) -> Float[Tensor, " batch *event"]:
-    """Ascend from one start. Rows that are fooled and may stop early are no longer computed."""
-    attacked = start.clone()
-    rows = torch.arange(len(x), device=x.device)
-    for _ in range(num_steps):
-        here = attacked[rows]
-        gradient, logits = _uphill(classifier, here, labels[rows], None if t is None else t[rows], targeted=targeted)
-        if early_stop:
-            going = ~fooled(logits, labels[rows], targeted)
-            rows, here, gradient = rows[going], here[going], gradient[going]
-            if not len(rows):
-                break
-        step = (
-            gradient.sign()
-            if norm == "linf"
-            else gradient / rows_like(row_norms(gradient, "l2").clamp_min(1e-12), gradient)
-        )
-        moved = x[rows] + project(here.detach() - x[rows] + step_size * step, radius, norm)
-        attacked[rows] = moved if bounds is None else moved.clamp(*bounds)
-    if not bool(attacked.isfinite().all()):
-        raise GuideGymError("the classifier's logits or their gradients are not finite: gradient ascent is impossible")
-    return attacked
 
 
 def _check(radius: float, num_steps: int, norm: str, step_size: float | None, restarts: int) -> None:
@@ -195,18 +162,35 @@ def pgd(
     check_inside(x, bounds)
     if restarts > 1 and generator is None:
         raise GuideGymError(f"{restarts} restarts from the same start are identical: give a `generator`")
-    step = 2.5 * radius / num_steps if step_size is None else step_size
+    length = 2.5 * radius / num_steps if step_size is None else step_size
     x, labels, t = ordinary(x.detach()), ordinary(labels), None if t is None else ordinary(t)
+
+    def ascend(attacked: Tensor) -> Tensor:
+        rows = torch.arange(len(x), device=x.device)  # fooled ones that may stop early are no longer computed
+        for _ in range(num_steps):
+            here, at = attacked[rows], None if t is None else t[rows]
+            gradient, logits = _uphill(classifier, here, labels[rows], at, targeted=targeted)
+            if early_stop:
+                going = ~fooled(logits, labels[rows], targeted)
+                rows, here, gradient = rows[going], here[going], gradient[going]
+                if not len(rows):
+                    break
+            step = gradient.sign() if norm == "linf" else functional.normalize(gradient.flatten(1)).view_as(gradient)
+            moved = x[rows] + project(here.detach() - x[rows] + length * step, radius, norm)
+            attacked[rows] = moved if bounds is None else moved.clamp(*bounds)
+        return attacked
+
     best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     for _ in range(restarts):
-        start = x
+        start = x.clone()
         if generator is not None:
             start = start + _random_start(x, radius, norm, generator)
             start = start if bounds is None else start.clamp(*bounds)
-        attacked = _ascend(
-            classifier, x, start, labels, t=t, radius=radius, num_steps=num_steps, norm=norm, step_size=step,
-            targeted=targeted, early_stop=early_stop, bounds=bounds,
-        )  # fmt: skip
+        attacked = ascend(start)
+        if not bool(attacked.isfinite().all()):
+            raise GuideGymError(
+                "the classifier's logits or their gradients are not finite: gradient ascent is impossible"
+            )
         if restarts == 1:
             return attacked
         loss = functional.cross_entropy(logits_of(classifier, attacked, t), labels, reduction="none")

@@ -164,10 +164,8 @@ class Claim:
         """Return the unknown facts about the networks' training that would decide whether they are fit."""
         known = testbed.trained
         scores = [name for name in self.calibrated if name not in known or known[name].score_error is None]
-        budgets = [name for name in self.alike if name not in known]
-        return [f"the score error of {name} is not known" for name in scores] + [
-            f"the training of {name} is not known" for name in budgets
-        ]
+        unknown = [f"the score error of {name} is not known" for name in scores]
+        return unknown + [f"the training of {name} is not known" for name in self.alike if name not in known]
 
 
 def claimed(name: str = "", **about: Any) -> Callable[[Callable[[Lab], Effect]], Claim]:

@@ -106,9 +106,9 @@ class Lab:
         began = time.perf_counter()
         collect(candidates, collection, on_rows=self.on_rows)
         self.spent.waited += time.perf_counter() - began
-        sets = {one.name: merge(one, collection) for one in candidates}
+        sets = {}
         for one in candidates:
-            own = sets[one.name]
+            own = sets[one.name] = merge(one, collection)
             known_by = f"{digest_of(one, collection)} {collection.per_class}"
             self.spent.sets[known_by] = (int(own.evaluations.sum()), own.seconds)
         return sets
@@ -152,7 +152,7 @@ class Lab:
         for _ in range(1 + EXTENSIONS):
             numbers = self.tuning({f"{name} {weight:g}": family(weight) for weight in further}, metric)
             found |= {weight: sign * number for weight, number in zip(further, numbers.values(), strict=True)}
-            best = min(found, key=lambda weight: _ranked(found[weight]))
+            best = min(found, key=lambda weight: math.inf if math.isnan(found[weight]) else found[weight])
             further = [] if weights else _beyond(best, list(found))
             if not further:
                 break
@@ -169,11 +169,11 @@ class Lab:
         self, families: Mapping[str, Family], *, metric: str = "intra_kid", weights: Sequence[float] = ()
     ) -> dict[str, Guidance]:
         """Return each method at its best weight, with the weight in its name."""
-        chosen = {
-            name: self.best_weight(family, metric=metric, weights=weights, name=name)
-            for name, family in families.items()
-        }
-        return {f"{name}, w={chosen[name]:g}": family(chosen[name]) for name, family in families.items()}
+        found = {}
+        for name, family in families.items():
+            weight = self.best_weight(family, metric=metric, weights=weights, name=name)
+            found[f"{name}, w={weight:g}"] = family(weight)
+        return found
 
     def compare_best(
         self, one: Family, other: Family, names: tuple[str, str], metric: str, *, tune_on: str = ""
@@ -182,11 +182,6 @@ class Lab:
         best = self.best(dict(zip(names, (one, other), strict=True)), metric=tune_on or metric)
         first, second = self.measured(best, [metric]).values()
         return first[metric], second[metric]
-
-
-def _ranked(number: float) -> float:
-    """Return a sort key: the number itself, or infinity for NaN."""
-    return math.inf if math.isnan(number) else number
 
 
 def _beyond(best: float, tried: Sequence[float]) -> list[float]:

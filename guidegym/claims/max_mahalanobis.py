@@ -15,8 +15,6 @@ from guidegym.networks import MaxMahalanobisClassifier
 from guidegym.training import energy_based, mixtures
 
 PAPER = "Yang et al. 2021"
-
-
 PER_CLASS = 100
 STEPS = 200
 """Ten times as many Langevin steps as in an update of the training: chains start from noise and not where another stood."""

@@ -62,7 +62,8 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
     estimate = effect.estimate
     samples = max([len(x) for x, _ in lab.shown.values()] + [len(own.features) for own in lab.seen.values()] + [0])
     methods = _methods(lab)
-    warned = sorted({str(one.message) for one in caught})
+    judged_by_energy = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
+    warned = energy_notes(judged_by_energy, lab.collection) + sorted({str(one.message) for one in caught})
     otherwise = time.perf_counter() - began - lab.spent.waited
     return {
         "format": FORMAT,
@@ -77,7 +78,7 @@ def examine(claim: Claim, lab: Lab) -> dict[str, Any]:
         "verdict": claim.verdict(estimate, None if effect.counted else samples),
         "effect": estimate.to_json(),
         "samples": samples,
-        "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *_energy_notes(lab), *warned],
+        "notes": [*lab.notes.values(), *claim.untold(lab.testbed), *warned],
         "measured_in": list(lab.asked),
         "pictured": False,  # until its picture exists
         "network_evaluations": lab.spent.evaluations,
@@ -107,12 +108,6 @@ def _methods(lab: Lab) -> list[dict[str, Any]]:
     return found
 
 
-def _energy_notes(lab: Lab) -> list[str]:
-    """Return notes on methods guided by the classifier whose energies the effect uses."""
-    candidates = [own.method for own in lab.seen.values()] if "energy_divergence" in lab.asked else []
-    return energy_notes(candidates, lab.collection)
-
-
 def _wanted(claim: Claim, lab: Lab) -> dict[str, Any]:
     """Return the settings that a record must share with a claim to be reused for it."""
     return {
@@ -137,9 +132,8 @@ def read_record(path: Path, testbed: Testbed) -> dict[str, Any] | None:
     """Return a record on the same networks; None if there is none."""
     try:
         record: dict[str, Any] = read_json(path)
-        ours = (record["format"], record["testbed"]) == (FORMAT, testbed.name) and same_networks(
-            record["networks"], testbed
-        )
+        same = (record["format"], record["testbed"]) == (FORMAT, testbed.name)
+        ours = same and same_networks(record["networks"], testbed)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if ours else None
@@ -163,8 +157,3 @@ def kept_record(path: Path, claim: Claim, lab: Lab) -> Mapping[str, Any] | None:
     record = read_record(path, lab.testbed)
     same = record is not None and claim.code != "" and _wanted(claim, lab).items() <= record.items()
     return record if same else None
-
-
-def record_text(record: Mapping[str, Any]) -> str:
-    """Return the file's content."""
-    return json.dumps(record, indent=1, allow_nan=False) + "\n"

@@ -60,12 +60,7 @@ def _cost(record: Mapping[str, Any]) -> str:
 
 
 def section(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
-    """Return the section on one claim, one record per testbed, in Markdown.
-
-    Args:
-        records: The claim's records.
-        pictures: The path from the page to the pictures' folder, by testbed.
-    """
+    """Return the section on one claim, one record per testbed, in Markdown."""
     first = records[0]
     lines = [
         f"### {first['claim']}\n",
@@ -86,14 +81,10 @@ def _tested(record: Mapping[str, Any], pictures: str) -> list[str]:
     if record["methods"]:
         columns = [name for name in METRICS if name in COLUMNS or name in record["measured_in"]]
         heads = ["method", *(METRICS[name].title for name in columns), "evaluations"]
-        rows = [
-            [
-                as_markdown(method["method"]),
-                *(_cell(method, name) for name in columns),
-                f"{method['evaluations_per_sample']:.0f}",
-            ]
-            for method in record["methods"]
-        ]
+        rows = []
+        for method in record["methods"]:
+            numbers = [*(_cell(method, name) for name in columns), f"{method['evaluations_per_sample']:.0f}"]
+            rows.append([as_markdown(method["method"]), *numbers])
         lines.append(markdown_table(heads, rows))
     if record["pictured"]:
         lines.append(f"![samples on {record['testbed']}]({pictures}{record['claim']}.png)\n")
@@ -101,11 +92,9 @@ def _tested(record: Mapping[str, Any], pictures: str) -> list[str]:
 
 
 def results_page(records: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
-    """Return the page: the overview, then each claim.
+    """Return the page: the overview, then each claim, with testbeds side by side in the order in which they come first.
 
-    Args:
-        records: Of one testbed or of several, side by side in the order in which they come first.
-        pictures: The path from the page to the pictures' folder, with its slash, by testbed; beside the page by default.
+    ``pictures`` has the path from the page to a testbed's pictures, with its slash; by default they lie beside the page.
     """
     return "\n".join(
         [

@@ -1,5 +1,6 @@
 """Testing of claims: run, verdict, record and picture of each, and the page over all."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from guidegym.claims.claim import Claim
 from guidegym.claims.lab import Lab
-from guidegym.claims.record import examine, kept_record, read_record, record_text, records_in
+from guidegym.claims.record import examine, kept_record, read_record, records_in
 from guidegym.claims.results_page import effect_text, results_page
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.metrics import RESAMPLES
@@ -83,7 +84,8 @@ def reproduce(
                 png = _picture(lab)
                 record["pictured"] = png is not None
                 write_or_remove(out / f"{claim.name}.png", png)
-                write_atomically(out / f"{claim.name}.json", record_text(record).encode())
+                text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+                write_atomically(out / f"{claim.name}.json", text.encode())
             found.append(record)
         print(f"{claim.name}: {record['verdict']} ({effect_text(record)}){before}")
         _write_page(found, collection.testbed, out=out, page=page or out / "results.md", elsewhere=elsewhere)
@@ -99,7 +101,9 @@ def _write_page(
     elsewhere: Mapping[Path, Sequence[Mapping[str, Any]]],
 ) -> None:
     """Write the page over all records of the folder, those of earlier runs and of other testbeds with them."""
-    records, folders = [*found, *_others(out, found, testbed)], {testbed.name: out}
+    known, folders = {record["claim"] for record in found}, {testbed.name: out}
+    earlier = (read_record(path, testbed) for path in out.glob("*.json"))
+    records = [*found, *(record for record in earlier if record is not None and record["claim"] not in known)]
     for folder, own in elsewhere.items():
         others = [record for record in own if record["testbed"] != testbed.name]
         folders |= dict.fromkeys((record["testbed"] for record in others), folder)
@@ -108,10 +112,3 @@ def _write_page(
     ways = {name: Path(os.path.relpath(folder, page.parent)).as_posix() for name, folder in folders.items()}
     pictures = {name: "" if way == "." else f"{way}/" for name, way in ways.items()}
     write_atomically(page, encoded(results_page(records, pictures)))
-
-
-def _others(out: Path, found: Sequence[Mapping[str, Any]], testbed: Testbed) -> list[dict[str, Any]]:
-    """Return the folder's records of other claims."""
-    known = {record["claim"] for record in found}
-    records = [read_record(path, testbed) for path in out.glob("*.json")]
-    return [record for record in records if record is not None and record["claim"] not in known]

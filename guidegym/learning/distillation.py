@@ -47,5 +47,4 @@ def distill(
             means = [float(torch.as_tensor(values).double().mean()) for values in physical]
             tables.append(Table(timesteps, tuple(means)))
     rate = tables[1] if len(tables) > 1 else None
-    schedule: Guidance = replace(guidance, weight=tables[0], rate=rate, policy=None)
-    return schedule
+    return replace(guidance, weight=tables[0], rate=rate, policy=None)

@@ -86,17 +86,10 @@ def as_guidance(task: Task, policy: Policy) -> Guidance:
 def learn(
     learner: Learner, test: Task, settings: LearnSettings, *, resume: bool = False, on_scalars: OnScalars | None = None
 ) -> Progress:
-    """Train an agent to the end, or resume its training.
+    """Train an agent to the end, with ``test`` its task on held-out episodes; ``resume`` continues a run that has a checkpoint.
 
     Writes ``agent.json`` (a guidance file, its tensors beside it) at each evaluation, ``agent-best.json`` at each that is
     the best so far, ``progress.csv``, and ``checkpoint.pt`` once a minute, at each evaluation and after Ctrl-C.
-
-    Args:
-        learner: The agent.
-        test: Its task on held-out episodes.
-        settings: Settings of the run.
-        resume: Whether to resume from a checkpoint; without one, training starts anew.
-        on_scalars: Called with the measured values.
 
     Raises:
         GuideGymError: If there is a checkpoint and ``resume`` is False, it belongs to another run, or another process is

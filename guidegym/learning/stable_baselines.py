@@ -42,13 +42,7 @@ class SB3Learner:
     """
 
     def __init__(
-        self,
-        make: Make,
-        arguments: Mapping[str, Any],
-        *,
-        timesteps: int,
-        num_envs: int,
-        norm_reward: bool = True,
+        self, make: Make, arguments: Mapping[str, Any], *, timesteps: int, num_envs: int, norm_reward: bool
     ) -> None:
         self.native = GuidanceVectorEnv(num_envs, **arguments)
         self.task.check_features()
@@ -119,13 +113,9 @@ class SB3Learner:
 def sb3_agent(
     algorithm: type[BaseAlgorithm], policy: str, tuned: Callable[..., dict[str, Any]], *, norm_reward: bool = True
 ) -> Callable[..., SB3Learner]:
-    """Return the ``learner`` function of an agent for a Stable-Baselines3 algorithm.
+    """Return the ``learner`` function of an agent for a Stable-Baselines3 algorithm and a policy that it knows by name.
 
-    Args:
-        algorithm: The algorithm.
-        policy: Its name for its policy.
-        tuned: Returns its settings for a chain of ``num_steps``; its other arguments, including ``num_envs``, are the agent's.
-        norm_reward: See ``SB3Learner``.
+    ``tuned`` returns its settings for a chain of ``num_steps``; its other arguments, including ``num_envs``, are the agent's.
     """
 
     def learner(arguments: Mapping[str, Any], *, timesteps: int, seed: int, **settings: Any) -> SB3Learner:
@@ -145,9 +135,7 @@ def sb3_agent(
     *first, _ = given.parameters.values()
     named = [one for name, one in own.parameters.items() if name != "num_steps"]
     learner.__dict__["__signature__"] = given.replace(parameters=[*first, *named])
-    learner.__annotations__ |= {
-        name: hint for name, hint in tuned.__annotations__.items() if name not in ("num_steps", "return")
-    }
+    learner.__annotations__ = {**tuned.__annotations__, **learner.__annotations__}
     learner.__doc__ = tuned.__doc__
     return learner
 

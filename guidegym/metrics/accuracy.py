@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guidegym.attacks.pgd import Attacked, pgd
 from guidegym.diffusion import Process, noisy_rows
-from guidegym.metrics.checking import check_labels, check_logits
+from guidegym.metrics.checking import check_labelled
 
 CHUNK = 500
 
@@ -36,8 +36,7 @@ def share_right(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"]) 
     Raises:
         GuideGymError: If logits are not finite, or a label is out of range.
     """
-    check_logits(logits)
-    check_labels(labels, num_rows=len(logits), num_classes=logits.shape[1])
+    check_labelled(logits, labels)
     return float((logits.argmax(dim=1) == labels).double().mean())
 
 
@@ -49,25 +48,18 @@ def accuracy(
 
 
 def noisy_logits(
-    classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int, seed: int = 0
+    classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int
 ) -> Float[Tensor, " n classes"]:
     """Return the logits of clean rows noised to one training timestep, with the same noise at every timestep."""
-    generator = torch.Generator(x.device).manual_seed(seed)
+    generator = torch.Generator(x.device).manual_seed(0)
     return logits_at(classifier, noise_to(process, x, timestep, generator), timestep)
 
 
 def noisy_accuracy(
-    classifier: Attacked,
-    x: Float[Tensor, " n *event"],
-    labels: Int[Tensor, " n"],
-    *,
-    process: Process,
-    timestep: int,
-    seed: int = 0,
+    classifier: Attacked, x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, process: Process, timestep: int
 ) -> float:
     """Return the accuracy on clean rows noised to one training timestep."""
-    logits = noisy_logits(classifier, x, process=process, timestep=timestep, seed=seed)
-    return share_right(logits, labels)
+    return share_right(noisy_logits(classifier, x, process=process, timestep=timestep), labels)
 
 
 def robust_accuracy(

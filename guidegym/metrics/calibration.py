@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from guidegym.metrics.checking import check_labels, check_logits
+from guidegym.metrics.checking import check_labelled
 from guidegym.support.settings import check_count
 
 BINS = 20
@@ -44,17 +44,13 @@ def reliability(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"], 
         Guo et al. 2017, section 2.
     """
     check_count("bins", bins, least=1)
-    check_logits(logits)
-    check_labels(labels, num_rows=len(logits), num_classes=logits.shape[1])
+    check_labelled(logits, labels)
     confidence, predicted = logits.double().softmax(dim=1).max(dim=1)
     hit = (predicted == labels).double()
     place = (confidence * bins).ceil().long().clamp(1, bins) - 1
     count = torch.bincount(place, minlength=bins)
-    return Reliability(
-        torch.bincount(place, weights=confidence, minlength=bins) / count,
-        torch.bincount(place, weights=hit, minlength=bins) / count,
-        count,
-    )
+    mean_confidence, accuracy = (torch.bincount(place, weights=of, minlength=bins) / count for of in (confidence, hit))
+    return Reliability(mean_confidence, accuracy, count)
 
 
 def expected_calibration_error(

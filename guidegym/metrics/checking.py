@@ -1,5 +1,6 @@
 """Checks of the inputs of metrics: sets of features, logits and labels."""
 
+import torch
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
@@ -17,13 +18,7 @@ def check_finite(name: str, values: Tensor) -> None:
 
 
 def check_features(name: str, rows: Tensor, *, least: int = 1, by_class: bool = False) -> None:
-    """Check one set of features.
-
-    Args:
-        name: Its name in error messages.
-        rows: Features, (n, dim), or by class, (classes, n, dim).
-        least: Minimum number of rows (per class if by class).
-        by_class: Whether they are by class.
+    """Check one set of features, (n, dim), or by class, (classes, n, dim), with at least ``least`` rows (per class).
 
     Raises:
         GuideGymError: If they have another shape, are too few or not finite.
@@ -38,13 +33,7 @@ def check_features(name: str, rows: Tensor, *, least: int = 1, by_class: bool = 
 
 
 def check_sets(samples: Tensor, real: Tensor, *, least: int = 1, by_class: bool = False) -> None:
-    """Check that two sets of features lie in the same space.
-
-    Args:
-        samples: Features, (n, dim), or by class, (classes, n, dim).
-        real: Features of real rows, likewise.
-        least: Minimum number of samples (per class if by class).
-        by_class: Whether they are by class.
+    """Check that two sets of features lie in the same space; see ``check_features``.
 
     Raises:
         GuideGymError: If one is empty, has another shape or is not finite, the samples are too few, or the two differ in
@@ -85,31 +74,33 @@ def check_logits(logits: Tensor) -> None:
     check_finite("logits", logits.amax(dim=1))
 
 
-def check_labels(labels: Tensor, *, num_rows: int, num_classes: int) -> None:
-    """Check that each row has a class.
+def check_labelled(logits: Tensor, labels: Tensor) -> None:
+    """Check a classifier's logits, and that each row has a class.
 
     Raises:
-        GuideGymError: If they are not whole numbers, one per row, in 0 .. ``num_classes`` - 1.
+        GuideGymError: As in ``check_logits``, or if the labels are not whole numbers, one per row, in 0 .. classes - 1.
     """
+    check_logits(logits)
+    num_rows, num_classes = logits.shape
     if labels.shape != (num_rows,) or labels.is_floating_point():
         raise GuideGymError(
             f"`labels` must be {num_rows} whole numbers, one per row, got shape {tuple(labels.shape)} of {labels.dtype}"
         )
-    if num_rows and not (int(labels.min()) >= 0 and int(labels.max()) < num_classes):
-        wrong = next(int(one) for one in labels if not 0 <= int(one) < num_classes)
-        raise GuideGymError(f"`labels` must be in 0..{num_classes - 1}, got {wrong}")
+    if wrong := [label for label in labels.tolist() if not 0 <= label < num_classes]:
+        raise GuideGymError(f"`labels` must be in 0..{num_classes - 1}, got {wrong[0]}")
 
 
-def check_weights(weights: Tensor | None, *, num_rows: int) -> None:
-    """Check the numbers of draws of rows in resamples.
+def checked_weights(weights: Tensor | None, rows: Tensor) -> Tensor:
+    """Return the numbers of draws of rows in resamples, in float64; None is one resample with each row once.
 
     Raises:
         GuideGymError: If they are not (resamples, n), finite and >= 0 with at least one row drawn in each resample.
     """
     if weights is None:
-        return
-    if weights.ndim != 2 or weights.shape[1] != num_rows:
-        raise GuideGymError(f"`weights` must have shape (resamples, {num_rows}), got {tuple(weights.shape)}")
+        return torch.ones(1, len(rows), dtype=torch.float64, device=rows.device)
+    if weights.ndim != 2 or weights.shape[1] != len(rows):
+        raise GuideGymError(f"`weights` must have shape (resamples, {len(rows)}), got {tuple(weights.shape)}")
     check_finite("weights", weights)
     if bool((weights < 0).any()) or bool((weights.sum(dim=1) <= 0).any()):
         raise GuideGymError("`weights` must be >= 0 and draw at least one row in each resample")
+    return weights.double()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from guidegym.metrics.checking import check_labels, check_logits
+from guidegym.metrics.checking import check_labelled
 
 
 class Energies(NamedTuple):
@@ -27,8 +27,7 @@ def energies_of(logits: Float[Tensor, " n classes"], labels: Int[Tensor, " n"]) 
     Raises:
         GuideGymError: If logits are not finite, or a label is out of range.
     """
-    check_logits(logits)
-    check_labels(labels, num_rows=len(logits), num_classes=logits.shape[1])
+    check_labelled(logits, labels)
     return Energies(-logits.logsumexp(dim=1), -logits.gather(1, labels[:, None])[:, 0])
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from guidegym.errors import GuideGymError
-from guidegym.metrics.checking import check_features, check_moments, check_sets, check_weights
+from guidegym.metrics.checking import check_features, check_moments, check_sets, checked_weights
 
 AT_ONCE = 2**23
 """Numbers that the moments of resamples may take at a time: 64 MB."""
@@ -97,9 +97,9 @@ def resampled_frechet(
     """
     check_sets(features, mean[None], least=2)
     check_moments(mean, covariance)
-    check_weights(weights, num_rows=len(features))
+    draws = checked_weights(weights, features)
     root, together = matrix_root(covariance), max(1, AT_ONCE // (features.shape[1] * max(features.shape)))
-    return torch.cat([_distance(*moments(features, some), mean, covariance, root) for some in weights.split(together)])
+    return torch.cat([_distance(*moments(features, some), mean, covariance, root) for some in draws.split(together)])
 
 
 def extrapolated_frechet(

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.metrics.checking import check_logits, check_weights
+from guidegym.metrics.checking import check_logits, checked_weights
 
 
 def inception_score(
@@ -23,11 +23,9 @@ def inception_score(
         Salimans et al. 2016, section 4.
     """
     check_logits(logits)
-    check_weights(weights, num_rows=len(logits))
-    log_p = logits.double().log_softmax(dim=1)
-    p = log_p.exp()
-    weights = torch.ones(1, len(p), device=p.device) if weights is None else weights
-    shares = weights.double() / weights.double().sum(dim=1, keepdim=True)
+    draws = checked_weights(weights, logits)
+    p = logits.double().log_softmax(dim=1).exp()
+    shares = draws / draws.sum(dim=1, keepdim=True)
     negative_entropy = shares @ torch.special.entr(p).sum(dim=1).neg()
     marginal = torch.special.entr(shares @ p).sum(dim=1)
     score: Tensor = (negative_entropy + marginal).exp()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guidegym.metrics.checking import check_features, check_sets, check_weights
+from guidegym.metrics.checking import check_features, check_sets, checked_weights
 
 CHUNK = 1000
 NEAREST_PRECISION = 3
@@ -45,22 +45,16 @@ def nearest_distances(features: Float[Tensor, " n dim"], nearest: tuple[int, ...
     Raises:
         GuideGymError: If there are too few other rows, or they are not finite.
     """
-    check_features("features", features, least=max(nearest) + 1)
-    found = [
-        distances(rows, features).topk(max(nearest) + 1, largest=False).values  # the nearest is the row itself
-        for rows in features.split(CHUNK)
-    ]
-    ordered = torch.cat(found)
-    return tuple(ordered[:, k] for k in nearest)
+    most = max(nearest) + 1  # the nearest is the row itself
+    check_features("features", features, least=most)
+    found = [distances(rows, features).topk(most, largest=False).values for rows in features.split(CHUNK)]
+    return tuple(torch.cat(found)[:, k] for k in nearest)
 
 
 def neighbour_scores(
     samples: Float[Tensor, " n dim"],
     real: Float[Tensor, " m dim"],
     weights: Float[Tensor, " resamples n"] | None = None,
-    *,
-    nearest_precision: int = NEAREST_PRECISION,
-    nearest_coverage: int = NEAREST_COVERAGE,
 ) -> NeighbourScores:
     r"""Return all four scores from one computation of the distances.
 
@@ -78,8 +72,6 @@ def neighbour_scores(
         samples: Features of the samples.
         real: Features of the real data.
         weights: Number of draws of each sample in each resample; None is one resample with each sample once.
-        nearest_precision: Neighbours for precision and recall, >= 1.
-        nearest_coverage: Neighbours for density and coverage, >= 1.
 
     Raises:
         GuideGymError: If a set has too few rows for its neighbours, they are not finite or lie in different spaces, or
@@ -89,12 +81,11 @@ def neighbour_scores(
         Kynkaanniemi et al. 2019, eq. 1-3; Naeem et al. 2020, eq. 2-3.
     """
     check_sets(samples, real)
-    check_weights(weights, num_rows=len(samples))
+    draws = checked_weights(weights, samples)
     samples, real = samples.double(), real.double()
-    weights = torch.ones(1, len(samples), dtype=torch.float64, device=samples.device) if weights is None else weights
-    drawn = (weights > 0).float().mT
-    own_radius, *_ = nearest_distances(samples, (nearest_precision,))
-    real_radius, ball_radius = nearest_distances(real, (nearest_precision, nearest_coverage))
+    drawn = (draws > 0).float().mT
+    (own_radius,) = nearest_distances(samples, (NEAREST_PRECISION,))
+    real_radius, ball_radius = nearest_distances(real, (NEAREST_PRECISION, NEAREST_COVERAGE))
     inside = torch.zeros(len(samples), dtype=torch.bool, device=samples.device)
     balls = torch.zeros(len(samples), dtype=torch.float64, device=samples.device)
     recalled, covered = (torch.zeros(drawn.shape[1], dtype=torch.float64, device=samples.device) for _ in range(2))
@@ -105,10 +96,10 @@ def neighbour_scores(
         balls += within.sum(dim=0)
         recalled += ((distance <= own_radius).float() @ drawn > 0).sum(dim=0)
         covered += (within.float() @ drawn > 0).sum(dim=0)
-    shares = weights.double() / weights.double().sum(dim=1, keepdim=True)
+    shares = draws / draws.sum(dim=1, keepdim=True)
     return NeighbourScores(
         precision=shares @ inside.double(),
         recall=recalled / len(real),
-        density=shares @ balls / nearest_coverage,
+        density=shares @ balls / NEAREST_COVERAGE,
         coverage=covered / len(real),
     )

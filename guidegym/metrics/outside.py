@@ -68,8 +68,6 @@ def detection(
     inside = likeness(classifier, x)
     found = {}
     for name, other in outside.items():
-        scores = likeness(classifier, other)
-        found[name] = {
-            score: auroc(own, theirs) for score, own, theirs in zip(Scores._fields, inside, scores, strict=True)
-        }
+        scores = zip(Scores._fields, inside, likeness(classifier, other), strict=True)
+        found[name] = {score: auroc(own, theirs) for score, own, theirs in scores}
     return found

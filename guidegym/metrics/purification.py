@@ -23,7 +23,6 @@ def purify(
     num_steps: int = 20,
     rounds: int = 1,
     clip: float | None = 1.0,
-    seed: int = 0,
 ) -> Float[Tensor, " n *event"]:
     r"""Noise inputs to a fraction of the chain and integrate the probability-flow ODE back with the classifier's own score.
 
@@ -35,7 +34,6 @@ def purify(
         num_steps: Steps of the reverse integration.
         rounds: Number of repetitions, >= 0.
         clip: Bound on the absolute value of clean estimates.
-        seed: Seed of the noise.
 
     Raises:
         GuideGymError: If a setting is out of range.
@@ -47,7 +45,7 @@ def purify(
         raise GuideGymError(f"`fraction` must be in (0, 1), got {fraction}")
     check_count("num_steps", num_steps, least=1)
     check_count("rounds", rounds, least=0)
-    rule, generator = DDIM(num_steps), torch.Generator(x.device).manual_seed(seed)
+    rule, generator = DDIM(num_steps), torch.Generator(x.device).manual_seed(0)
     grid = process.grid()
     start = max(round(fraction * len(grid)), num_steps) - 1
     places = torch.linspace(start, -1, num_steps + 1).round().long() + 1

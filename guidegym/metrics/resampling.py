@@ -41,9 +41,7 @@ class Estimate:
     def from_json(cls, content: Any, *, worst: float = math.nan) -> "Estimate":
         """Parse the output of ``to_json``, or the list of the same numbers in earlier comparisons of agents.
 
-        Args:
-            content: The entry of a record.
-            worst: Value for numbers that were not finite.
+        Numbers that were not finite become ``worst``.
         """
         numbers = content if isinstance(content, list) else [content[name] for name in ("value", "low", "high")]
         return cls(*(worst if one is None else float(one) for one in numbers))

@@ -23,9 +23,7 @@ def own_noise(
     return -rows_like(process.sigma(t, x_t.dtype), x_t) * density_score(classifier, x_t, t)
 
 
-def score_error(
-    classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int, seed: int = 0
-) -> float:
+def score_error(classifier: Attacked, x: Float[Tensor, " n *event"], *, process: Process, timestep: int) -> float:
     r"""Return the mean squared error per coordinate of a classifier's own score, as predicted noise.
 
     .. math:: \frac1d E \|-\sigma_t \nabla \log \sum_y e^{f(x_t, t)_y} - \epsilon\|^2
@@ -37,13 +35,12 @@ def score_error(
         x: Clean held-out rows, which are noised to the timestep.
         process: The noise process.
         timestep: The timestep.
-        seed: Seed of the noise.
 
     Source:
         CG-SC, eq. 9.
     """
     total = 0.0
-    for x_t, t, noise in _noised(x, process, timestep, seed):
+    for x_t, t, noise in _noised(x, process, timestep):
         total += float((own_noise(classifier, x_t, t, process) - noise).double().square().sum())
     return total / x.numel()
 
@@ -76,7 +73,6 @@ def guided_error(
     *,
     process: Process,
     timestep: int,
-    seed: int = 0,
 ) -> GuidedError:
     """Measure the effect of the class gradient on a denoiser at one noise level, on clean held-out rows with labels.
 
@@ -84,7 +80,7 @@ def guided_error(
         Chao et al. 2022, eq. 12: the denoising likelihood score matching loss.
     """
     alone, together = 0.0, 0.0
-    for (x_t, t, noise), y in zip(_noised(x, process, timestep, seed), labels.split(CHUNK), strict=True):
+    for (x_t, t, noise), y in zip(_noised(x, process, timestep), labels.split(CHUNK), strict=True):
         with torch.no_grad():
             predicted = denoiser(x_t, t)
         sigma = rows_like(process.sigma(t, x.dtype), x_t)
@@ -94,11 +90,9 @@ def guided_error(
     return GuidedError(alone / x.numel(), together / x.numel())
 
 
-def _noised(
-    x: Float[Tensor, " n *event"], process: Process, timestep: int, seed: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield chunks of noisy rows, their timesteps, and their noise, which depends only on the seed."""
-    generator = torch.Generator(x.device).manual_seed(seed)
+def _noised(x: Tensor, process: Process, timestep: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield chunks of noisy rows, their timesteps, and their noise, which is the same at every timestep."""
+    generator = torch.Generator(x.device).manual_seed(0)
     for rows in x.split(CHUNK):
         noise = torch.randn(rows.shape, generator=generator, device=x.device, dtype=x.dtype)
         t = torch.full((len(rows),), timestep, device=x.device)

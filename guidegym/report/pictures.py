@@ -34,14 +34,7 @@ COLUMNS = 8
 
 
 def drawn_or_noted(what: str, draw: Callable[..., bytes], *arguments: Any, **keywords: Any) -> bytes | None:
-    """Return a picture; None, with a note on stderr, if it cannot be drawn: results must not be lost for a picture.
-
-    Args:
-        what: Its name in the note.
-        draw: Draws it.
-        *arguments: Positional arguments of ``draw``.
-        **keywords: Keyword arguments of ``draw``.
-    """
+    """Return a picture; None, with a note on stderr, if it cannot be drawn: results must not be lost for a picture."""
     try:
         return draw(*arguments, **keywords)
     except Exception as error:

@@ -1,5 +1,7 @@
-"""Tables as text: for the terminal, and in Markdown."""
+"""Tables as text: for the terminal, in Markdown, and as CSV."""
 
+import csv
+import io
 import re
 from collections.abc import Sequence
 
@@ -11,12 +13,12 @@ MARKUP = re.compile(r"[\\`*{}\[\]<>$~&|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Align columns with spaces: texts to the left, numbers to the right; each row is one line, whatever its names contain."""
-    headings, *rows = [[one_line(cell) for cell in row] for row in (headings, *rows)]
-    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    table = [[one_line(cell) for cell in row] for row in (headings, *rows)]
+    first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = []
-    for row in [headings, *rows]:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
+    for name, *cells in table:
+        aligned = [name.ljust(first), *(cell.rjust(width) for cell, width in zip(cells, others, strict=True))]
+        lines.append("  ".join(aligned).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
     return "\n".join(lines)
 
@@ -26,6 +28,13 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     lines = [[_cell(cell) for cell in line] for line in (headings, *rows)]
     lines.insert(1, ["---"] * len(headings))
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def csv_text(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return the table as CSV."""
+    out = io.StringIO()
+    csv.writer(out).writerows([headings, *rows])
+    return out.getvalue()
 
 
 def as_markdown(text: str) -> str:

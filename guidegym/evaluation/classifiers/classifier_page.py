@@ -1,8 +1,6 @@
 """The pages and tables of an evaluation."""
 
-import csv
 import html
-import io
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -49,37 +47,28 @@ def _mean_error(score: dict[str, Any], which: str) -> str:
     return "" if None in errors or not errors else f"{sum(errors) / len(errors):.3f}"
 
 
+def in_cells(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return the headings of a table, those of its first row, and its cells."""
+    heads = list(rows[0])
+    return heads, [[row.get(head, "") for head in heads] for row in rows]
+
+
 def markdown_of(rows: list[Row]) -> str:
     """Return the table in Markdown."""
-    heads = list(rows[0])
-    cells = [[row.get(head, "") for head in heads] for row in rows]
+    heads, cells = in_cells(rows)
     return markdown_table(heads, [[as_markdown(name), *numbers] for name, *numbers in cells])
-
-
-def csv_table(rows: list[Row]) -> str:
-    """Return the table as CSV."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def _html_table(rows: list[Row]) -> str:
-    heads = list(rows[0])
-    return table(heads, ([row.get(head, "") for head in heads] for row in rows))
 
 
 def classifier_page(found: dict[str, Any], pictures: dict[str, bytes], *, how: str) -> str:
     """Return a self-contained page on one classifier: its table row, its pictures, out-of-distribution sets, and the record."""
-    parts = [_html_table([table_row(found)]), note(f"On {how}.")]
+    parts = [table(*in_cells([table_row(found)])), note(f"On {how}.")]
     parts += [f"<h2>{html.escape(name)}</h2><p>{picture(name, png)}</p>" for name, png in pictures.items()]
     if "outside" in found:
         rows = [
             {"outside set": name, **{score: f"{value:.3f}" for score, value in own.items()}}
             for name, own in found["outside"].items()
         ]
-        parts.append("<h2>Out-of-distribution detection</h2>" + _html_table(rows))
+        parts.append("<h2>Out-of-distribution detection</h2>" + table(*in_cells(rows)))
         parts.append(note("Area under the ROC curve: 0.5 is chance, 1 tells all images apart."))
     record = html.escape(json.dumps(found, indent=1))
     parts.append(f"<details><summary>All numbers</summary><pre>{record}</pre></details>")
@@ -90,4 +79,4 @@ def table_page(testbed: str, rows: list[Row], files: Mapping[str, str], *, how: 
     """Return the page with the table over all classifiers; the page of each lies beside it, under the name in ``files``."""
     names = [row["classifier"] for row in rows]
     links = " ".join(f'<a href="{files[name]}.html">{html.escape(name)}</a>' for name in names)
-    return page(f"Classifiers of {testbed}", [_html_table(rows), note(f"On {how}."), f"<p>{links}</p>"])
+    return page(f"Classifiers of {testbed}", [table(*in_cells(rows)), note(f"On {how}."), f"<p>{links}</p>"])

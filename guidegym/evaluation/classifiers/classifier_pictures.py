@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from guidegym.guidance import Classifier
 from guidegym.metrics.accuracy import noise_to
 from guidegym.metrics.gradients import log_likelihood_gradient
-from guidegym.report.pictures import png_of
+from guidegym.report.pictures import figure_of, png_of
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
 
@@ -21,7 +20,7 @@ SHOWN_LEVELS = (0, 100, 250, 500, 750)
 
 def measurements_picture(found: dict[str, Any], class_names: Sequence[str]) -> bytes:
     """Draw what ``measure`` found as a PNG: by noise level, by class, reliability, and attacks if there were any."""
-    figure = Figure(figsize=(19, 8.4), layout="constrained", dpi=100)
+    figure = figure_of(19, 8.4)
     panels = list(figure.subplots(2, 4).flat)
     _accuracies(panels[0], found["by_level"])
     _energies(panels[1], found["by_level"])
@@ -45,11 +44,9 @@ def measurements_picture(found: dict[str, Any], class_names: Sequence[str]) -> b
 def _accuracies(axis: Axes, by_level: dict[str, Any]) -> None:
     """Draw accuracy by noise level and by darkness, and the calibration error."""
     for key, label, marker in (("accuracy", "noisy", "o"), ("accuracy_dark", "darkened only", "s"), ("ece", "ECE", "")):
-        if key not in by_level:  # darkness applies to images only
-            continue
-        axis.plot(
-            by_level["timesteps"], by_level[key], marker=marker, label=label, color="#999" if not marker else None
-        )
+        if key in by_level:  # darkness applies to images only
+            colour = None if marker else "#999"
+            axis.plot(by_level["timesteps"], by_level[key], marker=marker, label=label, color=colour)
     axis.set(title="accuracy and calibration error", xlabel="timestep", ylim=(0, 1.02))
     axis.legend()
 
@@ -79,16 +76,12 @@ def _class_energies(axis: Axes, by_level: dict[str, Any], class_names: Sequence[
 def _reliability(axis: Axes, found: dict[str, Any]) -> None:
     """Draw the reliability diagram and the share of rows per bin: the diagonal is a calibrated classifier."""
     held = found["reliability"]
-    pairs = [
-        (confidence, accuracy)
-        for confidence, accuracy in zip(held["confidence"], held["accuracy"], strict=True)
-        if confidence is not None
-    ]
+    confidence, accuracy = ([one for one in held[key] if one is not None] for key in ("confidence", "accuracy"))
     bins, total = len(held["count"]), sum(held["count"])
     middles, shares = [(place + 0.5) / bins for place in range(bins)], [count / total for count in held["count"]]
     axis.bar(middles, shares, width=1 / bins, color="#ddd", label="share of the rows")
     axis.plot([0, 1], [0, 1], color="#999", linestyle=":")
-    axis.plot([pair[0] for pair in pairs], [pair[1] for pair in pairs], marker="o", label="accuracy")
+    axis.plot(confidence, accuracy, marker="o", label="accuracy")
     axis.set(title=f"reliability, ECE {found['ece']:.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(loc="upper left")
 
@@ -124,7 +117,7 @@ def gradients_picture(testbed: Testbed, classifiers: dict[str, Classifier], rows
     """
     levels = [level for level in SHOWN_LEVELS if level <= testbed.process.grid()[-1]]
     lines = 1 + len(classifiers)
-    figure = Figure(figsize=(1.5 * len(levels) + 2, 1.5 * num * lines + 0.4), layout="constrained", dpi=100)
+    figure = figure_of(1.5 * len(levels) + 2, 1.5 * num * lines + 0.4)
     axes = figure.subplots(num * lines, len(levels), squeeze=False)
     for column, level in enumerate(levels):
         generator = torch.Generator(rows.x.device).manual_seed(0)

@@ -11,17 +11,17 @@ from torch import nn
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.classifiers.classifier_page import (
     classifier_page,
-    csv_table,
+    in_cells,
     markdown_of,
     table_page,
     table_row,
 )
 from guidegym.evaluation.classifiers.classifier_pictures import gradients_picture, measurements_picture
 from guidegym.evaluation.classifiers.measure import Effort, measure, shuffled
-from guidegym.guidance import Classifier
 from guidegym.networks import network_digest
 from guidegym.report.page import encoded
 from guidegym.report.pictures import drawn_or_noted
+from guidegym.report.tables import csv_text
 from guidegym.support.files import file_names, make_folder, read_json, write_atomically, write_or_remove
 from guidegym.testbeds import Testbed
 from guidegym.testbeds.testbed import Rows
@@ -39,8 +39,7 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) ->
     measured = drawn_or_noted(f"what was measured of '{name}'", measurements_picture, found, testbed.class_names)
     pictures = {MEASUREMENTS: measured}
     if len(testbed.event_shape) == 3:
-        names = dict.fromkeys([*([BESIDE] if BESIDE in testbed.classifiers else []), name])
-        beside: dict[str, Classifier] = {one: testbed.classifier(one) for one in names}
+        beside = {one: testbed.classifier(one) for one in (BESIDE, name) if one in testbed.classifiers}
         slopes = drawn_or_noted(f"gradients of '{name}'", gradients_picture, testbed, beside, rows)
         pictures["Gradients of log p(y | x_t)"] = slopes
     return {title: png for title, png in pictures.items() if png is not None}
@@ -49,8 +48,8 @@ def _pictures(testbed: Testbed, name: str, rows: Rows, found: dict[str, Any]) ->
 def _made_of(testbed: Testbed, name: str, rows: Rows, effort: Effort) -> str:
     """Return a digest of everything that a classifier's numbers and pictures depend on; empty if unknown."""
     digest = hashlib.sha256(f"{FORMAT} {testbed.name} {testbed.references.extractor} {effort}".encode())
-    beside = [testbed.classifiers[BESIDE]] if BESIDE in testbed.classifiers else []
-    for network in (testbed.classifiers[name], *beside, testbed.denoiser):
+    networks = [testbed.classifiers[one] for one in (name, BESIDE) if one in testbed.classifiers]
+    for network in (*networks, testbed.denoiser):
         if not isinstance(network, nn.Module):
             return ""
         digest.update(network_digest(network).encode())
@@ -92,16 +91,9 @@ def _ending(file: Path, ending: str) -> Path:
 def evaluate_classifiers(
     testbed: Testbed, names: Sequence[str], *, effort: Effort, data: Path | None, out: Path
 ) -> None:
-    """Measure classifiers one after the other; the files of each are written as soon as it is measured.
+    """Measure classifiers by name, or ``all``, one after the other, and write the files of each as soon as it is measured.
 
     A classifier is not measured again if its files exist for the same weights, rows and effort.
-
-    Args:
-        testbed: The testbed.
-        names: Names of its classifiers; ``all`` alone means all of them.
-        effort: Extent of the measurements.
-        data: Folder of the held-out data, if it is read from files.
-        out: Folder for the files.
 
     Raises:
         GuideGymError: If there is no such classifier, or the testbed has no held-out data.
@@ -119,6 +111,6 @@ def evaluate_classifiers(
     files = file_names(list(testbed.classifiers))
     table = [table_row(_measure(testbed, name, rows, effort, out / files[name])) for name in names]
     print(markdown_of(table), end="")
-    write_atomically(out / "table.csv", encoded(csv_table(table)))
+    write_atomically(out / "table.csv", encoded(csv_text(*in_cells(table))))
     write_atomically(out / "table.html", encoded(table_page(testbed.name, table, files, how=effort.says)))
     print(f"pages, pictures and numbers are in {out}")

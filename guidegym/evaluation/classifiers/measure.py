@@ -76,14 +76,7 @@ class Effort:
 
 
 def measure(testbed: Testbed, name: str, rows: Rows, effort: Effort, *, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure one classifier of a testbed.
-
-    Args:
-        testbed: The testbed.
-        name: Name of its classifier.
-        rows: Held-out clean rows, shuffled, on the testbed's device.
-        effort: Extent of the measurements.
-        say: Called with the name of each measurement as it starts.
+    """Measure one classifier on held-out clean rows, shuffled and on the testbed's device; ``say`` hears what starts.
 
     Returns:
         Plain numbers, lists and dicts; measurements that do not apply to the testbed or the classifier are left out.
@@ -134,8 +127,7 @@ def _by_level(testbed: Testbed, classifier: Classifier, rows: Rows) -> dict[str,
             "energy_of_class": _numbers(energies.joint),
         }
         if (black := _black(testbed)) is not None:
-            dark = dark_accuracy(classifier, *rows, process=process, timestep=level, black=black)
-            measured["accuracy_dark"] = dark
+            measured["accuracy_dark"] = dark_accuracy(classifier, *rows, process=process, timestep=level, black=black)
         for key, value in measured.items():
             found.setdefault(key, []).append(value)
     return found
@@ -158,6 +150,8 @@ def _as_images(
 ) -> dict[str, Any]:
     """Return the measurements of image classifiers: attacks, out-of-distribution images, purification."""
     victims = Rows(rows.x[: effort.attacked], rows.labels[: effort.attacked])
+    t = torch.zeros(len(victims.x), device=victims.x.device)
+    headline: dict[str, Any] = {"radius": HEADLINE_RADIUS, "num_steps": effort.attack_steps}
     say("attacks")
     attacks = {
         norm: {
@@ -170,14 +164,11 @@ def _as_images(
     }
     say("smallest changes")
     smallest = carlini_wagner_l2(
-        classifier,
-        victims.x[: effort.smallest],
-        victims.labels[: effort.smallest],
-        t=torch.zeros(min(effort.smallest, len(victims.x)), device=victims.x.device),
+        classifier, victims.x[: effort.smallest], victims.labels[: effort.smallest], t=t[: effort.smallest]
     ).norms
     say("outside images")
     outside = detection(classifier, rows.x[: effort.attacked * 2], outside_images(rows.x, num=effort.attacked * 2))
-    attacked = _attack(classifier, victims, effort)
+    attacked = pgd(classifier, *victims, t=t, **headline)
     say("purification")
     purified = {
         str(rounds): accuracy(
@@ -185,10 +176,12 @@ def _as_images(
         )
         for rounds in (0, 1, 2)
     }
+    # Gradient masking cannot stop an attack on the judge.
+    transferred = pgd(lambda x: testbed.judge.classify(testbed.judge.features(x)), *victims, **headline)
     return {
         "attacks": attacks,
         "clean_of_attacked": accuracy(classifier, *victims),
-        "transfer": accuracy(classifier, _transferred(testbed, victims, effort), victims.labels),
+        "transfer": accuracy(classifier, transferred, victims.labels),
         "smallest_l2": {"median": float(smallest.median()), "fooled": float(smallest.isfinite().double().mean())},
         "outside": outside,
         "purified": purified,
@@ -198,25 +191,6 @@ def _as_images(
 def _starts(effort: Effort) -> dict[str, Any]:
     """Return the settings of random starts if there are several."""
     return {"restarts": effort.restarts, "generator": torch.Generator().manual_seed(0)} if effort.restarts > 1 else {}
-
-
-def _attack(classifier: Classifier, rows: Rows, effort: Effort) -> Float[Tensor, " n *event"]:
-    """Return the rows attacked within the headline radius."""
-    return pgd(
-        classifier,
-        *rows,
-        t=torch.zeros(len(rows.x), device=rows.x.device),
-        radius=HEADLINE_RADIUS,
-        num_steps=effort.attack_steps,
-    )
-
-
-def _transferred(testbed: Testbed, rows: Rows, effort: Effort) -> Float[Tensor, " n *event"]:
-    """Return the rows under an attack on the judge, which gradient masking cannot stop."""
-    judge = testbed.judge
-    return pgd(
-        lambda x: judge.classify(judge.features(x)), *rows, radius=HEADLINE_RADIUS, num_steps=effort.attack_steps
-    )
 
 
 def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows: Rows) -> dict[str, list[Any]]:
@@ -237,7 +211,7 @@ def _gradients(testbed: Testbed, exact: Classifier, classifier: Classifier, rows
     return found
 
 
-def shuffled(x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"], *, seed: int = 0) -> Rows:
+def shuffled(x: Float[Tensor, " n *event"], labels: Int[Tensor, " n"]) -> Rows:
     """Return rows in a fixed shuffled order that mixes classes."""
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).to(x.device)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).to(x.device)
     return Rows(x[order], labels[order])

@@ -1,7 +1,6 @@
 """Feature extractors: the spaces that sample sets are measured in, identified by name and weight digest."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,21 +113,10 @@ def _inception(weights: Path | None, device: torch.device) -> Any:
     return network.to(device)
 
 
-@contextmanager
-def _spatial(network: Any) -> Iterator[list[Tensor]]:
-    """Collect the spatial features of forward passes within the context."""
-    found: list[Tensor] = []
-    hook = network.Mixed_6d.branch1x1.register_forward_hook(
-        lambda module, given, maps: found.append(maps[:, :INCEPTION_MAPS].flatten(1))
-    )
-    try:
-        yield found
-    finally:
-        hook.remove()
-
-
 @torch.no_grad()
 def _look(network: Any, images: UInt8[Tensor, " n three height width"]) -> tuple[Tensor, Tensor, Tensor]:
-    with _spatial(network) as spatial:
+    """Return features, logits and spatial features, which the network itself does not return."""
+    seen: list[Tensor] = []
+    with network.Mixed_6d.branch1x1.register_forward_hook(lambda module, given, maps: seen.append(maps)):
         features, logits = network(images)
-    return features, logits, spatial[0]
+    return features, logits, seen[0][:, :INCEPTION_MAPS].flatten(1)

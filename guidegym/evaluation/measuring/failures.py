@@ -42,14 +42,7 @@ def failures_of(
     features: Float[Tensor, " n dim"],
     real: Float[Tensor, " classes m dim"],
 ) -> Failures:
-    """Return which samples are non-finite, saturated, or far away from all real data.
-
-    Args:
-        testbed: The testbed of the samples.
-        x: The samples.
-        features: Their features.
-        real: Real data in the same features.
-    """
+    """Return which samples are non-finite, saturated, or far away from all real data in the same features."""
     farthest = FAR_AWAY * real.norm(dim=2).max()
     not_finite = ~x.flatten(1).isfinite().all(dim=1)
     saturated = torch.zeros_like(not_finite)

@@ -36,12 +36,7 @@ class Measurement:
 
     @classmethod
     def mean(cls, rows: Shaped[Tensor, " n"], weights: Float[Tensor, " resamples n"]) -> "Measurement":
-        """Return the mean over rows, with its resamples.
-
-        Args:
-            rows: One number or boolean per row.
-            weights: Number of draws of each row in each resample.
-        """
+        """Return the mean over rows of a number or boolean; ``weights`` are the draws of each row in each resample."""
         values = rows.double()
         value, draws = float(values.mean()), weights @ values / weights.sum(dim=1)
         return cls(value, draws, interval_around(value, draws))
@@ -68,13 +63,8 @@ def delta(one: Measurement, other: Measurement, *, interval: Interval = recentre
     r"""Compare two methods with the same resampling.
 
     Row ``i`` of both has the same noise and class, and both are resampled by the same draws: shared variation
-    cancels in the difference. The test is the normal one, :math:`p = \mathrm{erfc}(|d| / (\sqrt2\, \mathrm{sd}_b(d_b)))`,
-    with the standard deviation of the resampled differences.
-
-    Args:
-        one: A number.
-        other: The number to subtract.
-        interval: Computes the interval from the resampled differences.
+    cancels in the difference, ``one`` less ``other``. The test is the normal one,
+    :math:`p = \mathrm{erfc}(|d| / (\sqrt2\, \mathrm{sd}_b(d_b)))`, with the standard deviation of the resampled differences.
     """
     value, draws = one.value - other.value, one.draws - other.draws
     if not (math.isfinite(value) and bool(draws.isfinite().all())):

@@ -18,13 +18,7 @@ from guidegym.models import Model
 
 @dataclass(frozen=True)
 class Method:
-    """A guidance together with its diffusion sampler.
-
-    Args:
-        name: Its name in tables.
-        guidance: The guidance.
-        sampler: The diffusion sampler.
-    """
+    """A guidance together with its diffusion sampler, under its name in tables."""
 
     name: str
     guidance: Guidance
@@ -40,16 +34,7 @@ def sample_methods(
     batch_size: int = BATCH_SIZE,
     on_rows: OnRows | None = None,
 ) -> list[Samples]:
-    """Return each method's samples of the same rows; methods with the same guide, base model and sampler share batches.
-
-    Args:
-        model: The model to guide.
-        methods: The methods.
-        labels: Wanted class of each row.
-        seeds: Noise seed of each row.
-        batch_size: Rows that advance together.
-        on_rows: Called after each step with the number of rows that took it.
-    """
+    """Return each method's samples of the same rows; methods with the same guide, base model and sampler share batches."""
     found: dict[int, Samples] = {}
     how: dict[str, Any] = {"batch_size": batch_size, "on_rows": on_rows}
 

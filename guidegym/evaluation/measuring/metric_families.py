@@ -36,13 +36,6 @@ def halves(num_classes: int, per_class: int) -> Tensor:
     return torch.stack(ways)
 
 
-def real_rows(references: References, num: int) -> Float[Tensor, " rows dim"]:
-    """Return about ``num`` real rows, with equal class shares, or all that are kept."""
-    kept = references.features.shape[1]
-    per_class = max(1, min(kept, num // len(references.features)))
-    return references.features[:, :per_class].flatten(0, 1)
-
-
 def frechet(own: SampleSet, references: References, weights: Weights) -> Values:
     """Frechet distance to the mixture of all classes with equal shares."""
     return {"frechet": resampled_frechet(own.features, in_rows(weights), *references.pooled)}
@@ -85,8 +78,9 @@ def class_kernel(own: SampleSet, references: References, weights: Weights) -> Va
 
 
 def neighbours(own: SampleSet, references: References, weights: Weights) -> Values:
-    """Precision, recall, density and coverage against as many real rows as there are samples."""
-    real = real_rows(references, len(own.features))
+    """Precision, recall, density and coverage against about as many real rows, of each class alike, as there are samples."""
+    per_class = max(1, len(own.features) // len(references.features))
+    real = references.features[:, :per_class].flatten(0, 1)
     return neighbour_scores(own.features, real, in_rows(weights))._asdict()
 
 

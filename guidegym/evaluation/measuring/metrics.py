@@ -150,14 +150,9 @@ def values_of(own: SampleSet, references: References, names: Sequence[str]) -> d
 def measure_set(
     own: SampleSet, references: References, names: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Measurement]:
-    """Measure one set, with bootstrap intervals; metrics that the set has no data for are left out.
+    """Measure one set by names from ``METRICS``; those that the set has no data for are left out.
 
-    Args:
-        own: The samples.
-        references: Real data in the same features.
-        names: Names from ``METRICS``.
-        resamples: Bootstrap resamples, >= 2, drawn within classes.
-        seed: Seed of the resampling; equal for methods that are compared.
+    Intervals are from >= 2 bootstrap ``resamples`` within classes; methods that are compared need the same ``seed``.
     """
     per_class = len(own.features) // own.num_classes
     drawn = resampling_weights(own.num_classes, per_class, resamples=resamples, seed=seed)

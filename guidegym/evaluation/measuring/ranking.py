@@ -55,13 +55,7 @@ class Standing(Generic[Of]):
 
 
 def rank(measured: Sequence[Standing[Of]], *, by: str, lower_is_better: bool) -> list[Standing[Of]]:
-    """Return methods with their paired differences from the best, best first and unsound ones last.
-
-    Args:
-        measured: Methods whose numbers share their resampling.
-        by: The ranking metric.
-        lower_is_better: Its direction.
-    """
+    """Return methods with their paired differences from the best, best first and unsound ones last."""
     sign = 1.0 if lower_is_better else -1.0
     ordered = sorted(measured, key=lambda one: (not one.sound, sign * one.numbers[by].value))
     best = ordered[0].numbers[by]

@@ -25,13 +25,13 @@ class SampleSet:
         method: The method.
         features: The extractor's features.
         logits: The extractor's logits.
-        spatial: Spatial features; None if the extractor has none.
         hits: Whether each judge assigns the row to the wanted class (false for failed rows); the first column is the judge's own.
-        divergence: Energy divergence :math:`|E^*_c - E(x)|` of each row; None if not requested.
         failed: Rows that became non-finite, saturated, or far away from all real data.
         evaluations: Network evaluations of each row, in the order of ``Cost``.
         shown: The first samples themselves.
         num_classes: Number of classes.
+        spatial: Spatial features; None if the extractor has none.
+        divergence: Energy divergence :math:`|E^*_c - E(x)|` of each row; None if not requested.
         seconds: Seconds that sampling took; 0 if not measured.
         failures: Numbers of failed rows by kind of failure; None if not kept.
     """
@@ -39,13 +39,13 @@ class SampleSet:
     method: Method
     features: Float[Tensor, " n dim"]
     logits: Float[Tensor, " n outputs"]
-    spatial: Float[Tensor, " n places"] | None
     hits: Bool[Tensor, " n judges"]
-    divergence: Float[Tensor, " n"] | None
     failed: Bool[Tensor, " n"]
     evaluations: Int[Tensor, " n 4"]
     shown: Float[Tensor, " some *event"]
     num_classes: int
+    spatial: Float[Tensor, " n places"] | None = None
+    divergence: Float[Tensor, " n"] | None = None
     seconds: float = 0.0
     failures: Mapping[str, int] | None = None
 
@@ -77,15 +77,7 @@ def hits_of(
     *,
     bank: bool,
 ) -> Bool[Tensor, " n judges"]:
-    """Return whether each judge assigns a sample to its wanted class, the testbed's own judge first.
-
-    Args:
-        testbed: The testbed of the samples.
-        x: The samples.
-        labels: Their wanted classes.
-        judged: The judge's logits.
-        bank: Whether to use all judges of the bank, or the judge alone.
-    """
+    """Return whether each judge assigns a sample to its wanted class: the testbed's, which ``judged``, and those of the bank."""
     others = [name for name, judge in testbed.judges.items() if bank and judge is not testbed.judge]
     logits = [judged, *(testbed.seen(x, by=name).logits for name in others)]
     return torch.stack([one.argmax(dim=1) == labels for one in logits], dim=1)
@@ -99,9 +91,7 @@ def unjudged(method: Method, samples: Samples, model: Model) -> SampleSet:
         method=method,
         features=nothing,
         logits=nothing,
-        spatial=None,
         hits=nothing.bool(),
-        divergence=None,
         failed=failed,
         evaluations=samples.evaluations,
         shown=samples.x,
@@ -119,19 +109,10 @@ def look(
     bank: bool = True,
     energy: str | None = None,
     shown: int | None = None,
-    seconds: float = 0.0,
 ) -> SampleSet:
-    """Evaluate the extractor and judges on a method's samples once.
+    """Evaluate the extractor and the judges, all of the bank or the testbed's own alone, on a method's samples once.
 
-    Args:
-        method: The method.
-        samples: Its samples.
-        testbed: The testbed of the samples.
-        extractor: The feature extractor.
-        bank: Whether to use all judges of the bank, or the judge alone.
-        energy: Classifier whose energy divergence is measured; None for none.
-        shown: Number of first samples to keep in ``shown``; None for all.
-        seconds: Seconds that sampling took.
+    The classifier ``energy`` measures the energy divergence; the first ``shown`` samples are kept, by default all.
     """
     x, labels = samples.x.nan_to_num(0.0), samples.labels
     seen = extractor.look(x)
@@ -157,6 +138,5 @@ def look(
         evaluations=samples.evaluations,
         shown=samples.x[:shown],
         num_classes=testbed.num_classes,
-        seconds=seconds,
         failures={name: int(rows.sum()) for name, rows in failures._asdict().items()},
     )

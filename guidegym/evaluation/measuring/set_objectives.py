@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from guidegym.diffusion import DDIM
 from guidegym.errors import GuideGymError
 from guidegym.evaluation.measuring.measurement import Measurement
 from guidegym.evaluation.measuring.method import Method
+from guidegym.evaluation.measuring.metric_families import in_rows
 from guidegym.evaluation.measuring.metrics import METRICS, values_of
 from guidegym.evaluation.measuring.sample_set import SampleSet, hits_of
 from guidegym.guidance import Guidance
@@ -33,11 +35,7 @@ UNNAMED = Method("", Guidance(), DDIM(1))
 def set_of(finished: Finished, *, bank: bool = False) -> tuple[SampleSet, References]:
     """Arrange samples as a set with equally many of each class present, and return it with the references of those classes.
 
-    Surplus samples of a class are left out.
-
-    Args:
-        finished: The samples.
-        bank: Whether to use all judges of the testbed's bank, or the judge alone.
+    Surplus samples of a class are left out. Without the ``bank`` of judges, the testbed's own alone sees them.
     """
     classes = finished.labels.unique()
     of_class = [(finished.labels == label).nonzero()[:, 0] for label in classes]
@@ -45,21 +43,15 @@ def set_of(finished: Finished, *, bank: bool = False) -> tuple[SampleSet, Refere
     own = finished.rows(torch.stack([rows[:per_class] for rows in of_class], dim=1).flatten())
     references, testbed = finished.testbed.references, finished.testbed
     if len(classes) < testbed.num_classes:
-        references = replace(
-            references,
-            features=references.features[classes],
-            mean=references.mean[classes],
-            covariance=references.covariance[classes],
-        )
-    failed = torch.zeros(len(own.x), dtype=torch.bool, device=own.x.device)
+        kept: dict[str, Any] = {name: getattr(references, name)[classes] for name in ("features", "mean", "covariance")}
+        references = replace(references, **kept)
     return SampleSet(
         method=UNNAMED,
         features=own.seen.features,
         logits=own.seen.logits,
         spatial=own.seen.spatial,
         hits=hits_of(testbed, own.x, own.labels, own.seen.logits, bank=bank),
-        divergence=None,
-        failed=failed,
+        failed=torch.zeros(len(own.x), dtype=torch.bool, device=own.x.device),
         evaluations=torch.zeros(len(own.x), 4, dtype=torch.long, device=own.x.device),
         shown=own.x[:0],
         num_classes=len(classes),
@@ -67,11 +59,7 @@ def set_of(finished: Finished, *, bank: bool = False) -> tuple[SampleSet, Refere
 
 
 def _number(name: str, finished: Finished) -> Tensor:
-    """Return a metric of the set.
-
-    Raises:
-        GuideGymError: If there are too few samples of a class for it, or the testbed lacks what it needs.
-    """
+    """Return a metric of the set."""
     metric = METRIC_OF[name]
     own, references = set_of(finished, bank=metric == "robustness")
     per_class = len(own.features) // own.num_classes
@@ -99,12 +87,9 @@ for _name, _metric in METRIC_OF.items():
 
 
 def values_by(objective: Objective, finished: Finished, failed: Tensor) -> Tensor:
-    """Return the value per sample, or that of the set, float64 on the CPU, with the floor for failures.
+    """Return the value per sample, or that of the set, float64 on the CPU.
 
-    Args:
-        objective: The objective.
-        finished: The samples.
-        failed: Failed samples: each gets the floor, and so does a number of the whole set.
+    Failed samples get the floor, and so does a number of a whole set that has any.
     """
     return _floored(objective(finished), objective, failed)
 
@@ -120,20 +105,12 @@ def measure_objective(
 ) -> Measurement:
     """Measure a set by an objective, with a bootstrap interval drawn within classes, as for the metrics.
 
-    Args:
-        objective: The objective.
-        finished: The samples of ``own``, in the same order.
-        own: The set; see ``values_by`` for its failed samples.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resampling.
+    ``finished`` are the samples of the set in the same order; see ``values_by`` for failed ones.
     """
     found = objective(finished)
     values = _floored(found, objective, own.failed)
-    weights = (
-        resampling_weights(own.num_classes, len(own.features) // own.num_classes, resamples=resamples, seed=seed)
-        .transpose(1, 2)
-        .flatten(1)
-    )
+    per_class = len(own.features) // own.num_classes
+    weights = in_rows(resampling_weights(own.num_classes, per_class, resamples=resamples, seed=seed))
     if values.ndim == 1:
         return Measurement.mean(values, weights)
     value = float(values)

@@ -96,12 +96,9 @@ def _names_in(content: Any) -> set[str]:
 
 
 def networks_used(testbed: Testbed, guidance: str, *further: str | None) -> dict[str, dict[str, str]]:
-    """Return the digests of the networks that sample and measure under a guidance, by role and name.
+    """Return the digests of the networks that sample and measure under a guidance file's text, by role and name.
 
-    Args:
-        testbed: The testbed.
-        guidance: The guidance file's text.
-        further: Names of other classifiers and conditional denoisers in use.
+    ``further`` names other classifiers and conditional denoisers in use.
     """
     written = _names_in(json.loads(guidance)) if guidance else set()
     found: dict[str, dict[str, str]] = {"denoiser": {"denoiser": digest_in(testbed, testbed.denoiser)}}
@@ -169,24 +166,10 @@ def _sample(method: Method, collection: Collection, chunk: int, on_rows: OnRows 
         "evaluations": evaluations,
         "seconds": torch.tensor([seconds], dtype=torch.float64),
         "shown": own.shown.float(),
+        "spatial": None if own.spatial is None else own.spatial.float(),
+        "divergence": own.divergence,
     }
-    if own.spatial is not None:
-        kept["spatial"] = own.spatial.float()
-    if own.divergence is not None:
-        kept["divergence"] = own.divergence
-    return {name: value.cpu().contiguous() for name, value in kept.items()}
-
-
-def check_shard(shard: int, shards: int) -> None:
-    """Check that there is such a shard.
-
-    Raises:
-        GuideGymError: If there is no such shard.
-    """
-    if shards < 1:
-        raise GuideGymError(f"must be >= 1, got {shards}", argument="shards")
-    if not 0 <= shard < shards:
-        raise GuideGymError(f"must be in 0..{shards - 1}, got {shard}", argument="shard")
+    return {name: value.cpu().contiguous() for name, value in kept.items() if value is not None}
 
 
 def collect(
@@ -199,17 +182,8 @@ def collect(
 ) -> int:
     """Sample the missing chunks of a shard, and return the number of chunks still missing over all shards.
 
-    Args:
-        methods: The methods.
-        collection: The samples to generate.
-        shard: Index of the shard, in 0 .. shards - 1: it samples every ``shards``-th chunk, over all methods.
-        shards: Number of shards, >= 1.
-        on_rows: Called after each step with the number of rows that took it; already sampled rows count at once.
-
-    Raises:
-        GuideGymError: If there is no such shard.
+    A shard, in 0 .. ``shards`` - 1, has every ``shards``-th chunk over all methods. Already sampled rows count at once.
     """
-    check_shard(shard, shards)
     every = [(method, chunk, path) for method in methods for chunk, path in enumerate(_paths(method, collection))]
     for method, chunk, path in every[shard::shards]:
         size = collection.chunk_size(chunk)
@@ -233,19 +207,8 @@ def merge(method: Method, collection: Collection) -> SampleSet:
         if not is_there(path, size):
             raise GuideGymError(f"chunk {chunk + 1} of {collection.num_chunks} of '{method.name}' is missing: {path}")
         chunks.append(read_chunk(path, size))
-    together = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
-    device = collection.testbed.device
-    seen = {name: value.to(device) for name, value in together.items() if name not in ("shown", "evaluations")}
-    return SampleSet(
-        method=method,
-        features=seen["features"],
-        logits=seen["logits"],
-        spatial=seen.get("spatial"),
-        hits=seen["hits"],
-        divergence=seen.get("divergence"),
-        failed=seen["failed"],
-        evaluations=together["evaluations"],
-        shown=together["shown"],
-        num_classes=collection.testbed.num_classes,
-        seconds=float(together["seconds"].sum()),
-    )
+    together: dict[str, Any] = {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    for name in together.keys() - {"shown", "evaluations", "seconds"}:
+        together[name] = together[name].to(collection.testbed.device)
+    together["seconds"] = float(together["seconds"].sum())
+    return SampleSet(method=method, num_classes=collection.testbed.num_classes, **together)

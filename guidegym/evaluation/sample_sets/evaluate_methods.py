@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -14,7 +13,7 @@ from guidegym.evaluation.measuring.measurement import deltas
 from guidegym.evaluation.measuring.method import Method
 from guidegym.evaluation.measuring.metrics import METRICS, RESAMPLES, check_names, check_size, measure_set
 from guidegym.evaluation.measuring.sample_set import SampleSet
-from guidegym.evaluation.sample_sets.collect import Collection, check_shard, collect, merge
+from guidegym.evaluation.sample_sets.collect import Collection, collect, merge
 from guidegym.evaluation.sample_sets.methods_page import build_page
 from guidegym.evaluation.sample_sets.methods_pictures import curves, grids, side_by_side
 from guidegym.evaluation.sample_sets.named_methods import scaled
@@ -50,7 +49,10 @@ class Plan:
     def __post_init__(self) -> None:
         plain_fields(self)
         check_names(self.metrics)
-        check_shard(self.shard, self.shards)
+        if self.shards < 1:
+            raise GuideGymError(f"must be >= 1, got {self.shards}", argument="shards")
+        if not 0 <= self.shard < self.shards:
+            raise GuideGymError(f"must be in 0..{self.shards - 1}, got {self.shard}", argument="shard")
 
     @property
     def names(self) -> list[str]:
@@ -91,13 +93,7 @@ def _check_measurable(plan: Plan, collection: Collection) -> None:
 def evaluate_methods(
     methods: Sequence[Method], collection: Collection, plan: Plan, *, out: Path
 ) -> list[Result] | None:
-    """Sample methods on the same seeds, measure them, and write tables, pictures and a page.
-
-    Args:
-        methods: The methods; the others are compared with the first.
-        collection: The samples to generate.
-        plan: The measurements.
-        out: Folder for the files.
+    """Sample methods on the same seeds, measure them, compare the others with the first, and write all files into ``out``.
 
     Returns:
         The results; None if other shards still have chunks to sample.
@@ -123,7 +119,10 @@ def evaluate_methods(
     at_scale = _scaled(methods, plan, collection)
     make_folder(out)
     every = [*methods, *(one for points in at_scale.values() for one in points.values())]
-    if missing := _sample(every, collection, plan):
+    total = sum(one.sampler.num_steps for one in every) * collection.num_rows // plan.shards
+    with tqdm(total=total, unit="step", unit_scale=True, desc="sample") as bar:
+        missing = collect(every, collection, shard=plan.shard, shards=plan.shards, on_rows=bar.update)
+    if missing:
         print(f"shard {plan.shard} of {plan.shards} is done; {missing} chunks of other shards are missing")
         return None
     sets = [merge(one, collection) for one in methods]
@@ -134,9 +133,15 @@ def evaluate_methods(
         "sampler": repr(methods[0].sampler),
         "resamples": plan.resamples,
     }
-    _write_numbers(results, collection, out, about=about)
-    drawn = _curves(at_scale, collection, plan)
-    _write_pictures(results, sets, collection, out, about=about, notes=notes, drawn=drawn)
+    # The numbers come first: pictures can be drawn again.
+    write_atomically(out / "results.json", to_json(results, shared, about).encode())
+    write_atomically(out / "table.csv", encoded(csv_table(results)))
+    drawn, pictures = _curves(at_scale, collection, plan), grids(sets, testbed)
+    title = f"Methods on {testbed.name}, {collection.num_rows} samples each"
+    page = build_page(title, results, about={**shared, **about}, notes=notes, grids=pictures, curves=drawn)
+    write_atomically(out / "report.html", encoded(page))
+    write_or_remove(out / "samples.png", side_by_side(list(pictures.values())) if pictures else None)
+    write_or_remove(out / "curves.png", drawn)
     print(format_table(*table_rows(results)))
     print(legend(results))
     print(f"tables, pictures and the page are in {out}")
@@ -155,13 +160,6 @@ def energy_notes(methods: Sequence[Method], collection: Collection) -> list[str]
     return [f"energy divergence is measured by '{collection.energy}', which guides {', '.join(guided)} too"]
 
 
-def _sample(methods: Sequence[Method], collection: Collection, plan: Plan) -> int:
-    """Sample a shard's chunks under a progress bar, and return how many chunks of other shards are missing."""
-    total = sum(one.sampler.num_steps for one in methods) * collection.num_rows // plan.shards
-    with tqdm(total=total, unit="step", unit_scale=True, desc="sample") as bar:
-        return collect(methods, collection, shard=plan.shard, shards=plan.shards, on_rows=bar.update)
-
-
 def _curves(at_scale: Mapping[str, Mapping[float, Method]], collection: Collection, plan: Plan) -> bytes | None:
     """Measure the methods at each factor on their weight and draw the curves."""
     if not at_scale:
@@ -171,33 +169,6 @@ def _curves(at_scale: Mapping[str, Mapping[float, Method]], collection: Collecti
         results = _measured([merge(one, collection) for one in methods.values()], collection, plan)
         points[name] = list(zip(methods, results, strict=True))
     return drawn_or_noted("the curves", curves, points)
-
-
-def _write_numbers(results: list[Result], collection: Collection, out: Path, *, about: Mapping[str, Any]) -> None:
-    """Write the numbers before drawing: pictures can be drawn again."""
-    write_atomically(out / "results.json", to_json(results, comparable(collection), about).encode())
-    write_atomically(out / "table.csv", encoded(csv_table(results)))
-
-
-def _write_pictures(
-    results: list[Result],
-    sets: Sequence[SampleSet],
-    collection: Collection,
-    out: Path,
-    *,
-    about: Mapping[str, Any],
-    notes: Sequence[str],
-    drawn: bytes | None,
-) -> None:
-    """Write the page and the pictures."""
-    pictures = grids(sets, collection.testbed)
-    title = f"Methods on {collection.testbed.name}, {collection.num_rows} samples each"
-    page = build_page(
-        title, results, about={**comparable(collection), **about}, notes=notes, grids=pictures, curves=drawn
-    )
-    write_atomically(out / "report.html", encoded(page))
-    write_or_remove(out / "samples.png", side_by_side(list(pictures.values())) if pictures else None)
-    write_or_remove(out / "curves.png", drawn)
 
 
 def energy_for(collection_energy: str | None, known: Mapping[str, object]) -> str | None:

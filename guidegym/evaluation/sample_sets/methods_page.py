@@ -22,16 +22,7 @@ def build_page(
     grids: Mapping[str, bytes],
     curves: bytes | None,
 ) -> str:
-    """Return a self-contained page: the table, the differences, curves, and the samples side by side.
-
-    Args:
-        title: Its title.
-        results: The results; the others are compared with the first.
-        about: The settings of the evaluation.
-        notes: Notes for the reader.
-        grids: A picture of each method's samples.
-        curves: A picture of metrics against the weight, if there is one.
-    """
+    """Return a self-contained page: the table, the differences from the first, curves, and the samples side by side."""
     heads, rows = table_rows(results)
     parts = [table(heads, rows), note(legend(results)), *map(note, notes)]
     if any(result.deltas for result in results):
@@ -45,26 +36,21 @@ def build_page(
     return page(title, parts)
 
 
-def _chance(p_value: float) -> str:
-    # Two hundred resamples show the spread, not the far tail of a distribution.
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
-
-
-def _difference(name: str, found: Delta) -> str:
+def _difference(name: str, found: Delta | None) -> str:
+    if found is None:
+        return ""
     if not math.isfinite(found.p_value):
         return "failed"
     share = METRICS[name].share
-    return f"{found.estimate.text(100 if share else 1)}{' points' if share else ''}, {_chance(found.p_value)}"
+    # Two hundred resamples show the spread, not the far tail of a distribution.
+    chance = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+    return f"{found.estimate.text(100 if share else 1)}{' points' if share else ''}, {chance}"
 
 
 def _differences(results: Sequence[Result]) -> str:
     compared = [result for result in results if result.deltas]
     names = [name for name in METRICS if any(name in result.deltas for result in compared)]
-    rows = []
-    for name in names:
-        row = [METRICS[name].title]
-        for result in compared:
-            found = result.deltas.get(name)
-            row.append("" if found is None else _difference(name, found))
-        rows.append(row)
+    rows = [
+        [METRICS[name].title, *(_difference(name, result.deltas.get(name)) for result in compared)] for name in names
+    ]
     return table(["", *(result.name for result in compared)], rows)

@@ -4,6 +4,8 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.measuring.sample_set import SampleSet
 from guidegym.evaluation.sample_sets.results import Result
@@ -19,18 +21,12 @@ IN_A_ROW = 4
 
 def grids(sets: Sequence[SampleSet], model: Model) -> dict[str, bytes]:
     """Return one grid per method that can be drawn; the same position has the same seed in all."""
-    drawn = {
-        own.method.name: drawn_or_noted(
-            f"'{own.method.name}'",
-            picture_of,
-            model,
-            own.shown,
-            own.shown_labels,
-            title=own.method.name,
-        )
-        for own in sets
-    }
-    return {name: png for name, png in drawn.items() if png is not None}
+    found = {}
+    for own in sets:
+        name = own.method.name
+        if png := drawn_or_noted(f"'{name}'", picture_of, model, own.shown, own.shown_labels, title=name):
+            found[name] = png
+    return found
 
 
 def side_by_side(pictures: Sequence[bytes]) -> bytes:
@@ -50,11 +46,7 @@ def side_by_side(pictures: Sequence[bytes]) -> bytes:
 
 
 def curves(by_method: Mapping[str, Sequence[tuple[float, Result]]]) -> bytes:
-    """Draw metrics against the factor on each method's weight, with their intervals.
-
-    Args:
-        by_method: For each method, the factors and the results at them.
-    """
+    """Draw metrics against the factor on each method's weight, with their intervals, given the results at each factor."""
     measured = {name for points in by_method.values() for _, result in points for name in result.estimates}
     names = [name for name in CURVES if name in measured] or sorted(measured)
     columns = min(3, len(names))
@@ -66,15 +58,11 @@ def curves(by_method: Mapping[str, Sequence[tuple[float, Result]]]) -> bytes:
         for method, points in by_method.items():
             shown = [(factor, result.estimates[name]) for factor, result in points if name in result.estimates]
             shown = [(factor, one) for factor, one in shown if math.isfinite(one.value)]
-            if not shown:
-                continue
-            factors = [factor for factor, _ in shown]
-            panel.plot(
-                factors, [scale * one.value for _, one in shown], marker="o", markersize=4, label=legend_label(method)
-            )
-            panel.fill_between(
-                factors, [scale * one.low for _, one in shown], [scale * one.high for _, one in shown], alpha=0.2
-            )
+            if shown:
+                factors = [factor for factor, _ in shown]
+                values, lows, highs = scale * np.array([(one.value, one.low, one.high) for _, one in shown]).T
+                panel.plot(factors, values, marker="o", markersize=4, label=legend_label(method))
+                panel.fill_between(factors, lows, highs, alpha=0.2)
         panel.set_title(title_of(name) + (", %" if METRICS[name].share else ""))
         panel.set_xlabel("factor on the weight")
         panel.grid(alpha=0.3)

@@ -103,11 +103,7 @@ def to_json(results: list[Result], shared: Mapping[str, Any], about: Mapping[str
 
 
 def from_json(path: Path, shared: Mapping[str, Any]) -> list[Result]:
-    """Read the methods of an earlier evaluation; their names are prefixed with the file's folder.
-
-    Args:
-        path: A file written by ``to_json``.
-        shared: The settings that its numbers must share with the new ones; see ``comparable``.
+    """Read the methods of an earlier evaluation, comparable with ``shared``; the file's folder prefixes their names.
 
     Raises:
         FileFormatError: If it cannot be read or is not such a file.

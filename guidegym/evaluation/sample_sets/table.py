@@ -1,13 +1,12 @@
 """Results as tables: for the terminal, as CSV, and for a page."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
 from guidegym.evaluation.measuring.metrics import METRICS
 from guidegym.evaluation.sample_sets.results import Result
 from guidegym.metrics.resampling import Estimate
+from guidegym.report.tables import csv_text
 
 SIGNIFICANT = 0.05
 
@@ -59,19 +58,15 @@ def legend(results: Sequence[Result]) -> str:
 
 def csv_table(results: Sequence[Result]) -> str:
     """Return one line per method and metric, with the difference from the first method if there is one."""
-    out = io.StringIO()
-    writer = csv.writer(out)
     heads = ("method", "metric", "value", "low", "high", "delta_to_first", "delta_low", "delta_high", "p_value")
-    writer.writerow(heads)
+    lines: list[list[object]] = []
     for result in results:
         for name, estimate in result.estimates.items():
             numbers = [estimate.value, estimate.low, estimate.high]
             if name in result.deltas:
                 found = result.deltas[name]
                 numbers += [found.estimate.value, found.estimate.low, found.estimate.high, found.p_value]
-            line = [result.name, name, *(f"{one:.6g}" if math.isfinite(one) else "" for one in numbers)]
-            writer.writerow([*line, *[""] * (len(heads) - len(line))])
-        for kind, value in result.cost.items():
-            writer.writerow([result.name, f"{kind}_per_sample", value, *[""] * 6])
-        writer.writerow([result.name, "seconds_per_1000", result.seconds_per_1000, *[""] * 6])
-    return out.getvalue()
+            lines.append([result.name, name, *(f"{one:.6g}" if math.isfinite(one) else "" for one in numbers)])
+        lines += [[result.name, f"{kind}_per_sample", value] for kind, value in result.cost.items()]
+        lines.append([result.name, "seconds_per_1000", result.seconds_per_1000])
+    return csv_text(heads, [[*line, *[""] * (len(heads) - len(line))] for line in lines])
