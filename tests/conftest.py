@@ -96,7 +96,7 @@ def unchecked() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _annotations_are_checked_at_first() -> Iterator[None]:
-    """Check annotations for a while only: a test that takes longer makes the same calls again, and checks are a third of its time."""
+    """Check annotations at first only: a longer test makes the same calls again, and checks are a third of its time."""
     timer = threading.Timer(CHECKED, config.update, ("jaxtyping_disable", True))
     timer.daemon = True
     timer.start()
