@@ -40,6 +40,13 @@ class Finished:
     group: Int[Tensor, " batch"] | None = None
     evaluations: Int[Tensor, " batch"] | None = None
 
+    @classmethod
+    def blank(cls, model: Model, *, per_class: int = 2) -> "Finished":
+        """Return samples that are 0 everywhere and cost nothing, to try objectives on and to have a bad set."""
+        labels = torch.arange(per_class * model.num_classes, device=model.device) % model.num_classes
+        x = torch.zeros(len(labels), *model.event_shape, dtype=model.dtype, device=model.device)
+        return cls(x, labels, model, evaluations=torch.zeros_like(labels))
+
     @functools.cached_property
     def seen(self) -> Seen:
         """The judge's outputs: features, logits, and spatial features if it has them."""

@@ -80,13 +80,11 @@ def _try_objectives(study: Study, model: Model) -> None:
     Raises:
         GuideGymError: If one of them needs a judge or references.
     """
-    labels = torch.arange(2 * model.num_classes, device=model.device) % model.num_classes
-    blank = torch.zeros(len(labels), *model.event_shape, dtype=model.dtype, device=model.device)
-    name = ""
+    name, blank = "", Finished.blank(model)
     try:
         for one in study.scored_by:
             name = one.name
-            one(Finished(blank, labels, model, evaluations=torch.zeros_like(labels)))
+            one(blank)
     except GuideGymError as error:
         said = f"have '{name}', which this model cannot be scored by: {error}"
         raise GuideGymError(said, argument="objectives") from error

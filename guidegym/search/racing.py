@@ -5,6 +5,7 @@ Prompts differ far more from each other than guidances do on one prompt, so that
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 
 import optuna
 import torch
@@ -56,9 +57,7 @@ def check_race(study: Study, model: Model, *, optimizer: str) -> None:
         reason = "goes with the optimizers tpe, gp and random, got 'cmaes', which learns from whole generations"
     else:
         (objective,) = study.scored_by
-        labels = torch.arange(2 * model.num_classes, device=model.device) % model.num_classes
-        blank = torch.zeros(len(labels), *model.event_shape, dtype=model.dtype, device=model.device)
-        if objective(Finished(blank, labels, model, evaluations=torch.zeros_like(labels))).ndim == 0:
+        if objective(Finished.blank(model)).ndim == 0:
             reason = f"needs an objective with one number per sample, got '{objective.name}', one of the whole set"
     if reason:
         raise GuideGymError(f"'wilcoxon' {reason}", argument="pruner")
@@ -97,13 +96,13 @@ def race(
             parts[place].append(part)
             for label, value in _means(scorer.testbed, methods[place], part, objective).items():
                 trials[place].report(value, label)
-        dropped = [p for p in running if BASELINE not in trials[p].user_attrs and trials[p].should_prune()]
         left = len(labels) - sum(map(len, drawn))
-        if on_rows is not None and left:
-            on_rows(left * sum(methods[place].sampler.num_steps for place in dropped))
-        running = [place for place in running if place not in dropped or not left]
-        if not running:
+        if not left:
             break
+        dropped = [p for p in running if BASELINE not in trials[p].user_attrs and trials[p].should_prune()]
+        if on_rows is not None:
+            on_rows(left * sum(methods[place].sampler.num_steps for place in dropped))
+        running = [place for place in running if place not in dropped]
     order = torch.cat(drawn).argsort()
     whole = [_joined(parts[place], order) for place in running]
     scored = dict(zip(running, scorer.score([methods[place] for place in running], whole), strict=True))
@@ -129,7 +128,5 @@ def _means(model: Model, method: Method, part: Samples, objective: Objective) ->
 
 def _joined(parts: Sequence[Samples], order: Int[Tensor, " rows"]) -> Samples:
     """Return the samples of all rounds in the order of the rows."""
-    fields = ("x", "labels", "seeds", "failed", "evaluations")
-    return Samples(
-        *(torch.cat(own)[order.to(own[0].device)] for own in ([getattr(p, f) for p in parts] for f in fields))
-    )
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(Samples))
+    return Samples(*(torch.cat(own)[order.to(own[0].device)] for own in columns))

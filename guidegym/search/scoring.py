@@ -137,10 +137,7 @@ class Scorer:
         if not METRICS[metric].lower_is_better:
             return 0.0
         if metric not in self._floors:
-            testbed, per_class = self.testbed, max(METRICS[metric].least, 2)
-            x = torch.zeros(per_class * testbed.num_classes, *testbed.event_shape, dtype=testbed.dtype)
-            labels = torch.arange(len(x)) % testbed.num_classes
-            blank, references = set_of(Finished(x.to(testbed.device), labels.to(testbed.device), testbed))
+            blank, references = set_of(Finished.blank(self.testbed, per_class=max(METRICS[metric].least, 2)))
             self._floors[metric] = FLOOR_FACTOR * abs(values_of(blank, references, [metric])[metric])
         return self._floors[metric]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from guidegym.errors import DataNotFoundError, GuideGymError
 from guidegym.models import Model
 from guidegym.networks import load_network
 from guidegym.registry import register
+from guidegym.support.tensor_files import read_tensors
 from guidegym.support.text_encoder import MINILM, embed
 from guidegym.testbeds.digits import DIGITS, digits
 from guidegym.testbeds.images import WEIGHTS
@@ -76,13 +76,13 @@ def _network(device: torch.device, weights: Path | None = None) -> tuple[nn.Modu
 def digits_words(device: torch.device, weights: Path | None = None) -> Testbed:
     """Return the testbed: the digits with ``PROMPTS`` in place of classes; their embeddings come with the package."""
     network, digest = _network(device, weights)
-    texts = load_file(WEIGHTS / "digits-words" / "prompts.safetensors", device=str(device))["embeddings"]
+    _, tensors = read_tensors(WEIGHTS / "digits-words" / "prompts.safetensors", device=device)
     shipped = digits(device)
     return replace(
         shipped,
         name=DIGITS_WORDS.name,
         class_names=PROMPTS,
-        conditionals={"conditional": Reader(network, texts)},
+        conditionals={"conditional": Reader(network, tensors["embeddings"])},
         identity=f"{shipped.identity}-{digest}",
     )
 
