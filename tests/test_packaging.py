@@ -42,9 +42,10 @@ def test_top_level_folders_are_served_under_one_name_only() -> None:
 def test_shipped_weights_are_small() -> None:
     files = list((ROOT / "guidegym" / "testbeds" / "weights").rglob("*.safetensors"))
     assert len(files) > 30
-    # The 28x28 denoisers are the exception: a smaller network would sample worse. References are no network.
-    large = {path.stem for path in files if path.stat().st_size > 1.6e6}
-    assert large <= {"denoiser", "conditional", "conditional-5", "references"}
+    # The 28x28 denoisers are the exception: a smaller network would sample worse; so is the network that reads embeddings of 384
+    # numbers. References are no network.
+    large = {path.stem for path in files if path.stat().st_size > 1.5e6}
+    assert large <= {"denoiser", "conditional", "conditional-5", "references", "text"}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import torch
 from guidegym import DDIM, DDPM, Constant, Guidance, Likelihood, Testbed, sample
 from guidegym.testbeds.gaussians import MEANS, SHARES
 
-NUM = 10_000
+NUM = 20_000
 """Rows of a batch: half of them of each class where the class is asked for."""
 
 
@@ -58,7 +58,7 @@ def test_the_check_itself_notices_a_wrong_mode_share(exact: Testbed) -> None:
     shares = torch.tensor(SHARES[0])
     assert float(shares.sum()) == pytest.approx(1.0)
     wrong = _real(exact, torch.zeros(NUM, dtype=torch.long))
-    wrong[: NUM // 10] = wrong[NUM // 2]
+    wrong[: NUM // 20] = wrong[NUM // 2]
     with pytest.raises(AssertionError):
         _check_moments(wrong, _real(exact, torch.zeros(NUM, dtype=torch.long)), slack=0.01)
 
